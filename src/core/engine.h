@@ -1,0 +1,186 @@
+/* engine.h - the one door of the core: events and time in, actions out.
+ *
+ * Pure and single-threaded: no socket, file, clock, thread or rand behind it.
+ * The same options and the same events give the same actions. It wires
+ *   links      what is connected, pings, silence
+ *   hyparview  membership, active and passive view
+ *   plumtree   broadcast
+ *   directory  who is in the mesh and how they are; anti-entropy
+ *   timeline   events in HLC order
+ *   spool      values that wait for an aggregator; router picks it
+ *   intake     values from agents on their way into collectd
+ * A part never calls another: the engine carries what one tells to the next. */
+#ifndef ARGUS_CORE_ENGINE_H
+#define ARGUS_CORE_ENGINE_H
+
+#include "core/actions.h"
+#include "core/peer.h"
+#include "core/seal.h"
+
+struct engine;
+
+/* What a node is told about itself at start. Copied by engine_new(). */
+struct engine_options {
+    uint64_t seed; /* of the random numbers */
+    struct seal seal;
+    value_describe describe;
+
+    struct node_id id;
+    uint32_t generation; /* bumped by the owner at each start */
+    uint64_t instance;   /* random at each start */
+    uint64_t started_ms; /* wall clock */
+    uint64_t hlc_mark;   /* greatest stamp of our own on disk; 0: none */
+    char name[128];
+    char address[ADDRESS_SIZE]; /* ":port" until the host part is learned */
+    argus_Role role;
+    char zone[128];
+    argus_Tag tags[16];
+    uint32_t tags_count;
+    float weight;
+    char software[32];
+
+    const char *const *contacts; /* Seeds, addresses; tried for ever */
+    uint32_t contacts_count;
+
+    uint32_t active_max;
+    uint32_t passive_max; /* 0: everyone known */
+    uint32_t shuffle_ms;
+    uint32_t ping_ms;
+    uint32_t suspect_ms;
+    uint32_t retain_offline_s;
+
+    bool route;              /* send values to aggregators */
+    bool write_order_known;  /* one write thread: values arrive in order */
+    uint64_t spool_bytes_max;
+    uint32_t intake_queue_max; /* values in collectd's queue not yet seen */
+
+    uint32_t clock_max_offset_ms;
+    argus_Severity forward; /* mildest severity that is broadcast */
+    uint32_t retain_events;
+    uint32_t event_rate; /* events a second; burst ten times that */
+};
+
+enum event_type {
+    EVENT_START, /* once, first */
+    EVENT_TIMEOUT,
+    EVENT_LINK_UP,     /* a dial or an accept got through its Hellos */
+    EVENT_LINK_DOWN,
+    EVENT_DIAL_FAILED,
+    EVENT_FRAME,       /* a frame arrived; Hello and Refuse never do */
+    EVENT_LINK_DRAINED, /* the send queue of a link fell below half its bound */
+    EVENT_VALUES,      /* from the write callback */
+    EVENT_SEEN,        /* dispatched values that the write callback saw */
+    EVENT_NOTICE,      /* a local notification, or argusctl notify */
+    EVENT_RECORD,      /* from disk, before START: a packed Signed */
+    EVENT_ADDRESS,     /* from disk, before START: where a node was reached */
+    EVENT_OBSERVED,    /* a peer says at which host it sees us */
+    EVENT_JOIN,        /* argusctl join */
+    EVENT_LEAVE,       /* argusctl leave */
+    EVENT_STOP,        /* the daemon stops: say goodbye, acknowledge no more */
+};
+
+struct event {
+    enum event_type type;
+    uint64_t now_ms;  /* monotonic; never goes back */
+    uint64_t wall_us; /* Unix; may jump */
+    union {
+        struct {
+            link_id link;
+            dial_id dial; /* 0: accepted */
+            const struct peer_info *peer;
+        } link_up;
+        struct {
+            link_id link;
+            enum link_end why;
+            argus_RefuseCode code;
+        } link_down;
+        struct {
+            dial_id dial;
+            enum link_end why;
+            argus_RefuseCode code;
+        } dial_failed;
+        struct {
+            link_id link;
+            const argus_Frame *frame;
+        } frame;
+        link_id drained;
+        struct {
+            const struct value_input *values;
+            uint32_t count;
+        } values;
+        struct {
+            const uint64_t *tokens;
+            uint32_t count;
+        } seen;
+        struct {
+            const argus_Event *event; /* hlc, number, generation not yet set */
+            bool always;              /* whatever its severity */
+            uint64_t *hlc;            /* out, 0 when the rate limit refused */
+            uint64_t *number;         /* out */
+        } notice;
+        struct {
+            struct node_id id;
+            const uint8_t *data;
+            uint32_t size;
+        } record;
+        struct {
+            struct node_id id;
+            const char *address;
+        } address;
+        const char *observed; /* IP literal */
+        const char *join;     /* address */
+    };
+};
+
+/** @retval ARGUS_ENOMEM, ARGUS_EINVAL; *out is written on ARGUS_OK only. */
+int engine_new(const struct engine_options *options, struct engine **out);
+void engine_free(struct engine *e);
+
+void engine_step(struct engine *e, const struct event *event,
+                 struct actions *out);
+
+/** When to step with EVENT_TIMEOUT at the latest, by the clock of now_ms. */
+uint64_t engine_deadline_ms(const struct engine *e);
+
+/* ---- Questions of the control socket. They change nothing; out is filled
+ * whole. Lists are read by index from 0; false: no such index. */
+
+void engine_status(const struct engine *e, uint64_t now_ms, uint64_t wall_us,
+                   argus_StatusReply *out);
+bool engine_member(const struct engine *e, uint32_t index, uint64_t now_ms,
+                   uint64_t wall_us, argus_MemberReply *out);
+
+/** *link is 0 for a passive peer; queued_bytes is the owner's to fill. */
+bool engine_peer(const struct engine *e, uint32_t index,
+                 argus_PeerReply *out, link_id *link);
+
+/** Aggregators for a host or an identifier (the part before the first "/"
+ *  counts), best first. */
+bool engine_route(const struct engine *e, const char *key, uint32_t index,
+                  argus_RouteReply *out);
+
+/** Events oldest first, in HLC order. */
+uint32_t engine_events_count(const struct engine *e);
+bool engine_event(const struct engine *e, uint32_t index,
+                  argus_EventReply *out);
+
+void engine_coverage(const struct engine *e, uint64_t now_ms,
+                     argus_Coverage *out);
+
+/** Is that series one of ours from the mesh, and does its agent send it to
+ *  another aggregator now? */
+bool engine_series_moved(const struct engine *e, const char *host,
+                         const char *plugin, const char *plugin_instance,
+                         const char *type, const char *type_instance);
+
+struct engine_counter {
+    const char *name; /* snake_case, stable: users read it in status */
+    uint64_t value;
+    bool gauge;
+};
+
+/** @return number written, at most max. */
+uint32_t engine_counters(const struct engine *e, struct engine_counter *out,
+                         uint32_t max);
+
+#endif

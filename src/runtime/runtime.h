@@ -1,0 +1,123 @@
+/* runtime.h - a node of the mesh: the engine in a loop, with sockets, disk and
+ * clocks around it.
+ *
+ * Threads: the owner runs runtime_run() in one thread and runtime_deliver() in
+ * another; both block until runtime_stop(). The post functions may be called
+ * from any thread at any time between runtime_new() and runtime_free() and
+ * never block. The loop thread owns every piece of state. */
+#ifndef ARGUS_RUNTIME_RUNTIME_H
+#define ARGUS_RUNTIME_RUNTIME_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/status.h"
+#include "core/value.h"
+
+struct runtime;
+
+struct runtime_address {
+    char host[128]; /* name or IP literal */
+    char port[32];  /* number or service name */
+};
+
+/* From the configuration, names and paths resolved. Copied. */
+struct runtime_options {
+    argus_Role role;
+    char cluster[64];
+    struct runtime_address listen[8];
+    uint32_t listen_count; /* 0: loopback (there is no key yet) */
+    struct runtime_address advertise; /* empty host: as observed */
+    const char *const *seeds;         /* "host:port"; copied */
+    uint32_t seeds_count;
+    char name[128];
+    char zone[128];
+    argus_Tag tags[16];
+    uint32_t tags_count;
+    char state_dir[1024];
+    char control_socket[104]; /* fits sockaddr_un */
+    char control_group[64];   /* empty: leave the group */
+    bool allow_plaintext;     /* links beyond loopback */
+
+    uint32_t active_max, passive_max;
+    uint32_t shuffle_ms, ping_ms, suspect_ms;
+    uint32_t retain_offline_s;
+    bool route;
+    float weight;
+    uint64_t spool_bytes_max;
+    uint32_t clock_max_offset_ms;
+    argus_Severity forward;
+    uint32_t retain_events;
+    uint32_t event_rate;
+
+    uint32_t write_threads;   /* collectd's WriteThreads */
+    uint64_t write_limit;     /* collectd's WriteQueueLimitLow; 0: none */
+    char collectd_version[32];
+};
+
+/* What the plugin does for the runtime. The first is called in the loop
+ * thread, the others in the deliver thread, in the order of the mesh. */
+struct runtime_hooks {
+    void *context;
+    value_describe describe;
+    void (*series_begin)(void *context, const struct series_begin *series);
+    void (*series_end)(void *context, uint64_t series);
+    /** Hand a value to collectd. @return true: already written (plugin_write
+     *  returned), so it counts as seen; false: the write callback will say. */
+    bool (*dispatch)(void *context, const struct value_ref *value);
+    void (*notify)(void *context, const argus_Event *event);
+};
+
+/** Opens nothing yet. @retval ARGUS_ENOMEM, ARGUS_EINVAL with a text. */
+int runtime_new(const struct runtime_options *options,
+                const struct runtime_hooks *hooks, struct runtime **out,
+                struct argus_error *err);
+
+/** Lock StateDir, load the identity, bind, open the control socket. Call in
+ *  init, before the threads. On failure nothing stays open. */
+int runtime_open(struct runtime *rt, struct argus_error *err);
+
+/** The loop; returns after runtime_stop() once all is closed. */
+void runtime_run(struct runtime *rt);
+
+/** The deliver thread; returns after runtime_stop(). */
+void runtime_deliver(struct runtime *rt);
+
+/** From any thread, once: what is queued for the mesh is sent for at most
+ *  drain_ms, then links close. */
+void runtime_stop(struct runtime *rt, uint32_t drain_ms);
+
+/** After both threads have been joined (or never started). */
+void runtime_free(struct runtime *rt);
+
+/** @return false when refused (mailbox full) and counted. */
+bool runtime_post_value(struct runtime *rt, const struct value_input *value);
+bool runtime_post_notice(struct runtime *rt, const argus_Event *event);
+
+/** A dispatched value reached the write callback. Never refused. */
+void runtime_post_seen(struct runtime *rt, uint64_t token);
+
+/** Nothing is acknowledged from here on: collectd is shutting down. */
+void runtime_post_freeze(struct runtime *rt);
+
+/** Does a series that went missing here live on at another aggregator? Asks
+ *  the loop and waits for at most a second; false when unknown. */
+bool runtime_series_moved(struct runtime *rt, const char *host,
+                          const char *plugin, const char *plugin_instance,
+                          const char *type, const char *type_instance);
+
+/* Counters for the read callback; a snapshot at most a second old. */
+struct runtime_stat {
+    const char *group; /* plugin instance: mesh, route, spool, clock, events */
+    const char *type;  /* of the stock types.db */
+    const char *instance;
+    bool gauge; /* else derive */
+    double gauge_value;
+    int64_t derive_value;
+};
+
+/** @return number of entries written, at most max. Any thread. */
+size_t runtime_stats(struct runtime *rt, struct runtime_stat *out, size_t max);
+
+#endif

@@ -1,0 +1,27 @@
+/* test.h - what every test file shares. A file test_<module>.c defines
+ * suite_<module>, an array of CU_TestInfo that ends with CU_TEST_INFO_NULL, and
+ * has its line in TEST_SUITES. */
+#ifndef ARGUS_TESTS_TEST_H
+#define ARGUS_TESTS_TEST_H
+
+#include <inttypes.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <CUnit/CUnit.h>
+
+/* clang-format off: one suite a line, in the order they run */
+#define TEST_SUITES(X)                                                         \
+    X(base)                                                                    \
+    X(frame)
+/* clang-format on */
+
+#define TEST_SUITE_DECLARE(name) extern CU_TestInfo suite_##name[];
+TEST_SUITES(TEST_SUITE_DECLARE)
+#undef TEST_SUITE_DECLARE
+
+/** Seed of this run: ARGUS_SEED, or a random one. Printed, so that a failure
+ *  can be replayed. */
+uint64_t test_seed(void);
+
+#endif
