@@ -72,7 +72,7 @@ bool router_is_better(const struct router_score *a, uint32_t a_position,
 
 /**
  * The aggregator with `index` others before it in the order of preference.
- * For people; costs a sort each time.
+ * For people: costs a comparison of each with each.
  * @param host   the key, or an identifier: the part before the first "/" counts.
  * @param score  may be NULL.
  * @return NULL: no such index.
