@@ -33,7 +33,7 @@ int intake_new(const struct intake_options *options, struct intake **out)
             return ARGUS_ENOMEM;
         }
     }
-    flow_open(x);
+    intake_flow_open(x);
     *out = x;
     return ARGUS_OK;
 }
@@ -51,17 +51,17 @@ static void link_drop(struct intake *x, struct link *link)
 {
     struct sender *sender = link->sender;
 
-    flow_detach(x, link);
+    intake_flow_detach(x, link);
     for (uint32_t i = 0; i < link->series_count; i++) {
         link->series[i]->links--;
-        series_check_idle(x, link->series[i]);
+        intake_series_check_idle(x, link->series[i]);
     }
     HASH_DEL(x->links, link);
     free(link->series);
     free(link);
     x->stats.links--;
     sender->link = NULL;
-    sender_forget(x, sender);
+    intake_sender_forget(x, sender);
 }
 
 static void link_refuse(struct intake *x, struct link *link,
@@ -92,15 +92,15 @@ void intake_free(struct intake *x)
     if (x == NULL)
         return;
     HASH_ITER(hh, x->links, link, next)
-        link_drop(x, link);
+    link_drop(x, link);
     for (uint32_t i = 0; x->slots != NULL && i < x->options.queue_max; i++)
         if (x->slots[i].value != NULL)
-            flow_free_value(x, x->slots[i].value);
+            intake_flow_free_value(x, x->slots[i].value);
     while ((v = STAILQ_FIRST(&x->settling)) != NULL) {
         STAILQ_REMOVE_HEAD(&x->settling, line);
-        flow_free_value(x, v);
+        intake_flow_free_value(x, v);
     }
-    series_free_all(x);
+    intake_series_free_all(x);
     pool_close(&x->pool);
     free(x->slots);
     free(x);
@@ -167,17 +167,17 @@ void intake_on_link_up(struct intake *x, uint64_t now_ms, link_id id,
                       "this node is not an aggregator");
         return;
     }
-    struct sender *sender = sender_of(x, &peer->id);
+    struct sender *sender = intake_sender_of(x, &peer->id);
     if (sender != NULL && sender->link != NULL)
         /* May free the sender: it is looked up again. */
         link_refuse(x, sender->link, argus_RefuseCode_REFUSE_REPLACED,
                     "a newer metrics link of the same node came up", out);
-    sender = sender_of(x, &peer->id);
+    sender = intake_sender_of(x, &peer->id);
     if (sender == NULL || link_new(x, id, sender) == NULL) {
         x->stats.memory_refused++;
         actions_close(out, id, argus_RefuseCode_REFUSE_BUSY, "out of memory");
         if (sender != NULL)
-            sender_forget(x, sender);
+            intake_sender_forget(x, sender);
         return;
     }
     sender_meet(x, sender, peer);
@@ -229,10 +229,9 @@ static const char *def_take(struct intake *x, struct link *link,
     *code = argus_RefuseCode_REFUSE_MALFORMED;
     if (def->index == 0 || def->index > link->series_count + 1)
         return "a series was named by an index out of turn";
-    struct series *before = def->index <= link->series_count
-                                ? link->series[def->index - 1]
-                                : NULL;
-    switch (series_define(x, link->sender, def, &series, out)) {
+    struct series *before =
+        def->index <= link->series_count ? link->series[def->index - 1] : NULL;
+    switch (intake_series_define(x, link->sender, def, &series, out)) {
     case SERIES_OK: break;
     case SERIES_BAD: return "a series without host or with wrong data sources";
     case SERIES_FULL:
@@ -244,17 +243,17 @@ static const char *def_take(struct intake *x, struct link *link,
         return "out of memory";
     }
     series->links++; /* before the other lets go: it may be the same */
-    series_check_idle(x, series);
+    intake_series_check_idle(x, series);
     if (!link_name(link, def->index, series)) {
         series->links--;
-        series_check_idle(x, series);
+        intake_series_check_idle(x, series);
         x->stats.memory_refused++;
         *code = argus_RefuseCode_REFUSE_BUSY;
         return "out of memory";
     }
     if (before != NULL) {
         before->links--;
-        series_check_idle(x, before);
+        intake_series_check_idle(x, before);
     }
     return NULL;
 }
@@ -317,7 +316,8 @@ static bool value_take(struct intake *x, struct series *series,
                        struct batch *batch, const argus_Batch *b,
                        struct batch_cursor *at)
 {
-    struct value *v = pool_take(&x->pool, flow_value_size(series->count));
+    struct value *v =
+        pool_take(&x->pool, intake_flow_value_size(series->count));
 
     for (uint32_t i = 0; i < series->count; i++) {
         bool gauge = series->gauges >> i & 1;
@@ -338,8 +338,8 @@ static bool value_take(struct intake *x, struct series *series,
     batch->values++;
     batch->unsettled++;
     series->host->released = false;
-    series_check_idle(x, series);
-    flow_ready(x, series);
+    intake_series_check_idle(x, series);
+    intake_flow_ready(x, series);
     x->stats.values_waiting++;
     x->stats.values_received++;
     return true;
@@ -348,8 +348,7 @@ static bool value_take(struct intake *x, struct series *series,
 static const char *batch_take(struct intake *x, struct link *link,
                               const argus_Batch *b)
 {
-    struct batch_cursor at = {.number = b->first_number,
-                              .time = b->first_time};
+    struct batch_cursor at = {.number = b->first_number, .time = b->first_time};
     uint64_t taken = x->stats.values_waiting + x->stats.values_in_queue +
                      x->stats.values_settling;
 
@@ -395,7 +394,7 @@ static void on_batch(struct intake *x, struct link *link, const argus_Batch *b,
 static void on_release(struct intake *x, struct link *link,
                        const argus_Release *release)
 {
-    struct host *host = host_find(link->sender, release->host);
+    struct host *host = intake_host_find(link->sender, release->host);
 
     if (host == NULL || host->released)
         return;
@@ -423,7 +422,7 @@ void intake_on_frame(struct intake *x, uint64_t now_ms, link_id id,
         break;
     default: return;
     }
-    flow_pump(x, out);
+    intake_flow_pump(x, out);
     finish(x);
 }
 
@@ -434,8 +433,8 @@ void intake_on_seen(struct intake *x, uint64_t now_ms, const uint64_t *tokens,
     if (x->is_frozen)
         return;
     for (uint32_t i = 0; i < count; i++)
-        flow_seen(x, tokens[i]);
-    flow_pump(x, out);
+        intake_flow_seen(x, tokens[i]);
+    intake_flow_pump(x, out);
     finish(x);
 }
 
@@ -445,7 +444,7 @@ void intake_on_progress(struct intake *x, uint64_t now_ms, uint64_t queued_ms,
     (void)out;
     begin(x, now_ms);
     if (!x->is_frozen)
-        flow_overtake_until(x, queued_ms);
+        intake_flow_overtake_until(x, queued_ms);
 }
 
 void intake_on_timeout(struct intake *x, uint64_t now_ms, struct actions *out)
@@ -453,13 +452,13 @@ void intake_on_timeout(struct intake *x, uint64_t now_ms, struct actions *out)
     begin(x, now_ms);
     if (x->is_frozen)
         return;
-    flow_timeout(x, out);
+    intake_flow_timeout(x, out);
     finish(x);
 }
 
 uint64_t intake_deadline_ms(const struct intake *x)
 {
-    return x->is_frozen ? UINT64_MAX : flow_deadline_ms(x);
+    return x->is_frozen ? UINT64_MAX : intake_flow_deadline_ms(x);
 }
 
 void intake_freeze(struct intake *x)
@@ -492,12 +491,12 @@ bool intake_series_moved(const struct intake *x, const char *host,
 
     if (!identifier_make(&id, parts))
         return false;
-    name = name_find(x, &id);
+    name = intake_name_find(x, &id);
     if (name == NULL)
         return false;
     LIST_FOREACH(series, &name->series, same)
-        if (series_is_moved(x, series))
-            return true;
+    if (series_is_moved(x, series))
+        return true;
     return false;
 }
 

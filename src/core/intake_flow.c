@@ -5,7 +5,7 @@
 #define SLOT_BITS 20
 #define SLOT_MASK (((uint64_t)1 << SLOT_BITS) - 1)
 
-size_t flow_value_size(uint32_t count)
+size_t intake_flow_value_size(uint32_t count)
 {
     return sizeof(struct value) + count * sizeof(uint64_t);
 }
@@ -16,7 +16,7 @@ static void line_open(struct flight_line *line, uint32_t wait_ms)
     line->wait_ms = wait_ms;
 }
 
-void flow_open(struct intake *x)
+void intake_flow_open(struct intake *x)
 {
     line_open(&x->steady, INTAKE_STOPPED_MS);
     line_open(&x->brief, INTAKE_STOPPED_AGAIN_MS);
@@ -57,7 +57,7 @@ static void link_advance(struct intake *x, struct link *link)
     TAILQ_INSERT_TAIL(&x->acking, link, acking);
 }
 
-void flow_detach(struct intake *x, struct link *link)
+void intake_flow_detach(struct intake *x, struct link *link)
 {
     struct batch *batch;
 
@@ -104,7 +104,7 @@ static void ack_send(struct intake *x, struct link *link, struct actions *out)
 
 /* ----------------------------------------------------------------- values */
 
-void flow_free_value(struct intake *x, struct value *v)
+void intake_flow_free_value(struct intake *x, struct value *v)
 {
     if (v->count == 0) {
         if (v->series->change == v)
@@ -115,20 +115,20 @@ void flow_free_value(struct intake *x, struct value *v)
         v->batch->unsettled--;
         batch_release(v->batch);
     }
-    pool_give(&x->pool, v, flow_value_size(v->count));
+    pool_give(&x->pool, v, intake_flow_value_size(v->count));
 }
 
 static void value_settle(struct intake *x, struct value *v)
 {
     struct link *link = v->batch->link;
 
-    flow_free_value(x, v);
+    intake_flow_free_value(x, v);
     x->stats.values_settled++;
     if (link != NULL)
         link_advance(x, link);
 }
 
-void flow_ready(struct intake *x, struct series *series)
+void intake_flow_ready(struct intake *x, struct series *series)
 {
     if (series->is_ready || series->is_under_way ||
         STAILQ_EMPTY(&series->waiting))
@@ -141,8 +141,8 @@ void flow_ready(struct intake *x, struct series *series)
 static void series_land(struct intake *x, struct series *series)
 {
     series->is_under_way = false;
-    flow_ready(x, series);
-    series_check_idle(x, series);
+    intake_flow_ready(x, series);
+    intake_series_check_idle(x, series);
 }
 
 /* --------------------------------------------------------------- dispatch */
@@ -169,12 +169,12 @@ static void flight_start(struct intake *x, struct value *v, struct actions *out)
         line->next = f;
     x->stats.values_in_queue++;
 
-    struct value_ref ref = {
-        .series = v->series->handle,
-        .token = f->sequence << SLOT_BITS | (uint64_t)(f - x->slots),
-        .time = v->time,
-        .numbers = v->numbers,
-        .count = v->count};
+    struct value_ref ref = {.series = v->series->handle,
+                            .token = f->sequence << SLOT_BITS |
+                                     (uint64_t)(f - x->slots),
+                            .time = v->time,
+                            .numbers = v->numbers,
+                            .count = v->count};
     struct action a = {.type = ACTION_DISPATCH, .value = &ref};
     out->emit(out->context, &a);
 }
@@ -213,8 +213,8 @@ static void series_turn(struct intake *x, struct series *series,
     while ((v = STAILQ_FIRST(&series->waiting)) != NULL) {
         STAILQ_REMOVE_HEAD(&series->waiting, line);
         if (v->count == 0) {
-            series_tell(x, series, v->change, out);
-            flow_free_value(x, v);
+            intake_series_tell(x, series, v->change, out);
+            intake_flow_free_value(x, v);
             continue;
         }
         x->stats.values_waiting--;
@@ -229,10 +229,10 @@ static void series_turn(struct intake *x, struct series *series,
         flight_start(x, v, out);
         return;
     }
-    series_check_idle(x, series);
+    intake_series_check_idle(x, series);
 }
 
-void flow_pump(struct intake *x, struct actions *out)
+void intake_flow_pump(struct intake *x, struct actions *out)
 {
     struct series *series;
 
@@ -256,23 +256,24 @@ static void line_overtake(struct intake *x, struct flight_line *line,
     }
 }
 
-void flow_overtake(struct intake *x, uint64_t sequence)
+static void flow_overtake(struct intake *x, uint64_t sequence)
 {
     line_overtake(x, &x->steady, sequence, UINT64_MAX);
     line_overtake(x, &x->brief, sequence, UINT64_MAX);
 }
 
-void flow_overtake_until(struct intake *x, uint64_t queued_ms)
+void intake_flow_overtake_until(struct intake *x, uint64_t queued_ms)
 {
     line_overtake(x, &x->steady, UINT64_MAX, queued_ms);
     line_overtake(x, &x->brief, UINT64_MAX, queued_ms);
 }
 
-void flow_seen(struct intake *x, uint64_t token)
+void intake_flow_seen(struct intake *x, uint64_t token)
 {
     uint64_t slot = token & SLOT_MASK;
-    struct flight *f =
-        slot < x->options.queue_max && x->slots != NULL ? &x->slots[slot] : NULL;
+    struct flight *f = slot < x->options.queue_max && x->slots != NULL
+                           ? &x->slots[slot]
+                           : NULL;
 
     if (f == NULL || f->sequence != token >> SLOT_BITS || f->value == NULL) {
         x->stats.seen_unknown++;
@@ -326,7 +327,7 @@ static void line_timeout(struct intake *x, struct flight_line *line,
         flight_stopped(x, f, out);
 }
 
-void flow_timeout(struct intake *x, struct actions *out)
+void intake_flow_timeout(struct intake *x, struct actions *out)
 {
     struct value *v;
     struct link *link;
@@ -341,7 +342,7 @@ void flow_timeout(struct intake *x, struct actions *out)
     }
     line_timeout(x, &x->steady, out);
     line_timeout(x, &x->brief, out);
-    flow_pump(x, out);
+    intake_flow_pump(x, out);
     while ((link = TAILQ_FIRST(&x->acking)) != NULL &&
            link->ack_ms <= x->now_ms)
         ack_send(x, link, out);
@@ -355,7 +356,7 @@ static uint64_t line_deadline_ms(const struct flight_line *line)
                                              : f->overtaken_ms + line->wait_ms;
 }
 
-uint64_t flow_deadline_ms(const struct intake *x)
+uint64_t intake_flow_deadline_ms(const struct intake *x)
 {
     uint64_t due = line_deadline_ms(&x->steady);
     uint64_t brief = line_deadline_ms(&x->brief);

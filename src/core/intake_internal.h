@@ -5,8 +5,8 @@
  *
  * Ownership: intake owns all. A value belongs to its series' queue, then to a
  * flight, then to the settling queue. A batch lives while a value mentions it
- * or its link lists it. A series lives while a link names it or a value of it is
- * here, and after that until room is needed. */
+ * or its link lists it. A series lives while a link names it or a value of it
+ * is here, and after that until room is needed. */
 #ifndef ARGUS_CORE_INTAKE_INTERNAL_H
 #define ARGUS_CORE_INTAKE_INTERNAL_H
 
@@ -72,7 +72,7 @@ struct sender {
     struct node_id id;
     uint32_t generation;
     uint64_t instance;
-    uint32_t life; /* grows when numbers begin anew */
+    uint32_t life;     /* grows when numbers begin anew */
     struct link *link; /* the living one; NULL: none */
     struct host *hosts;
     uint32_t series;
@@ -163,36 +163,36 @@ struct intake {
 };
 
 /* ---- intake_series.c */
-struct sender *sender_of(struct intake *x, const struct node_id *id);
-void sender_forget(struct intake *x, struct sender *sender);
-struct host *host_find(const struct sender *sender, const char *name);
-struct name *name_find(const struct intake *x, const struct identifier *id);
+struct sender *intake_sender_of(struct intake *x, const struct node_id *id);
+void intake_sender_forget(struct intake *x, struct sender *sender);
+struct host *intake_host_find(const struct sender *sender, const char *name);
+struct name *intake_name_find(const struct intake *x,
+                              const struct identifier *id);
 
 enum series_fate { SERIES_OK, SERIES_FULL, SERIES_BAD, SERIES_NO_MEMORY };
 
 /** Find or make the series that a sender defines; a changed definition is told
  *  to collectd, at its turn. */
-enum series_fate series_define(struct intake *x, struct sender *sender,
-                               const argus_SeriesDef *def, struct series **out,
-                               struct actions *act);
+enum series_fate intake_series_define(struct intake *x, struct sender *sender,
+                                      const argus_SeriesDef *def,
+                                      struct series **out, struct actions *act);
 /** After a link or a value let go of it. */
-void series_check_idle(struct intake *x, struct series *series);
-void series_tell(struct intake *x, const struct series *series,
-                 const argus_SeriesDef *def, struct actions *out);
-void series_free_all(struct intake *x);
+void intake_series_check_idle(struct intake *x, struct series *series);
+void intake_series_tell(struct intake *x, const struct series *series,
+                        const argus_SeriesDef *def, struct actions *out);
+void intake_series_free_all(struct intake *x);
 
 /* ---- intake_flow.c */
-void flow_open(struct intake *x);
-void flow_ready(struct intake *x, struct series *series);
-void flow_pump(struct intake *x, struct actions *out);
-void flow_seen(struct intake *x, uint64_t token);
-void flow_overtake(struct intake *x, uint64_t sequence);
-void flow_overtake_until(struct intake *x, uint64_t queued_ms);
-void flow_timeout(struct intake *x, struct actions *out);
-uint64_t flow_deadline_ms(const struct intake *x);
-void flow_free_value(struct intake *x, struct value *v);
+void intake_flow_open(struct intake *x);
+void intake_flow_ready(struct intake *x, struct series *series);
+void intake_flow_pump(struct intake *x, struct actions *out);
+void intake_flow_seen(struct intake *x, uint64_t token);
+void intake_flow_overtake_until(struct intake *x, uint64_t queued_ms);
+void intake_flow_timeout(struct intake *x, struct actions *out);
+uint64_t intake_flow_deadline_ms(const struct intake *x);
+void intake_flow_free_value(struct intake *x, struct value *v);
 /** The batches of a link that ends stay with their values. */
-void flow_detach(struct intake *x, struct link *link);
-size_t flow_value_size(uint32_t count);
+void intake_flow_detach(struct intake *x, struct link *link);
+size_t intake_flow_value_size(uint32_t count);
 
 #endif

@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-struct sender *sender_of(struct intake *x, const struct node_id *id)
+struct sender *intake_sender_of(struct intake *x, const struct node_id *id)
 {
     struct sender *sender;
 
@@ -23,7 +23,7 @@ struct sender *sender_of(struct intake *x, const struct node_id *id)
     return sender;
 }
 
-void sender_forget(struct intake *x, struct sender *sender)
+void intake_sender_forget(struct intake *x, struct sender *sender)
 {
     if (sender->link != NULL || sender->series > 0)
         return;
@@ -32,7 +32,7 @@ void sender_forget(struct intake *x, struct sender *sender)
     x->stats.senders--;
 }
 
-struct host *host_find(const struct sender *sender, const char *name)
+struct host *intake_host_find(const struct sender *sender, const char *name)
 {
     struct host *host;
 
@@ -43,7 +43,7 @@ struct host *host_find(const struct sender *sender, const char *name)
 static struct host *host_of(struct sender *sender, const char *name)
 {
     size_t length = strlen(name);
-    struct host *host = host_find(sender, name);
+    struct host *host = intake_host_find(sender, name);
 
     if (host != NULL)
         return host;
@@ -59,7 +59,8 @@ static struct host *host_of(struct sender *sender, const char *name)
     return host;
 }
 
-struct name *name_find(const struct intake *x, const struct identifier *id)
+struct name *intake_name_find(const struct intake *x,
+                              const struct identifier *id)
 {
     struct name *name;
 
@@ -69,7 +70,7 @@ struct name *name_find(const struct intake *x, const struct identifier *id)
 
 static struct name *name_of(struct intake *x, const struct identifier *id)
 {
-    struct name *name = name_find(x, id);
+    struct name *name = intake_name_find(x, id);
 
     if (name != NULL)
         return name;
@@ -121,7 +122,7 @@ static void series_set_idle(struct intake *x, struct series *series, bool idle)
     }
 }
 
-void series_check_idle(struct intake *x, struct series *series)
+void intake_series_check_idle(struct intake *x, struct series *series)
 {
     series_set_idle(x, series,
                     series->links == 0 && !series->is_under_way &&
@@ -132,8 +133,7 @@ static void series_evict(struct intake *x, struct series *series,
                          const struct sender *keep, struct actions *out)
 {
     struct sender *sender = series->sender;
-    struct action a = {.type = ACTION_SERIES_END,
-                       .series_end = series->handle};
+    struct action a = {.type = ACTION_SERIES_END, .series_end = series->handle};
 
     out->emit(out->context, &a);
     series_set_idle(x, series, false);
@@ -142,7 +142,7 @@ static void series_evict(struct intake *x, struct series *series,
     x->stats.series--;
     sender->series--;
     if (sender != keep)
-        sender_forget(x, sender);
+        intake_sender_forget(x, sender);
 }
 
 /* Room for one more of this sender, at the cost of its own idle ones first. */
@@ -194,14 +194,14 @@ static struct series *series_find(const struct intake *x,
                                   const struct sender *sender,
                                   const struct identifier *id)
 {
-    const struct name *name = name_find(x, id);
+    const struct name *name = intake_name_find(x, id);
     struct series *series;
 
     if (name == NULL)
         return NULL;
     LIST_FOREACH(series, &name->series, same)
-        if (series->sender == sender)
-            return series;
+    if (series->sender == sender)
+        return series;
     return NULL;
 }
 
@@ -235,8 +235,8 @@ static uint64_t gauges_of(const argus_SeriesDef *def)
     return gauges;
 }
 
-void series_tell(struct intake *x, const struct series *series,
-                 const argus_SeriesDef *def, struct actions *out)
+void intake_series_tell(struct intake *x, const struct series *series,
+                        const argus_SeriesDef *def, struct actions *out)
 {
     struct series_begin begin = {.series = series->handle, .def = def};
     struct action a = {.type = ACTION_SERIES_BEGIN, .series_begin = &begin};
@@ -258,21 +258,21 @@ static enum series_fate change_queue(struct intake *x, struct series *series,
     if (x->changes >= CHANGES_MAX)
         return SERIES_FULL;
 
-    struct value *v = pool_take(&x->pool, flow_value_size(0));
+    struct value *v = pool_take(&x->pool, intake_flow_value_size(0));
     if (v == NULL)
         return SERIES_NO_MEMORY;
     memset(v, 0, sizeof *v);
     v->series = series;
     v->change = malloc(sizeof *v->change);
     if (v->change == NULL) {
-        pool_give(&x->pool, v, flow_value_size(0));
+        pool_give(&x->pool, v, intake_flow_value_size(0));
         return SERIES_NO_MEMORY;
     }
     *v->change = *def;
     x->changes++;
     STAILQ_INSERT_TAIL(&series->waiting, v, line);
     series->change = v;
-    flow_ready(x, series);
+    intake_flow_ready(x, series);
     return SERIES_OK;
 }
 
@@ -287,7 +287,7 @@ static enum series_fate series_change(struct intake *x, struct series *series,
         if (fate != SERIES_OK)
             return fate;
     } else {
-        series_tell(x, series, def, out);
+        intake_series_tell(x, series, def, out);
     }
     series->sources = hash;
     series->interval = def->interval;
@@ -296,9 +296,9 @@ static enum series_fate series_change(struct intake *x, struct series *series,
     return SERIES_OK;
 }
 
-enum series_fate series_define(struct intake *x, struct sender *sender,
-                               const argus_SeriesDef *def, struct series **out,
-                               struct actions *act)
+enum series_fate intake_series_define(struct intake *x, struct sender *sender,
+                                      const argus_SeriesDef *def,
+                                      struct series **out, struct actions *act)
 {
     const char *const parts[5] = {def->host, def->plugin, def->plugin_instance,
                                   def->type, def->type_instance};
@@ -318,12 +318,13 @@ enum series_fate series_define(struct intake *x, struct sender *sender,
     return series_change(x, *out, def, hash, act);
 }
 
-void series_free_all(struct intake *x)
+void intake_series_free_all(struct intake *x)
 {
     struct sender *sender, *next_sender;
     struct name *name, *next_name;
 
-    HASH_ITER(hh, x->names, name, next_name) {
+    HASH_ITER(hh, x->names, name, next_name)
+    {
         bool last = false;
         while (!last) { /* the name goes with its last series */
             struct series *series = LIST_FIRST(&name->series);
@@ -331,12 +332,13 @@ void series_free_all(struct intake *x)
             last = LIST_NEXT(series, same) == NULL;
             while ((v = STAILQ_FIRST(&series->waiting)) != NULL) {
                 STAILQ_REMOVE_HEAD(&series->waiting, line);
-                flow_free_value(x, v);
+                intake_flow_free_value(x, v);
             }
             series_unlink(x, series);
         }
     }
-    HASH_ITER(hh, x->senders, sender, next_sender) {
+    HASH_ITER(hh, x->senders, sender, next_sender)
+    {
         HASH_DEL(x->senders, sender);
         free(sender);
     }

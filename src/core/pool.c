@@ -14,7 +14,7 @@ static unsigned class_of(size_t size)
 
     assert(size <= POOL_SIZE_MAX);
     while (sizes[class] < size)
-        class++;
+        class ++;
     return class;
 }
 
@@ -52,7 +52,7 @@ void pool_give(struct pool *p, void *block, size_t size)
 
 void pool_close(struct pool *p)
 {
-    for (unsigned class = 0; class < POOL_CLASSES; class++) {
+    for (unsigned class = 0; class < POOL_CLASSES; class ++) {
         while (p->free[class] != NULL) {
             struct pool_block *next = p->free[class]->next;
             free(p->free[class]);

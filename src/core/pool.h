@@ -9,7 +9,10 @@
 
 /* Cut for values (64 bytes and 8 for each data source): 1, 3, 9, 25 and 65
  * sources; each 8 short of a multiple of 16, where malloc has its header. */
-#define POOL_SIZES {72, 88, 136, 264, 584}
+#define POOL_SIZES                                                             \
+    {                                                                          \
+        72, 88, 136, 264, 584                                                  \
+    }
 #define POOL_CLASSES 5
 #define POOL_SIZE_MAX 584
 

@@ -146,8 +146,7 @@ bool router_is_better(const struct router_score *a, uint32_t a_position,
 /* Selection by counting, not sorting: no scratch memory, and the lists that
  * people look at are short. */
 const struct aggregator *router_rank(const struct router *r, const char *host,
-                                     uint32_t index,
-                                     struct router_score *score)
+                                     uint32_t index, struct router_score *score)
 {
     uint64_t key = key_of(host, strcspn(host, "/"));
 

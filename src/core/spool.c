@@ -40,11 +40,11 @@ void spool_free(struct spool *s)
     if (s == NULL)
         return;
     for (t = s->targets; t != NULL; t = t->hh.next)
-        target_lost(s, t, false);
+        spool_target_lost(s, t, false);
     while (!TAILQ_EMPTY(&s->ages))
-        value_drop_oldest(s);
-    series_free_all(s);
-    targets_free_all(s);
+        spool_value_drop_oldest(s);
+    spool_series_free_all(s);
+    spool_targets_free_all(s);
     free(s->scratch);
     pool_close(&s->pool);
     router_free(s->router);
@@ -60,9 +60,9 @@ static void begin(struct spool *s, uint64_t now_ms)
 /* Every input ends here: lanes may have come free. */
 static void finish(struct spool *s, struct actions *out)
 {
-    lanes_wake(s, out);
+    spool_lanes_wake(s, out);
     for (struct target *t = s->targets; t != NULL; t = t->hh.next)
-        target_pump(s, t, out);
+        spool_target_pump(s, t, out);
     s->stats.bytes = s->pool.used;
 }
 
@@ -76,9 +76,9 @@ void spool_on_aggregators(struct spool *s, uint64_t now_ms,
         s->stats.aggregators_cut++;
     if (rc == ARGUS_ENOMEM)
         s->stats.memory_refused++;
-    (void)targets_list(s);
-    lanes_reconsider(s, out);
-    targets_forget(s);
+    (void)spool_targets_list(s);
+    spool_lanes_reconsider(s, out);
+    spool_targets_forget(s);
     finish(s, out);
 }
 
@@ -95,16 +95,16 @@ void spool_on_values(struct spool *s, uint64_t now_ms,
         return;
     }
     for (uint32_t i = 0; i < count; i++) {
-        struct series *series = series_of(s, &values[i]);
-        if (series == NULL || !lane_add(s, series, &values[i])) {
+        struct series *series = spool_series_of(s, &values[i]);
+        if (series == NULL || !spool_lane_add(s, series, &values[i])) {
             s->stats.values_refused++;
             continue;
         }
         s->stats.values_queued++;
         if (series->lane->state == LANE_RESTS)
-            lane_update(s, series->lane, out);
+            spool_lane_update(s, series->lane, out);
         while (s->pool.used > s->bytes_max && !TAILQ_EMPTY(&s->ages))
-            value_drop_oldest(s);
+            spool_value_drop_oldest(s);
     }
     finish(s, out);
 }
@@ -113,7 +113,7 @@ void spool_on_link_up(struct spool *s, uint64_t now_ms, link_id link,
                       dial_id dial, const struct peer_info *peer,
                       struct actions *out)
 {
-    struct target *t = target_find(s, &peer->id);
+    struct target *t = spool_target_find(s, &peer->id);
 
     begin(s, now_ms);
     if (t == NULL || t->dial != dial || dial == 0) {
@@ -121,8 +121,8 @@ void spool_on_link_up(struct spool *s, uint64_t now_ms, link_id link,
                       "no longer needed");
         return;
     }
-    target_up(s, t, link);
-    lanes_reconsider(s, out);
+    spool_target_up(s, t, link);
+    spool_lanes_reconsider(s, out);
     finish(s, out);
 }
 
@@ -130,16 +130,16 @@ void spool_on_link_down(struct spool *s, uint64_t now_ms, link_id link,
                         enum link_end why, argus_RefuseCode code,
                         struct actions *out)
 {
-    struct target *t = link == 0 ? NULL : target_of_link(s, link);
+    struct target *t = link == 0 ? NULL : spool_target_of_link(s, link);
 
     (void)why;
     (void)code;
     begin(s, now_ms);
     if (t == NULL) /* not ours, or we closed it */
         return;
-    target_lost(s, t, true);
-    lanes_reconsider(s, out);
-    targets_forget(s);
+    spool_target_lost(s, t, true);
+    spool_lanes_reconsider(s, out);
+    spool_targets_forget(s);
     finish(s, out);
 }
 
@@ -156,28 +156,28 @@ void spool_on_dial_failed(struct spool *s, uint64_t now_ms, dial_id dial,
         t = t->hh.next;
     if (t == NULL)
         return;
-    target_lost(s, t, true);
-    lanes_reconsider(s, out);
-    targets_forget(s);
+    spool_target_lost(s, t, true);
+    spool_lanes_reconsider(s, out);
+    spool_targets_forget(s);
     finish(s, out);
 }
 
 void spool_on_frame(struct spool *s, uint64_t now_ms, link_id link,
                     const argus_Frame *frame, struct actions *out)
 {
-    struct target *t = link == 0 ? NULL : target_of_link(s, link);
+    struct target *t = link == 0 ? NULL : spool_target_of_link(s, link);
 
     begin(s, now_ms);
     if (t == NULL || frame->which_body != argus_Frame_ack_tag)
         return;
-    target_ack(s, t, &frame->body.ack, out);
+    spool_target_ack(s, t, &frame->body.ack, out);
     finish(s, out);
 }
 
 void spool_on_drained(struct spool *s, uint64_t now_ms, link_id link,
                       struct actions *out)
 {
-    struct target *t = link == 0 ? NULL : target_of_link(s, link);
+    struct target *t = link == 0 ? NULL : spool_target_of_link(s, link);
 
     begin(s, now_ms);
     if (t == NULL)
@@ -192,10 +192,10 @@ void spool_on_timeout(struct spool *s, uint64_t now_ms, struct actions *out)
 
     begin(s, now_ms);
     for (struct target *t = s->targets; t != NULL; t = t->hh.next)
-        changed = target_timeout(s, t, out) || changed;
+        changed = spool_target_timeout(s, t, out) || changed;
     if (changed)
-        lanes_reconsider(s, out);
-    targets_forget(s);
+        spool_lanes_reconsider(s, out);
+    spool_targets_forget(s);
     finish(s, out);
 }
 
@@ -204,7 +204,7 @@ uint64_t spool_deadline_ms(const struct spool *s)
     uint64_t due = TAILQ_EMPTY(&s->held) ? UINT64_MAX : s->held_ms;
 
     for (const struct target *t = s->targets; t != NULL; t = t->hh.next) {
-        uint64_t mine = target_deadline_ms(s, t);
+        uint64_t mine = spool_target_deadline_ms(s, t);
         if (mine < due)
             due = mine;
     }
@@ -231,7 +231,7 @@ const struct router *spool_router(const struct spool *s)
 bool spool_is_in_use(const struct spool *s, const char *host,
                      const struct node_id *aggregator)
 {
-    const struct target *t = target_find(s, aggregator);
+    const struct target *t = spool_target_find(s, aggregator);
     struct lane *lane;
 
     HASH_FIND(hh, s->lanes, host, (unsigned)strlen(host) + 1, lane);
@@ -241,7 +241,7 @@ bool spool_is_in_use(const struct spool *s, const char *host,
 
 bool spool_has_link(const struct spool *s, const struct node_id *aggregator)
 {
-    const struct target *t = target_find(s, aggregator);
+    const struct target *t = spool_target_find(s, aggregator);
 
     return t != NULL && t->link != 0;
 }

@@ -54,8 +54,9 @@ struct series {
 };
 
 struct value {
-    TAILQ_ENTRY(value) line; /* of its lane, or of the link it is under way on */
-    TAILQ_ENTRY(value) age;  /* while it waits */
+    TAILQ_ENTRY(value)
+    line;                   /* of its lane, or of the link it is under way on */
+    TAILQ_ENTRY(value) age; /* while it waits */
     struct definition *def;
     uint64_t number; /* 0: never sent */
     uint64_t time;
@@ -115,7 +116,7 @@ struct target {
     uint64_t bytes; /* estimate of what is sent and not acknowledged */
     uint64_t batch_sent, batch_acked;
     uint64_t progress_ms; /* last acknowledgement, or first value since idle */
-    uint64_t linger_ms;   /* when a batch that is not full goes; 0: none waits */
+    uint64_t linger_ms; /* when a batch that is not full goes; 0: none waits */
     struct lane_list ready;
     uint32_t ready_values;
     struct known *known;
@@ -167,51 +168,55 @@ struct spool {
 
 /** The series of a value, made if it is new, its definition brought up to
  *  date. @return NULL: refused. */
-struct series *series_of(struct spool *s, const struct value_input *in);
-void definition_unref(struct spool *s, struct definition *def);
-void definition_fill(const struct definition *def, argus_SeriesDef *out);
-void series_free_all(struct spool *s);
+struct series *spool_series_of(struct spool *s, const struct value_input *in);
+void spool_definition_unref(struct spool *s, struct definition *def);
+void spool_definition_fill(const struct definition *def, argus_SeriesDef *out);
+void spool_series_free_all(struct spool *s);
 
 /* ---- spool_lane.c */
-struct lane *lane_of(struct spool *s, const char *host);
-void lane_unref(struct spool *s, struct lane *lane);
+struct lane *spool_lane_of(struct spool *s, const char *host);
+void spool_lane_unref(struct spool *s, struct lane *lane);
 
 /** Take a value in at its place. false: out of memory. */
-bool lane_add(struct spool *s, struct series *series,
-              const struct value_input *in);
+bool spool_lane_add(struct spool *s, struct series *series,
+                    const struct value_input *in);
 /** Choose the target if something changed since, and the state. */
-void lane_update(struct spool *s, struct lane *lane, struct actions *out);
+void spool_lane_update(struct spool *s, struct lane *lane, struct actions *out);
 /** Something changed that may lead lanes elsewhere. */
-void lanes_reconsider(struct spool *s, struct actions *out);
-void lanes_wake(struct spool *s, struct actions *out);
+void spool_lanes_reconsider(struct spool *s, struct actions *out);
+void spool_lanes_wake(struct spool *s, struct actions *out);
 /** Take the first value out of a lane that is ready. */
-struct value *lane_take(struct spool *s, struct lane *lane);
+struct value *spool_lane_take(struct spool *s, struct lane *lane);
 /** Put a value that was under way back to the head of its lane. */
-void lane_return(struct spool *s, struct value *v);
-bool lane_is_held(const struct spool *s, const struct lane *lane);
-void value_drop_oldest(struct spool *s);
-void value_free(struct spool *s, struct value *v);
+void spool_lane_return(struct spool *s, struct value *v);
+bool spool_lane_is_held(const struct spool *s, const struct lane *lane);
+void spool_value_drop_oldest(struct spool *s);
+void spool_value_free(struct spool *s, struct value *v);
 
 /* ---- spool_link.c */
-struct target *target_of_link(const struct spool *s, link_id link);
-struct target *target_find(const struct spool *s, const struct node_id *id);
-int targets_list(struct spool *s);
-bool target_is_open(const struct spool *s, const struct target *t);
-void target_dial(struct spool *s, struct target *t, struct actions *out);
-void target_up(struct spool *s, struct target *t, link_id link);
+struct target *spool_target_of_link(const struct spool *s, link_id link);
+struct target *spool_target_find(const struct spool *s,
+                                 const struct node_id *id);
+int spool_targets_list(struct spool *s);
+bool spool_target_is_open(const struct spool *s, const struct target *t);
+void spool_target_dial(struct spool *s, struct target *t, struct actions *out);
+void spool_target_up(struct spool *s, struct target *t, link_id link);
 /** The link or the dial ended; values go back to their lanes. */
-void target_lost(struct spool *s, struct target *t, bool failed);
-void target_close(struct spool *s, struct target *t, argus_RefuseCode code,
-                  const char *text, bool failed, struct actions *out);
-void target_ack(struct spool *s, struct target *t, const argus_Ack *ack,
-                struct actions *out);
-void target_release(struct spool *s, struct target *t, const char *host,
-                    struct actions *out);
-void target_pump(struct spool *s, struct target *t, struct actions *out);
-uint64_t target_deadline_ms(const struct spool *s, const struct target *t);
+void spool_target_lost(struct spool *s, struct target *t, bool failed);
+void spool_target_close(struct spool *s, struct target *t,
+                        argus_RefuseCode code, const char *text, bool failed,
+                        struct actions *out);
+void spool_target_ack(struct spool *s, struct target *t, const argus_Ack *ack,
+                      struct actions *out);
+void spool_target_release(struct spool *s, struct target *t, const char *host,
+                          struct actions *out);
+void spool_target_pump(struct spool *s, struct target *t, struct actions *out);
+uint64_t spool_target_deadline_ms(const struct spool *s,
+                                  const struct target *t);
 /** What is due: back-off over, idle, stuck. @return true: lanes reconsider. */
-bool target_timeout(struct spool *s, struct target *t, struct actions *out);
-void targets_forget(struct spool *s);
-void targets_free_all(struct spool *s);
+bool spool_target_timeout(struct spool *s, struct target *t,
+                          struct actions *out);
+void spool_targets_forget(struct spool *s);
+void spool_targets_free_all(struct spool *s);
 
 #endif

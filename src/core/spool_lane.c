@@ -8,7 +8,7 @@
 
 /* ------------------------------------------------------- life of a lane */
 
-struct lane *lane_of(struct spool *s, const char *host)
+struct lane *spool_lane_of(struct spool *s, const char *host)
 {
     size_t size = strlen(host) + 1;
     struct lane *lane;
@@ -65,7 +65,7 @@ static void lane_set_state(struct spool *s, struct lane *lane,
     }
 }
 
-void lane_unref(struct spool *s, struct lane *lane)
+void spool_lane_unref(struct spool *s, struct lane *lane)
 {
     if (--lane->series > 0)
         return;
@@ -84,12 +84,12 @@ static size_t value_size(uint32_t count)
     return sizeof(struct value) + count * sizeof(uint64_t);
 }
 
-void value_free(struct spool *s, struct value *v)
+void spool_value_free(struct spool *s, struct value *v)
 {
     uint32_t count = v->def->sources->count;
 
     v->def->series->values--;
-    definition_unref(s, v->def);
+    spool_definition_unref(s, v->def);
     pool_give(&s->pool, v, value_size(count));
     s->stats.values--;
 }
@@ -112,7 +112,7 @@ static void waiting_count_one(struct lane *lane)
         lane->to->ready_values++;
 }
 
-void value_drop_oldest(struct spool *s)
+void spool_value_drop_oldest(struct spool *s)
 {
     struct value *v = TAILQ_FIRST(&s->ages);
     struct lane *lane = v->def->series->lane;
@@ -120,11 +120,11 @@ void value_drop_oldest(struct spool *s)
     waiting_remove(s, lane, v);
     if (lane->waiting_count == 0)
         lane_set_state(s, lane, LANE_RESTS);
-    value_free(s, v);
+    spool_value_free(s, v);
     s->stats.values_dropped++;
 }
 
-struct value *lane_take(struct spool *s, struct lane *lane)
+struct value *spool_lane_take(struct spool *s, struct lane *lane)
 {
     struct value *v = TAILQ_FIRST(&lane->waiting);
 
@@ -135,7 +135,7 @@ struct value *lane_take(struct spool *s, struct lane *lane)
     return v;
 }
 
-void lane_return(struct spool *s, struct value *v)
+void spool_lane_return(struct spool *s, struct value *v)
 {
     struct lane *lane = v->def->series->lane;
 
@@ -201,8 +201,8 @@ static void lane_place(struct spool *s, struct series *series, struct value *v,
     }
 }
 
-bool lane_add(struct spool *s, struct series *series,
-              const struct value_input *in)
+bool spool_lane_add(struct spool *s, struct series *series,
+                    const struct value_input *in)
 {
     struct value *v = pool_take(&s->pool, value_size(in->count));
 
@@ -236,7 +236,7 @@ static struct target *lane_best(const struct spool *s, const struct lane *lane)
     struct router_score best_score = {0};
 
     for (t = s->targets; t != NULL; t = t->hh.next) {
-        if (!target_is_open(s, t))
+        if (!spool_target_is_open(s, t))
             continue;
         struct router_score score =
             router_score(s->router, t->position, lane->key);
@@ -258,9 +258,9 @@ static void lane_choose(struct spool *s, struct lane *lane, struct actions *out)
     lane->epoch = s->epoch;
     if (best != NULL && best->link == 0) {
         if (best->dial == 0)
-            target_dial(s, best, out);
+            spool_target_dial(s, best, out);
         if (lane->to != NULL && lane->to->link != 0 &&
-            target_is_open(s, lane->to))
+            spool_target_is_open(s, lane->to))
             return;
     }
     if (best == lane->to)
@@ -273,20 +273,20 @@ static void lane_choose(struct spool *s, struct lane *lane, struct actions *out)
 static void lane_move(struct spool *s, struct lane *lane, struct actions *out)
 {
     if (lane->at != NULL) {
-        target_release(s, lane->at, lane->host, out);
+        spool_target_release(s, lane->at, lane->host, out);
         s->stats.lanes_moved++;
     }
     target_mention(s, &lane->at, lane->to);
 }
 
-bool lane_is_held(const struct spool *s, const struct lane *lane)
+bool spool_lane_is_held(const struct spool *s, const struct lane *lane)
 {
     const struct value *v = TAILQ_FIRST(&lane->waiting);
 
     return v->number == 0 && v->hold_ms > s->now_ms && !s->flushing;
 }
 
-void lane_update(struct spool *s, struct lane *lane, struct actions *out)
+void spool_lane_update(struct spool *s, struct lane *lane, struct actions *out)
 {
     if (lane->waiting_count == 0) {
         lane_set_state(s, lane, LANE_RESTS);
@@ -301,7 +301,7 @@ void lane_update(struct spool *s, struct lane *lane, struct actions *out)
     }
     if (lane->at != lane->to)
         lane_move(s, lane, out);
-    if (lane_is_held(s, lane)) {
+    if (spool_lane_is_held(s, lane)) {
         uint64_t due = TAILQ_FIRST(&lane->waiting)->hold_ms;
         lane_set_state(s, lane, LANE_HELD);
         if (due < s->held_ms)
@@ -311,7 +311,7 @@ void lane_update(struct spool *s, struct lane *lane, struct actions *out)
     }
 }
 
-void lanes_reconsider(struct spool *s, struct actions *out)
+void spool_lanes_reconsider(struct spool *s, struct actions *out)
 {
     struct lane *lane;
 
@@ -320,14 +320,13 @@ void lanes_reconsider(struct spool *s, struct actions *out)
         /* A link that is gone is not told of the move. */
         if (lane->at != NULL && lane->at->link == 0)
             target_mention(s, &lane->at, NULL);
-        if (lane->to != NULL && lane->waiting_count == 0 &&
-            lane->to->link == 0)
+        if (lane->to != NULL && lane->waiting_count == 0 && lane->to->link == 0)
             target_mention(s, &lane->to, NULL);
-        lane_update(s, lane, out);
+        spool_lane_update(s, lane, out);
     }
 }
 
-void lanes_wake(struct spool *s, struct actions *out)
+void spool_lanes_wake(struct spool *s, struct actions *out)
 {
     struct lane *lane, *next;
 
@@ -336,6 +335,6 @@ void lanes_wake(struct spool *s, struct actions *out)
     s->held_ms = UINT64_MAX;
     for (lane = TAILQ_FIRST(&s->held); lane != NULL; lane = next) {
         next = TAILQ_NEXT(lane, turn);
-        lane_update(s, lane, out);
+        spool_lane_update(s, lane, out);
     }
 }

@@ -25,7 +25,8 @@
 
 /* ------------------------------------------------------ life of a target */
 
-struct target *target_find(const struct spool *s, const struct node_id *id)
+struct target *spool_target_find(const struct spool *s,
+                                 const struct node_id *id)
 {
     struct target *t;
 
@@ -33,7 +34,7 @@ struct target *target_find(const struct spool *s, const struct node_id *id)
     return t;
 }
 
-struct target *target_of_link(const struct spool *s, link_id link)
+struct target *spool_target_of_link(const struct spool *s, link_id link)
 {
     struct target *t = s->targets;
 
@@ -62,7 +63,7 @@ static struct target *target_new(struct spool *s, const struct node_id *id)
     return t;
 }
 
-int targets_list(struct spool *s)
+int spool_targets_list(struct spool *s)
 {
     struct target *t;
 
@@ -70,7 +71,7 @@ int targets_list(struct spool *s)
         t->position = NOT_LISTED;
     for (uint32_t i = 0; i < router_count(s->router); i++) {
         const struct node_id *id = &router_at(s->router, i)->id;
-        t = target_find(s, id);
+        t = spool_target_find(s, id);
         if (t == NULL)
             t = target_new(s, id);
         if (t == NULL)
@@ -80,22 +81,24 @@ int targets_list(struct spool *s)
     return ARGUS_OK;
 }
 
-void targets_free_all(struct spool *s)
+void spool_targets_free_all(struct spool *s)
 {
     struct target *t, *next;
 
-    HASH_ITER(hh, s->targets, t, next) {
+    HASH_ITER(hh, s->targets, t, next)
+    {
         HASH_DEL(s->targets, t);
         free(t->known);
         free(t);
     }
 }
 
-void targets_forget(struct spool *s)
+void spool_targets_forget(struct spool *s)
 {
     struct target *t, *next;
 
-    HASH_ITER(hh, s->targets, t, next) {
+    HASH_ITER(hh, s->targets, t, next)
+    {
         if (t->position != NOT_LISTED || t->link != 0 || t->dial != 0 ||
             t->lanes != 0)
             continue;
@@ -105,21 +108,21 @@ void targets_forget(struct spool *s)
     }
 }
 
-bool target_is_open(const struct spool *s, const struct target *t)
+bool spool_target_is_open(const struct spool *s, const struct target *t)
 {
     return t->position != NOT_LISTED &&
            router_at(s->router, t->position)->usable &&
            (t->link != 0 || t->dial != 0 || t->retry_ms == 0);
 }
 
-void target_dial(struct spool *s, struct target *t, struct actions *out)
+void spool_target_dial(struct spool *s, struct target *t, struct actions *out)
 {
     t->dial = (uint64_t)SPOOL_DIAL_TAG << 56 | ++s->dials;
     actions_dial(out, t->dial, argus_LinkKind_LINK_METRICS,
                  router_at(s->router, t->position)->address, &t->id);
 }
 
-void target_up(struct spool *s, struct target *t, link_id link)
+void spool_target_up(struct spool *s, struct target *t, link_id link)
 {
     t->dial = 0;
     t->link = link;
@@ -145,7 +148,7 @@ static void target_back_off(struct spool *s, struct target *t)
     s->stats.links_failed++;
 }
 
-void target_lost(struct spool *s, struct target *t, bool failed)
+void spool_target_lost(struct spool *s, struct target *t, bool failed)
 {
     struct value *v;
 
@@ -156,7 +159,7 @@ void target_lost(struct spool *s, struct target *t, bool failed)
     while ((v = TAILQ_LAST(&t->under_way, value_line)) != NULL) {
         TAILQ_REMOVE(&t->under_way, v, line);
         s->stats.values_under_way--;
-        lane_return(s, v);
+        spool_lane_return(s, v);
     }
     t->under_way_count = 0;
     t->bytes = 0;
@@ -168,15 +171,16 @@ void target_lost(struct spool *s, struct target *t, bool failed)
         target_back_off(s, t);
 }
 
-void target_close(struct spool *s, struct target *t, argus_RefuseCode code,
-                  const char *text, bool failed, struct actions *out)
+void spool_target_close(struct spool *s, struct target *t,
+                        argus_RefuseCode code, const char *text, bool failed,
+                        struct actions *out)
 {
     actions_close(out, t->link, code, text);
-    target_lost(s, t, failed);
+    spool_target_lost(s, t, failed);
 }
 
-void target_release(struct spool *s, struct target *t, const char *host,
-                    struct actions *out)
+void spool_target_release(struct spool *s, struct target *t, const char *host,
+                          struct actions *out)
 {
     if (t->link == 0)
         return;
@@ -201,8 +205,7 @@ static bool known_reserve(struct spool *s, struct target *t, uint32_t slot)
         s->stats.memory_refused++;
         return false;
     }
-    memset(grown + t->known_size, 0,
-           (size - t->known_size) * sizeof *grown);
+    memset(grown + t->known_size, 0, (size - t->known_size) * sizeof *grown);
     t->known = grown;
     t->known_size = size;
     return true;
@@ -236,7 +239,7 @@ static uint32_t target_index(struct spool *s, struct target *t,
     known->version = def->version;
     argus_SeriesDef *named = &defs->series[defs->series_count++];
     named->index = known->index;
-    definition_fill(def, named);
+    spool_definition_fill(def, named);
     t->bytes += def->series->key_size + def->sources->size + 64;
     s->stats.series_defined++;
     if (defs->series_count == DEFS_MAX)
@@ -319,21 +322,20 @@ static bool batch_fill(struct spool *s, struct target *t, struct lane *lane,
 
     for (int i = 0; i < TURN_MAX && lane->waiting_count > 0; i++) {
         struct value *v = TAILQ_FIRST(&lane->waiting);
-        uint64_t number = v->number != 0
-                              ? v->number
-                              : s->number_base + s->number_count + 1;
+        uint64_t number =
+            v->number != 0 ? v->number : s->number_base + s->number_count + 1;
         if (t->under_way_count >= t->window || !batch_fits(b, end, v, number))
             return false;
-        if (lane_is_held(s, lane))
+        if (spool_lane_is_held(s, lane))
             break;
         uint32_t index = target_index(s, t, v->def, out);
         if (index == 0)
             return false;
-        (void)lane_take(s, lane);
+        (void)spool_lane_take(s, lane);
         value_sent(s, t, v, number);
         batch_put(b, end, v, index);
     }
-    lane_update(s, lane, out);
+    spool_lane_update(s, lane, out);
     if (lane->state == LANE_READY) { /* to the end of the line */
         TAILQ_REMOVE(&t->ready, lane, turn);
         TAILQ_INSERT_TAIL(&t->ready, lane, turn);
@@ -356,8 +358,7 @@ static bool batch_send(struct spool *s, struct target *t, struct actions *out)
     if (t->under_way_count == 0)
         t->progress_ms = s->now_ms;
 
-    while ((lane = TAILQ_FIRST(&t->ready)) != NULL &&
-           t->bytes < LINK_BYTES_MAX)
+    while ((lane = TAILQ_FIRST(&t->ready)) != NULL && t->bytes < LINK_BYTES_MAX)
         if (!batch_fill(s, t, lane, &end, out))
             break;
     defs_send(s, t, out);
@@ -387,7 +388,7 @@ static bool target_may_send(struct spool *s, struct target *t)
     return t->linger_ms <= s->now_ms;
 }
 
-void target_pump(struct spool *s, struct target *t, struct actions *out)
+void spool_target_pump(struct spool *s, struct target *t, struct actions *out)
 {
     bool lingered = t->linger_ms != 0 && t->linger_ms <= s->now_ms;
 
@@ -404,16 +405,17 @@ void target_pump(struct spool *s, struct target *t, struct actions *out)
 
 /* ------------------------------------------------------- acknowledgements */
 
-void target_ack(struct spool *s, struct target *t, const argus_Ack *ack,
-                struct actions *out)
+void spool_target_ack(struct spool *s, struct target *t, const argus_Ack *ack,
+                      struct actions *out)
 {
     struct value *v;
 
     if (ack->batch > t->batch_sent) {
         s->stats.acks_bad++;
-        target_close(s, t, argus_RefuseCode_REFUSE_MALFORMED,
-                     "a batch was acknowledged that was not sent", true, out);
-        lanes_reconsider(s, out);
+        spool_target_close(s, t, argus_RefuseCode_REFUSE_MALFORMED,
+                           "a batch was acknowledged that was not sent", true,
+                           out);
+        spool_lanes_reconsider(s, out);
         return;
     }
     t->window = ack->window < WINDOW_MIN         ? WINDOW_MIN
@@ -432,9 +434,9 @@ void target_ack(struct spool *s, struct target *t, const argus_Ack *ack,
         t->bytes -= bytes < t->bytes ? bytes : t->bytes;
         s->stats.values_under_way--;
         s->stats.values_acked++;
-        value_free(s, v);
+        spool_value_free(s, v);
         if (--lane->under_way == 0 && lane->at != lane->to)
-            lane_update(s, lane, out);
+            spool_lane_update(s, lane, out);
     }
     if (t->under_way_count == 0)
         t->bytes = 0;
@@ -442,7 +444,7 @@ void target_ack(struct spool *s, struct target *t, const argus_Ack *ack,
 
 /* ---------------------------------------------------------------- timers */
 
-uint64_t target_deadline_ms(const struct spool *s, const struct target *t)
+uint64_t spool_target_deadline_ms(const struct spool *s, const struct target *t)
 {
     uint64_t due = UINT64_MAX;
 
@@ -460,7 +462,8 @@ uint64_t target_deadline_ms(const struct spool *s, const struct target *t)
     return due;
 }
 
-bool target_timeout(struct spool *s, struct target *t, struct actions *out)
+bool spool_target_timeout(struct spool *s, struct target *t,
+                          struct actions *out)
 {
     bool changed = false;
 
@@ -473,15 +476,15 @@ bool target_timeout(struct spool *s, struct target *t, struct actions *out)
     if (t->under_way_count > 0 &&
         t->progress_ms + SPOOL_ACK_WAIT_MS <= s->now_ms) {
         s->stats.links_stuck++;
-        target_close(s, t, argus_RefuseCode_REFUSE_SLOW,
-                     "no acknowledgement for 30 s", true, out);
+        spool_target_close(s, t, argus_RefuseCode_REFUSE_SLOW,
+                           "no acknowledgement for 30 s", true, out);
         return true;
     }
     if (t->lanes == 0 && t->under_way_count == 0 &&
         t->idle_ms + SPOOL_IDLE_MS <= s->now_ms) {
         s->stats.links_idle++;
-        target_close(s, t, argus_RefuseCode_REFUSE_BYE, "no longer needed",
-                     false, out);
+        spool_target_close(s, t, argus_RefuseCode_REFUSE_BYE,
+                           "no longer needed", false, out);
     }
     return changed;
 }

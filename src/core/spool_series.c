@@ -68,7 +68,7 @@ static struct sources *sources_of(struct spool *s, const argus_SeriesDef *def)
 
 /* ----------------------------------------------------------- definitions */
 
-void definition_unref(struct spool *s, struct definition *def)
+void spool_definition_unref(struct spool *s, struct definition *def)
 {
     if (--def->refs > 0)
         return;
@@ -111,11 +111,11 @@ static bool series_define(struct spool *s, struct series *series,
                                .refs = 1};
     series->now = def;
     if (old != NULL)
-        definition_unref(s, old);
+        spool_definition_unref(s, old);
     return true;
 }
 
-void definition_fill(const struct definition *def, argus_SeriesDef *out)
+void spool_definition_fill(const struct definition *def, argus_SeriesDef *out)
 {
     const struct series *series = def->series;
     char *const parts[5] = {out->host, out->plugin, out->plugin_instance,
@@ -148,9 +148,9 @@ void definition_fill(const struct definition *def, argus_SeriesDef *out)
 static void series_free(struct spool *s, struct series *series)
 {
     if (series->now != NULL)
-        definition_unref(s, series->now);
+        spool_definition_unref(s, series->now);
     if (series->lane != NULL)
-        lane_unref(s, series->lane);
+        spool_lane_unref(s, series->lane);
     free(series);
 }
 
@@ -191,7 +191,7 @@ static struct series *series_new(struct spool *s, const struct identifier *id,
     series->slot = s->slots;
     if (s->stats.series >= s->series_max && !series_evict(s, &series->slot))
         goto free_series;
-    series->lane = lane_of(s, in->host);
+    series->lane = spool_lane_of(s, in->host);
     if (series->lane == NULL)
         goto free_series;
     HASH_ADD(hh, s->series, key, id->size, series);
@@ -210,7 +210,7 @@ free_series:
     return NULL;
 }
 
-struct series *series_of(struct spool *s, const struct value_input *in)
+struct series *spool_series_of(struct spool *s, const struct value_input *in)
 {
     const char *const parts[5] = {in->host, in->plugin, in->plugin_instance,
                                   in->type, in->type_instance};
@@ -231,11 +231,12 @@ struct series *series_of(struct spool *s, const struct value_input *in)
     return series;
 }
 
-void series_free_all(struct spool *s)
+void spool_series_free_all(struct spool *s)
 {
     struct series *series, *next;
 
-    HASH_ITER(hh, s->series, series, next) {
+    HASH_ITER(hh, s->series, series, next)
+    {
         HASH_DEL(s->series, series);
         series_free(s, series);
     }
