@@ -15,6 +15,7 @@
     X(base)                                                                    \
     X(frame)                                                                   \
     X(router)                                                                  \
+    X(intake)                                                                  \
     X(routing)
 /* clang-format on */
 
