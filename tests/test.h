@@ -15,6 +15,7 @@
     X(base)                                                                    \
     X(frame)                                                                   \
     X(router)                                                                  \
+    X(spool)                                                                   \
     X(intake)                                                                  \
     X(routing)
 /* clang-format on */

@@ -348,7 +348,8 @@ static void break_batch(argus_Batch *b, int which)
     case 10: b->first_number = UINT64_MAX; break;
     case 11: b->first_number = (uint64_t)2 << 40; break;
     case 12: b->time_step_count = 2; break;
-    case 13: b->series_count = b->number_step_count = b->time_step_count = 0;
+    case 13:
+        b->series_count = b->number_step_count = b->time_step_count = 0;
         break;
     default: break;
     }
