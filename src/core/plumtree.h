@@ -85,6 +85,7 @@ struct plumtree_stats {
     uint64_t prune_limited;      /* duplicates that prune_gap_ms let pass */
     uint64_t shortcut_taken;     /* tree optimisations, §3.8 */
     uint64_t frame_stranger;     /* from a link that is no neighbor */
+    uint64_t frame_malformed;    /* broke a bound; closes the link */
     uint64_t neighbor_refused;   /* more than neighbors_max */
     uint64_t missing_dropped;    /* pushed out by newer ones */
     uint64_t missing_refused;    /* over missing_link_max, or no memory */
