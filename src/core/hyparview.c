@@ -38,7 +38,7 @@ static bool keep_contact(struct hyparview *h, const char *address)
     h->contacts = grown;
     struct contact *c = &h->contacts[h->contacts_count++];
     memset(c, 0, sizeof *c);
-    (void)strncpy(c->address, address, sizeof c->address - 1);
+    address_copy(c->address, address);
     return true;
 }
 
@@ -164,7 +164,7 @@ void hyparview_self(const struct hyparview *h, argus_Peer *out)
 {
     memset(out, 0, sizeof *out);
     memcpy(out->id, h->options.id.bytes, NODE_ID_SIZE);
-    (void)strncpy(out->address, h->options.address, sizeof out->address - 1);
+    address_copy(out->address, h->options.address);
     out->generation = h->options.generation;
 }
 
@@ -203,8 +203,7 @@ void hyparview_add_passive(struct hyparview *h, const struct node_id *id,
         if (generation > e->generation) {
             e->generation = generation;
             e->fails = 0;
-            memset(e->address, 0, sizeof e->address);
-            (void)strncpy(e->address, address, sizeof e->address - 1);
+            address_copy(e->address, address);
         }
         return;
     }
@@ -222,7 +221,7 @@ void hyparview_add_lost(struct hyparview *h, const struct node_id *id,
                         const char *address, uint32_t generation)
 {
     struct peer_entry entry = {.id = *id, .generation = generation};
-    (void)strncpy(entry.address, address, sizeof entry.address - 1);
+    address_copy(entry.address, address);
 
     (void)peerlist_remove(&h->passive, &entry.id);
     if (node_id_is_equal(&entry.id, &h->options.id) ||
@@ -256,7 +255,7 @@ static void put_peer(argus_Peer *out, const struct node_id *id,
 {
     memset(out, 0, sizeof *out);
     memcpy(out->id, id->bytes, NODE_ID_SIZE);
-    (void)strncpy(out->address, address, sizeof out->address - 1);
+    address_copy(out->address, address);
     out->generation = generation;
 }
 
@@ -1024,8 +1023,7 @@ void hyparview_leave(struct hyparview *h, uint64_t now_ms, struct actions *out)
 
 void hyparview_set_address(struct hyparview *h, const char *address)
 {
-    memset(h->options.address, 0, sizeof h->options.address);
-    (void)strncpy(h->options.address, address, sizeof h->options.address - 1);
+    address_copy(h->options.address, address);
 }
 
 /* -------------------------------------------------------- questions */

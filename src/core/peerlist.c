@@ -4,6 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+void address_copy(char out[ADDRESS_SIZE], const char *address)
+{
+    size_t size = strnlen(address, ADDRESS_SIZE - 1);
+    memmove(out, address, size);
+    memset(out + size, 0, ADDRESS_SIZE - size);
+}
+
 void peerlist_init(struct peerlist *l, uint32_t max)
 {
     memset(l, 0, sizeof *l);
@@ -66,7 +73,7 @@ struct peer_entry *peerlist_add(struct peerlist *l, const struct node_id *id,
     e->id = *id;
     e->generation = generation;
     e->since_ms = now_ms;
-    (void)strncpy(e->address, address, sizeof e->address - 1);
+    address_copy(e->address, address);
     l->keys[l->count++] = key_of(id);
     return e;
 }

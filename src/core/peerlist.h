@@ -18,6 +18,9 @@ struct peer_entry {
     char address[ADDRESS_SIZE];
 };
 
+/** Cut to fit, and padded with zeros. */
+void address_copy(char out[ADDRESS_SIZE], const char *address);
+
 struct peerlist {
     uint64_t *keys;
     struct peer_entry *entries;
