@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/text.h"
 
 /** One write to the socket: a frame of the control lane waits for no more. */
@@ -36,6 +37,12 @@ static void on_idle(uv_idle_t *idle)
         if (c->handles == 0)
             shared->events.gone(c);
     }
+    shared->events.turn(shared);
+}
+
+void conn_shared_wake(struct conn_shared *shared)
+{
+    (void)uv_idle_start(&shared->idle, on_idle);
 }
 
 static void end_with(struct conn *c, enum link_end why, argus_RefuseCode code,
@@ -48,7 +55,7 @@ static void end_with(struct conn *c, enum link_end why, argus_RefuseCode code,
     c->code = code;
     text_clean(c->text, sizeof c->text, text);
     TAILQ_INSERT_TAIL(&c->shared->ended, c, ended_entry);
-    (void)uv_idle_start(&c->shared->idle, on_idle);
+    conn_shared_wake(c->shared);
 }
 
 static void free_list(struct conn *c, struct out_list *list)
@@ -183,6 +190,14 @@ static void expel(struct conn *c, const char *text)
 
 /* ------------------------------------------------------------ time */
 
+static void expect_progress(struct conn *c)
+{
+    uint64_t step_ms = c->shared->stall_ms / 4 + 1;
+
+    c->progress_ms = uv_now(c->shared->loop);
+    (void)uv_timer_start(&c->timer, on_timer, step_ms, step_ms);
+}
+
 static void watch_progress(struct conn *c)
 {
     uint64_t now = uv_now(c->shared->loop);
@@ -207,7 +222,7 @@ static void on_timer(uv_timer_t *timer)
                    "no answer");
         break;
     case CONN_OPEN:
-        if (c->body_max == FRAME_BODY_MAX)
+        if (c->is_ready)
             watch_progress(c);
         else
             conn_abort(c, LINK_END_TIMEOUT, argus_RefuseCode_REFUSE_NONE,
@@ -376,7 +391,10 @@ void conn_ready(struct conn *c, size_t queued_max)
 {
     c->body_max = FRAME_BODY_MAX;
     c->queued_max = queued_max;
-    if (c->state == CONN_OPEN && !c->is_writing)
+    c->is_ready = true;
+    if (c->is_writing)
+        expect_progress(c);
+    else
         (void)uv_timer_stop(&c->timer);
 }
 
@@ -416,8 +434,7 @@ static void on_written(uv_write_t *request, int status)
             c->shared->events.drained(c);
     }
     start_write(c);
-    if (!c->is_writing && c->state == CONN_OPEN &&
-        c->body_max == FRAME_BODY_MAX)
+    if (!c->is_writing && c->state == CONN_OPEN && c->is_ready)
         (void)uv_timer_stop(&c->timer);
     shut_when_flushed(c);
 }
@@ -460,12 +477,9 @@ static void start_write(struct conn *c)
     c->is_writing = true;
     c->written += bytes;
     c->shared->stats->bytes_sent += bytes;
-    if (c->state == CONN_OPEN && c->body_max == FRAME_BODY_MAX &&
-        !uv_is_active((uv_handle_t *)&c->timer)) {
-        uint64_t step_ms = c->shared->stall_ms / 4 + 1;
-        c->progress_ms = uv_now(c->shared->loop);
-        (void)uv_timer_start(&c->timer, on_timer, step_ms, step_ms);
-    }
+    if (c->state == CONN_OPEN && c->is_ready &&
+        !uv_is_active((uv_handle_t *)&c->timer))
+        expect_progress(c);
 }
 
 static void enqueue(struct conn *c, const uint8_t *bytes, size_t size,

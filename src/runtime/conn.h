@@ -21,6 +21,7 @@
 #include "wire/frame.h"
 
 struct conn;
+struct conn_shared;
 struct out; /* an encoded frame that waits */
 
 struct conn_events {
@@ -30,6 +31,7 @@ struct conn_events {
                   const char *text);
     void (*drained)(struct conn *c);
     void (*gone)(struct conn *c); /* free it */
+    void (*turn)(struct conn_shared *shared); /* conn_shared_wake() was called */
 };
 
 TAILQ_HEAD(conn_list, conn);
@@ -76,7 +78,7 @@ struct conn {
     size_t body_max;
     uint8_t *partial; /* a frame that is not whole yet, header first */
     size_t partial_used, partial_room;
-    bool is_paused;
+    bool is_paused, is_ready;
 
     /* writing */
     struct out_list control, bulk, flying;
@@ -95,6 +97,9 @@ struct conn {
 int conn_shared_init(struct conn_shared *shared, uv_loop_t *loop);
 /** Frees the scratch; the idle handle is closed by its owner before. */
 void conn_shared_close(struct conn_shared *shared);
+
+/** Call turn from the loop, soon. */
+void conn_shared_wake(struct conn_shared *shared);
 
 /** @return 0 or libuv's code; then no handle is open. */
 int conn_init(struct conn *c, struct conn_shared *shared);
