@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-void text_clean(char *out, size_t out_size, const char *text)
+static void clean(char *out, size_t out_size, const char *text, char quote)
 {
     size_t i;
 
@@ -11,9 +11,21 @@ void text_clean(char *out, size_t out_size, const char *text)
         return;
     for (i = 0; i + 1 < out_size && text[i] != '\0'; i++) {
         unsigned char c = (unsigned char)text[i];
-        out[i] = c < 0x20 || c == 0x7f || c == '"' ? '?' : text[i];
+        out[i] = c < 0x20 || c == 0x7f || (quote != '\0' && text[i] == quote)
+                     ? '?'
+                     : text[i];
     }
     out[i] = '\0';
+}
+
+void text_clean(char *out, size_t out_size, const char *text)
+{
+    clean(out, out_size, text, '\0');
+}
+
+void text_clean_word(char *out, size_t out_size, const char *text)
+{
+    clean(out, out_size, text, '"');
 }
 
 static bool copy_part(char *out, size_t out_size, const char *from, size_t size)

@@ -5,9 +5,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/** Copy with control characters and quotes replaced by '?', so that a stranger
- *  can neither break a log line nor fake one. Cut to fit. */
+/** Copy a sentence with control characters replaced by '?', so that a stranger
+ *  cannot break a log line. Cut to fit. */
 void text_clean(char *out, size_t out_size, const char *text);
+
+/** The same for a word that will stand in quotes: those are replaced too. */
+void text_clean_word(char *out, size_t out_size, const char *text);
 
 /**
  * Split "host:port", "[v6]:port" or ":port". The port is a number from 1 to

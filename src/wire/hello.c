@@ -70,7 +70,7 @@ static argus_RefuseCode check_expected(const struct hello_facts *own,
     if (expected != NULL && !node_id_is_equal(expected, &id)) {
         node_id_format(expected, wanted);
         node_id_format(&id, theirs);
-        text_clean(name, sizeof name, hello->name);
+        text_clean_word(name, sizeof name, hello->name);
         return refuse(text, argus_RefuseCode_REFUSE_WRONG_ID,
                       "%s is node %.8s (\"%s\"), not %.8s as expected", where,
                       theirs, name, wanted);
@@ -107,7 +107,7 @@ static argus_RefuseCode check_same_id(const struct hello_facts *own,
         return argus_RefuseCode_REFUSE_NONE;
 
     char name[sizeof hello->name];
-    text_clean(name, sizeof name, hello->name);
+    text_clean_word(name, sizeof name, hello->name);
     return refuse(text, argus_RefuseCode_REFUSE_CLONE,
                   "\"%s\" at %s has the id of \"%s\": a cloned StateDir?", name,
                   where, own->name);
@@ -130,7 +130,7 @@ argus_RefuseCode hello_check(const struct hello_facts *own,
                       ARGUS_PROTOCOL_MIN, ARGUS_PROTOCOL);
     if (strcmp(hello->cluster, own->cluster) != 0) {
         char theirs[sizeof hello->cluster];
-        text_clean(theirs, sizeof theirs, hello->cluster);
+        text_clean_word(theirs, sizeof theirs, hello->cluster);
         return refuse(text, argus_RefuseCode_REFUSE_CLUSTER,
                       "cluster \"%s\" at %s, ours is \"%s\"", theirs, where,
                       own->cluster);
