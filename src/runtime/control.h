@@ -43,6 +43,8 @@ struct control_options {
     const char *path;             /* fits sockaddr_un; copied */
     const char *group;            /* empty or NULL: leave the group */
     const char *collectd_version; /* for the verb `version`; copied */
+    uint32_t request_wait_ms;     /* 0: CONTROL_REQUEST_WAIT_MS */
+    uint32_t write_wait_ms;       /* 0: CONTROL_WRITE_WAIT_MS */
 };
 
 /* What the owner answers. Called in the loop, never from within
