@@ -153,6 +153,12 @@ static void client_refuse(struct client *c, const char *code,
     client_pump(c);
 }
 
+static void refuse_request(struct client *c, const char *text)
+{
+    c->control->stats.requests_invalid++;
+    client_refuse(c, "invalid", text);
+}
+
 /* One timer, and the state says what it means. */
 static void on_timer(uv_timer_t *timer)
 {
@@ -274,6 +280,10 @@ static void client_pump(struct client *c)
         (void)uv_timer_start(&c->timer, on_timer, 0, 0);
         return;
     }
+    if (c->state == CLIENT_FOLLOWING && c->in_used > 0) {
+        refuse_request(c, "a follower asks nothing more");
+        return;
+    }
     if (c->state == CLIENT_FOLLOWING && c->out_used == 0)
         fill_with_news(c);
     if (c->out_used > 0 && c->state != CLIENT_CLOSING)
@@ -307,11 +317,6 @@ static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buf)
         (void)uv_read_stop(stream);
         c->is_reading = false;
     }
-    if (c->state == CLIENT_FOLLOWING) {
-        c->control->stats.requests_invalid++;
-        client_refuse(c, "invalid", "a follower asks nothing more");
-        return;
-    }
     client_pump(c);
 }
 
@@ -323,12 +328,6 @@ static void client_read(struct client *c)
         uv_read_start((uv_stream_t *)&c->pipe, on_alloc, on_read) == 0;
     if (!c->is_reading)
         client_close(c);
-}
-
-static void refuse_request(struct client *c, const char *text)
-{
-    c->control->stats.requests_invalid++;
-    client_refuse(c, "invalid", text);
 }
 
 /* @return true when a request was taken and its answer begins. */
