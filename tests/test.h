@@ -18,7 +18,9 @@
     X(mailbox)                                                                 \
     X(identity)                                                                \
     X(store)                                                                   \
-    X(transport)
+    X(transport)                                                               \
+    X(control)                                                                 \
+    X(table)
 /* clang-format on */
 
 #define TEST_SUITE_DECLARE(name) extern CU_TestInfo suite_##name[];
