@@ -19,6 +19,13 @@
     X(timeline)
     X(router)                                                                  \
     X(routing)
+    X(hello)                                                                   \
+    X(mailbox)                                                                 \
+    X(identity)                                                                \
+    X(store)                                                                   \
+    X(transport)                                                               \
+    X(control)                                                                 \
+    X(table)
 /* clang-format on */
 
 #define TEST_SUITE_DECLARE(name) extern CU_TestInfo suite_##name[];
