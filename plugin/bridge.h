@@ -10,10 +10,10 @@
  * itself from one that another plugin derived from it in the write thread,
  * which inherits the context but not the mark.
  *
- * Threads: bridge_hooks() are called as runtime.h says (describe in the loop
- * thread, the others in the deliver thread); bridge_write, _notification,
- * _missing, _read and _freeze from any thread of collectd, at any time between
- * bridge_new() and bridge_free(), also when no runtime is attached. */
+ * Threads: the hooks are called as runtime.h says (describe in the loop thread,
+ * the others in the deliver thread); the callbacks from any thread of collectd
+ * at any time, also before bridge_attach() and after it took the runtime away:
+ * other plugins' threads may send notifications until the process ends. */
 #ifndef ARGUS_PLUGIN_BRIDGE_H
 #define ARGUS_PLUGIN_BRIDGE_H
 
@@ -21,6 +21,7 @@
 
 #include "plugin.h"
 
+#include "base/log.h"
 #include "runtime/runtime.h"
 
 /** Series of other nodes that can be held ready; more are refused, counted. */
@@ -36,40 +37,50 @@ struct bridge_options {
     bool aggregator; /* answers the missing callback */
 };
 
-/* How often the world sent what cannot be handed on. A snapshot. */
+/* What could not be handed on, or went another way. A snapshot. */
 struct bridge_stats {
-    uint64_t value_refused;    /* local: too many sources, empty names, ... */
-    uint64_t value_marked;     /* marked, but not with a token of ours */
-    uint64_t value_unknown;    /* from the mesh, of a series not held */
-    uint64_t value_direct;     /* past cache and chains: type unknown here */
-    uint64_t series_refused;   /* from the mesh: a name that may not be */
-    uint64_t notice_refused;   /* local: severity or time that may not be */
+    uint64_t value_refused;  /* local: too many sources, empty names, ... */
+    uint64_t value_dropped;  /* local: the runtime's mailbox was full */
+    uint64_t value_stray;    /* marked, but without a token */
+    uint64_t value_unknown;  /* from the mesh, of no series held, or misfit */
+    uint64_t value_failed;   /* from the mesh, collectd would not take it */
+    uint64_t value_direct;   /* past cache and chains: type unknown here */
+    uint64_t series_refused; /* from the mesh: a definition that may not be */
+    uint64_t notice_refused; /* local or mesh: no such severity, no room */
 };
 
 /** @retval ARGUS_ENOMEM */
-int bridge_new(const struct bridge_options *options, struct bridge **out);
+int bridge_new(struct bridge **out);
 
-/** The threads of the runtime have been joined or were never started. */
-void bridge_free(struct bridge *b);
-
-/** To pass to runtime_new(); valid until bridge_free(). */
+/** What to pass to runtime_new(); valid until bridge_free(). */
 struct runtime_hooks bridge_hooks(struct bridge *b);
 
-/** From here on callbacks reach `rt`; NULL: they reach nothing, and no call of
- *  before is still under way when this returns. */
-void bridge_attach(struct bridge *b, struct runtime *rt);
+/** From here on callbacks reach `rt`. */
+void bridge_attach(struct bridge *b, struct runtime *rt,
+                   const struct bridge_options *options);
 
-/* The callbacks of collectd. */
+/** They reach nothing any more, and none of before is still under way. */
+void bridge_detach(struct bridge *b);
+
+/** collectd begins to shut down. When this returns nothing from the mesh is on
+ *  its way into collectd any more, nor will be: writers may go. */
+void bridge_freeze(struct bridge *b);
+
+/** Drop all series and data sets. Only when no runtime knows them any more;
+ *  callbacks may still come, and reach nothing. */
+void bridge_forget(struct bridge *b);
+
+/** Only when no callback can come any more either. */
+void bridge_free(struct bridge *b);
+
+/* The callbacks of collectd; all but bridge_missing answer 0. */
 int bridge_write(struct bridge *b, const data_set_t *ds,
                  const value_list_t *vl);
 int bridge_notification(struct bridge *b, const notification_t *n);
 int bridge_missing(struct bridge *b, const value_list_t *vl);
 int bridge_read(struct bridge *b);
 
-/** collectd begins to shut down. */
-void bridge_freeze(struct bridge *b);
-
-struct bridge_stats bridge_stats(const struct bridge *b);
+struct bridge_stats bridge_stats(struct bridge *b);
 
 /** Sink for log_set_sink(): plugin_log() with "argus: " before the line. */
 void bridge_log(enum log_level level, const char *line);

@@ -48,13 +48,12 @@ int config_block(struct config *c, const oconfig_item_t *block,
 
 /* What collectd itself knows of the host; all borrowed for the call. */
 struct config_host {
-    const char *hostname;          /* NodeName's default */
-    const char *base_dir;          /* BaseDir; relative: the work folder */
-    const char *work_dir;          /* absolute; relative paths hang on it */
-    const char *read_threads;      /* ReadThreads; unused when NULL */
-    const char *write_threads;     /* WriteThreads */
-    const char *write_limit_high;  /* WriteQueueLimitHigh; NULL: none */
-    const char *write_limit_low;   /* WriteQueueLimitLow; NULL: half of it */
+    const char *hostname;         /* NodeName's default */
+    const char *base_dir;         /* BaseDir; when relative, work_dir is it */
+    const char *work_dir;         /* absolute; relative paths hang on it */
+    const char *write_threads;    /* WriteThreads */
+    const char *write_limit_high; /* WriteQueueLimitHigh; NULL: none */
+    const char *write_limit_low;  /* WriteQueueLimitLow; NULL: half of that */
 };
 
 /**
