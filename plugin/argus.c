@@ -10,8 +10,8 @@
  *   which registers its own only when it reads its configuration.
  * - The write callback is registered last of all, so that a value that reaches
  *   it has been through every other writer. plugin_init_all() walks its list
- *   while init callbacks append to it: a second one, appended by the first, runs
- *   after every other plugin's.
+ *   while init callbacks append to it: a second one, appended by the first,
+ * runs after every other plugin's.
  * - The first certain sign of a shutdown is that the read callbacks are freed,
  *   with their user data, before the write threads stop. flush comes later, and
  *   comes at any time when a user asks for it. */
@@ -127,8 +127,7 @@ static void on_read_freed(void *data)
 }
 
 /* Values leave at once, so nothing is held back that a flush could send. */
-static int on_flush(cdtime_t timeout, const char *identifier,
-                    user_data_t *data)
+static int on_flush(cdtime_t timeout, const char *identifier, user_data_t *data)
 {
     (void)timeout;
     (void)identifier;
@@ -248,7 +247,8 @@ __attribute__((visibility("default"))) void module_register(void)
 
     log_set_sink(bridge_log);
     config_init(&argus.config);
-    if (bridge_new(&argus.bridge) != ARGUS_OK) {
+    argus.refused = false;
+    if (argus.bridge == NULL && bridge_new(&argus.bridge) != ARGUS_OK) {
         log_write(LOG_LEVEL_ERROR, "out of memory; argus stays inert");
         return;
     }

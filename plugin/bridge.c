@@ -32,8 +32,8 @@ struct set {
 struct series {
     UT_hash_handle hh;
     uint64_t handle;
-    value_list_t vl;   /* vl.values points to values */
-    data_set_t *own;   /* not NULL: for plugin_write(), past the chains */
+    value_list_t vl; /* vl.values points to values */
+    data_set_t *own; /* not NULL: for plugin_write(), past the chains */
     value_t values[];
 };
 
@@ -113,8 +113,7 @@ static bool set_is_equal(const data_set_t *a, const data_set_t *b)
 
 static struct set *set_copy(const data_set_t *ds)
 {
-    struct set *set =
-        malloc(sizeof *set + ds->ds_num * sizeof set->sources[0]);
+    struct set *set = malloc(sizeof *set + ds->ds_num * sizeof set->sources[0]);
 
     if (set == NULL)
         return NULL;
@@ -160,8 +159,7 @@ static void describe(const void *context, argus_SeriesDef *def)
     def->sources_count = (pb_size_t)ds->ds_num;
     for (size_t i = 0; i < ds->ds_num; i++) {
         argus_DataSource *source = &def->sources[i];
-        (void)snprintf(source->name, sizeof source->name, "%s",
-                       ds->ds[i].name);
+        (void)snprintf(source->name, sizeof source->name, "%s", ds->ds[i].name);
         source->type = (argus_SourceType)ds->ds[i].type;
         source->min = ds->ds[i].min;
         source->max = ds->ds[i].max;
@@ -243,8 +241,7 @@ static void post_local(struct bridge *b, const data_set_t *ds,
         count(&b->value_dropped);
 }
 
-int bridge_write(struct bridge *b, const data_set_t *ds,
-                 const value_list_t *vl)
+int bridge_write(struct bridge *b, const data_set_t *ds, const value_list_t *vl)
 {
     bool marked = is_marked(vl->meta);
 
@@ -366,8 +363,7 @@ static bool name_series(value_list_t *vl, const argus_SeriesDef *def)
     for (pb_size_t i = 0; i < def->sources_count; i++)
         if (!source_is_valid(&def->sources[i]))
             return false;
-    return def->sources_count > 0 &&
-           copy_name(vl->host, def->host, false) &&
+    return def->sources_count > 0 && copy_name(vl->host, def->host, false) &&
            copy_name(vl->plugin, def->plugin, false) &&
            copy_name(vl->plugin_instance, def->plugin_instance, true) &&
            copy_name(vl->type, def->type, false) &&
@@ -439,7 +435,8 @@ static struct series *series_new(const struct series_begin *begin)
         goto free_series;
 
     s->vl.meta = meta_data_create();
-    if (s->vl.meta == NULL || meta_data_add_boolean(s->vl.meta, MARK, true) != 0)
+    if (s->vl.meta == NULL ||
+        meta_data_add_boolean(s->vl.meta, MARK, true) != 0)
         goto free_series;
     if (!type_is_known_here(def)) {
         s->own = own_set(def);
@@ -595,7 +592,8 @@ static void read_one(struct bridge *b, const struct runtime_stat *stat)
         if (!atomic_exchange(&b->type_said, true))
             log_write(LOG_LEVEL_WARNING,
                       "type \"%s\" is not as in collectd's own types.db: some "
-                      "metrics of argus itself stay away", stat->type);
+                      "metrics of argus itself stay away",
+                      stat->type);
         return;
     }
     if (stat->gauge)
@@ -664,6 +662,10 @@ int bridge_new(struct bridge **out)
 void bridge_attach(struct bridge *b, struct runtime *rt,
                    const struct bridge_options *options)
 {
+    pthread_mutex_lock(&b->handing);
+    b->frozen = false;
+    pthread_mutex_unlock(&b->handing);
+
     pthread_rwlock_wrlock(&b->gate);
     b->runtime = rt;
     b->options = *options;
@@ -693,7 +695,8 @@ void bridge_forget(struct bridge *b)
 {
     struct series *s, *next_series;
 
-    HASH_ITER(hh, b->series, s, next_series) {
+    HASH_ITER(hh, b->series, s, next_series)
+    {
         HASH_DEL(b->series, s);
         series_free(s);
     }

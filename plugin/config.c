@@ -2,6 +2,8 @@
 
 #include <arpa/inet.h>
 
+#include "core/actions.h" /* ADDRESS_SIZE */
+
 enum kind {
     KIND_FLAG,    /* bool */
     KIND_WHOLE,   /* uint32_t */
@@ -63,62 +65,103 @@ static int own_zone(struct config *c, const struct row *row,
 #define FIELD(member) offsetof(struct config, options.member)
 #define TEXT_MAX(member) (sizeof(((struct config *)0)->options.member) - 1)
 
-/* clang-format off: one option a line */
+#define NUMBER(block_, name_, kind_, member, min_, max_, preset_, unit_, ...)  \
+    {                                                                          \
+        .block = (block_), .name = (name_), .kind = (kind_),                   \
+        .field = FIELD(member), .min = (min_), .max = (max_),                  \
+        .preset = (preset_), .unit = (unit_), __VA_ARGS__                      \
+    }
+#define FLAG(block_, name_, member, preset_, ...)                              \
+    {                                                                          \
+        .block = (block_), .name = (name_), .kind = KIND_FLAG,                 \
+        .field = FIELD(member), .preset = (preset_), __VA_ARGS__               \
+    }
+#define CHOICE(block_, name_, member, preset_, choices_)                       \
+    {                                                                          \
+        .block = (block_), .name = (name_), .kind = KIND_CHOICE,               \
+        .field = FIELD(member), .preset = (preset_), .choices = (choices_)     \
+    }
+#define TEXT(name_, member, preset_)                                           \
+    {                                                                          \
+        .name = (name_), .kind = KIND_TEXT, .field = FIELD(member), .min = 1,  \
+        .max = TEXT_MAX(member), .text = (preset_)                             \
+    }
+#define OWN(name_, own_)                                                       \
+    {                                                                          \
+        .name = (name_), .kind = KIND_OWN, .own = (own_)                       \
+    }
+#define LATER(block_, name_)                                                   \
+    {                                                                          \
+        .block = (block_), .name = (name_), .kind = KIND_LATER                 \
+    }
+#define GIVEN(member) .given = offsetof(struct config, member)
+
+/* clang-format off: one option a line; numbers: least, most, default */
 static const struct row rows[] = {
-    {NULL, "Role", KIND_CHOICE, FIELD(role), 0, 0, argus_Role_ROLE_AGENT, .choices = roles},
-    {NULL, "Cluster", KIND_TEXT, FIELD(cluster), 1, TEXT_MAX(cluster), .text = "default"},
-    {NULL, "Listen", KIND_OWN, .own = own_listen},
-    {NULL, "Advertise", KIND_OWN, .own = own_advertise},
-    {NULL, "Seed", KIND_OWN, .own = own_seed},
-    {NULL, "SeedService", KIND_LATER},
-    {NULL, "Multicast", KIND_LATER},
-    {NULL, "NodeName", KIND_TEXT, FIELD(name), 1, TEXT_MAX(name), .text = ""},
-    {NULL, "Zone", KIND_OWN, FIELD(zone), 0, TEXT_MAX(zone), .own = own_zone},
-    {NULL, "Tag", KIND_OWN, .own = own_tag},
-    {NULL, "StateDir", KIND_TEXT, FIELD(state_dir), 1, TEXT_MAX(state_dir), .text = ""},
-    {NULL, "ControlSocket", KIND_TEXT, FIELD(control_socket), 1, TEXT_MAX(control_socket), .text = ""},
-    {NULL, "ControlGroup", KIND_TEXT, FIELD(control_group), 1, TEXT_MAX(control_group), .text = ""},
+    CHOICE(NULL, "Role", role, argus_Role_ROLE_AGENT, roles),
+    TEXT("Cluster", cluster, "default"),
+    OWN("Listen", own_listen),
+    OWN("Advertise", own_advertise),
+    OWN("Seed", own_seed),
+    LATER(NULL, "SeedService"),
+    LATER(NULL, "Multicast"),
+    TEXT("NodeName", name, ""),
+    OWN("Zone", own_zone),
+    OWN("Tag", own_tag),
+    TEXT("StateDir", state_dir, ""),
+    TEXT("ControlSocket", control_socket, ""),
+    TEXT("ControlGroup", control_group, ""),
 
-    {"Security", "KeyFile", KIND_LATER},
-    {"Security", "Certificate", KIND_LATER},
-    {"Security", "PrivateKey", KIND_LATER},
-    {"Security", "CA", KIND_LATER},
-    {"Security", "CRL", KIND_LATER},
-    {"Security", "AllowPlaintext", KIND_FLAG, FIELD(allow_plaintext), .preset = false},
+    LATER("Security", "KeyFile"),
+    LATER("Security", "Certificate"),
+    LATER("Security", "PrivateKey"),
+    LATER("Security", "CA"),
+    LATER("Security", "CRL"),
+    FLAG("Security", "AllowPlaintext", allow_plaintext, false),
 
-    {"Membership", "Strategy", KIND_LATER},
-    {"Membership", "ActiveView", KIND_WHOLE, FIELD(active_max), 2, 16, 5, ""},
-    {"Membership", "PassiveView", KIND_WHOLE, FIELD(passive_max), 0, 10000, 30, ""},
-    {"Membership", "ShuffleInterval", KIND_SECONDS, FIELD(shuffle_ms), 0.1, 3600, 10, " s"},
-    {"Membership", "PingInterval", KIND_SECONDS, FIELD(ping_ms), 0.1, 3600, 2, " s"},
-    {"Membership", "SuspectTimeout", KIND_SECONDS, FIELD(suspect_ms), 0.2, 7200, 3.5, " s"},
-    {"Membership", "RetainOffline", KIND_WHOLE, FIELD(retain_offline_s), 60, 315360000, 604800, " s"},
+    LATER("Membership", "Strategy"),
+    NUMBER("Membership", "ActiveView", KIND_WHOLE, active_max, 2, 16, 5, ""),
+    NUMBER("Membership", "PassiveView", KIND_WHOLE, passive_max, 0, 10000, 30,
+           ""),
+    NUMBER("Membership", "ShuffleInterval", KIND_SECONDS, shuffle_ms, 0.1, 3600,
+           10, " s"),
+    NUMBER("Membership", "PingInterval", KIND_SECONDS, ping_ms, 0.1, 3600, 2,
+           " s"),
+    NUMBER("Membership", "SuspectTimeout", KIND_SECONDS, suspect_ms, 0.2, 7200,
+           3.5, " s"),
+    NUMBER("Membership", "RetainOffline", KIND_WHOLE, retain_offline_s, 60,
+           315360000, 604800, " s"),
 
-    {"Route", "Enable", KIND_FLAG, FIELD(route), .preset = true, .given = offsetof(struct config, route_is_set)},
-    {"Route", "Placement", KIND_LATER},
-    {"Route", "Copies", KIND_LATER},
-    {"Route", "SpoolMemory", KIND_MEBI, FIELD(spool_bytes_max), 1, 65536, 64, " MiB"},
-    {"Route", "SpoolDisk", KIND_LATER},
-    {"Route", "Weight", KIND_RATIO, FIELD(weight), 0.001, 1000, 1.0, "", .given = offsetof(struct config, weight_is_set)},
-    {"Route", "Accept", KIND_LATER},
-    {"Route", "Dispatch", KIND_LATER},
+    FLAG("Route", "Enable", route, true, GIVEN(route_is_set)),
+    LATER("Route", "Placement"),
+    LATER("Route", "Copies"),
+    NUMBER("Route", "SpoolMemory", KIND_MEBI, spool_bytes_max, 1, 65536, 64,
+           " MiB"),
+    LATER("Route", "SpoolDisk"),
+    NUMBER("Route", "Weight", KIND_RATIO, weight, 0.001, 1000, 1, "",
+           GIVEN(weight_is_set)),
+    LATER("Route", "Accept"),
+    LATER("Route", "Dispatch"),
 
-    {"Apply", "Enable", KIND_LATER},
-    {"Apply", "TrustedKey", KIND_LATER},
-    {"Apply", "Allow", KIND_LATER},
-    {"Apply", "Deny", KIND_LATER},
-    {"Apply", "User", KIND_LATER},
-    {"Apply", "MaxWorkers", KIND_LATER},
-    {"Apply", "StartTimeout", KIND_LATER},
-    {"Apply", "Probation", KIND_LATER},
-    {"Apply", "MaxSize", KIND_LATER},
+    LATER("Apply", "Enable"),
+    LATER("Apply", "TrustedKey"),
+    LATER("Apply", "Allow"),
+    LATER("Apply", "Deny"),
+    LATER("Apply", "User"),
+    LATER("Apply", "MaxWorkers"),
+    LATER("Apply", "StartTimeout"),
+    LATER("Apply", "Probation"),
+    LATER("Apply", "MaxSize"),
 
-    {"Clock", "MaxOffset", KIND_SECONDS, FIELD(clock_max_offset_ms), 0.001, 3600, 0.5, " s"},
-    {"Clock", "AlarmOffset", KIND_LATER},
+    NUMBER("Clock", "MaxOffset", KIND_SECONDS, clock_max_offset_ms, 0.001, 3600,
+           0.5, " s"),
+    LATER("Clock", "AlarmOffset"),
 
-    {"Events", "Forward", KIND_CHOICE, FIELD(forward), 0, 0, argus_Severity_SEVERITY_WARNING, .choices = severities},
-    {"Events", "Retain", KIND_WHOLE, FIELD(retain_events), 1, 10000000, 100000, ""},
-    {"Events", "RateLimit", KIND_WHOLE, FIELD(event_rate), 1, 100000, 10, ""},
+    CHOICE("Events", "Forward", forward, argus_Severity_SEVERITY_WARNING,
+           severities),
+    NUMBER("Events", "Retain", KIND_WHOLE, retain_events, 1, 10000000, 100000,
+           ""),
+    NUMBER("Events", "RateLimit", KIND_WHOLE, event_rate, 1, 100000, 10, ""),
 };
 /* clang-format on */
 
@@ -189,9 +232,7 @@ static void store_number(struct config *c, const struct row *row, double number)
     case KIND_SECONDS:
         *(uint32_t *)field = (uint32_t)lround(number * 1000.0);
         break;
-    case KIND_MEBI:
-        *(uint64_t *)field = (uint64_t)(number * 1048576.0);
-        break;
+    case KIND_MEBI: *(uint64_t *)field = (uint64_t)(number * 1048576.0); break;
     case KIND_RATIO: *(float *)field = (float)number; break;
     case KIND_CHOICE: *(int *)field = (int)number; break;
     case KIND_TEXT:
@@ -285,13 +326,16 @@ static int text_of(const struct row *row, const oconfig_value_t *value,
 
     size_t length = strlen(text);
     if (length < min)
-        return refuse(row, err, "\"\" is too short; %zu to %zu bytes are "
-                      "allowed", min, max);
+        return refuse(row, err,
+                      "\"\" is too short; %zu to %zu bytes are "
+                      "allowed",
+                      min, max);
     if (length > max)
         return refuse(row, err, "%s is %zu bytes long; %zu are allowed",
                       show(value, shown), length, max);
     if (!is_printable(text))
-        return refuse(row, err, "a control character is in the text; only "
+        return refuse(row, err,
+                      "a control character is in the text; only "
                       "printable ones are allowed");
     memcpy(out, text, length + 1);
     return ARGUS_OK;
@@ -313,8 +357,10 @@ static int own_zone(struct config *c, const struct row *row,
     size_t length = strlen(zone);
     if (length > 0 && (zone[0] == '/' || zone[length - 1] == '/' ||
                        strstr(zone, "//") != NULL))
-        return refuse(row, err, "\"%s\" has an empty part; allowed is a path "
-                      "such as \"eu1/rack4\"", zone);
+        return refuse(row, err,
+                      "\"%s\" has an empty part; allowed is a path "
+                      "such as \"eu1/rack4\"",
+                      zone);
     memcpy(c->options.zone, zone, length + 1);
     return ARGUS_OK;
 }
@@ -327,7 +373,8 @@ static int own_tag(struct config *c, const struct row *row,
 
     if (item->values_num != 2)
         return refuse(row, err, "takes a key and a value");
-    int rc = text_of(row, &item->values[0], 1, sizeof tag.key - 1, tag.key, err);
+    int rc =
+        text_of(row, &item->values[0], 1, sizeof tag.key - 1, tag.key, err);
     if (rc == ARGUS_OK)
         rc = text_of(row, &item->values[1], 0, sizeof tag.value - 1, tag.value,
                      err);
@@ -367,12 +414,16 @@ static int check_host(const struct row *row, const char *host,
                       struct argus_error *err)
 {
     if (strchr(host, ':') != NULL && !is_ipv6(host))
-        return refuse(row, err, "\"%s\" is no IPv6 address; allowed are a "
-                      "host, \"host:port\" and \"[v6]:port\"", host);
+        return refuse(row, err,
+                      "\"%s\" is no IPv6 address; allowed are a "
+                      "host, \"host:port\" and \"[v6]:port\"",
+                      host);
     for (const char *at = host; *at != '\0'; at++)
         if (*at <= ' ' || *at == 0x7f || strchr("/[]\"", *at) != NULL)
-            return refuse(row, err, "\"%s\" is no host; a name or an IP "
-                          "address is allowed", host);
+            return refuse(row, err,
+                          "\"%s\" is no host; a name or an IP "
+                          "address is allowed",
+                          host);
     return ARGUS_OK;
 }
 
@@ -389,8 +440,10 @@ static int check_port(const struct row *row, const char *port,
     }
     for (const char *at = port; *at != '\0'; at++)
         if (!isalnum((unsigned char)*at) && *at != '-' && *at != '_')
-            return refuse(row, err, "\"%s\" is no port; 1..65535 or the name "
-                          "of a service is allowed", port);
+            return refuse(row, err,
+                          "\"%s\" is no port; 1..65535 or the name "
+                          "of a service is allowed",
+                          port);
     return ARGUS_OK;
 }
 
@@ -404,8 +457,10 @@ static int split_address(const struct row *row, char *text, char **host,
     if (text[0] == '[') {
         char *end = strchr(text, ']');
         if (end == NULL || (end[1] != '\0' && end[1] != ':'))
-            return refuse(row, err, "\"%s\" is no address; \"[v6]:port\" is "
-                          "allowed", text);
+            return refuse(row, err,
+                          "\"%s\" is no address; \"[v6]:port\" is "
+                          "allowed",
+                          text);
         if (end[1] == ':')
             *port = end + 2;
         *end = '\0';
@@ -438,8 +493,10 @@ static int address_of(const struct row *row, const oconfig_item_t *item,
         return rc;
     if (item->values_num == 2) {
         if (port != NULL)
-            return refuse(row, err, "\"%s\" has its port twice; once is "
-                          "allowed", host);
+            return refuse(row, err,
+                          "\"%s\" has its port twice; once is "
+                          "allowed",
+                          host);
         rc = text_of(row, &item->values[1], 1, sizeof second - 1, second, err);
         if (rc != ARGUS_OK)
             return rc;
@@ -452,9 +509,10 @@ static int address_of(const struct row *row, const oconfig_item_t *item,
 
     if (host[0] == '\0' || strlen(host) >= sizeof out->host ||
         port[0] == '\0' || strlen(port) >= sizeof out->port)
-        return refuse(row, err, "\"%s\" port \"%s\" is no address; a host of "
-                      "1..%zu bytes and a port are allowed", host, port,
-                      sizeof out->host - 1);
+        return refuse(row, err,
+                      "\"%s\" port \"%s\" is no address; a host of "
+                      "1..%zu bytes and a port are allowed",
+                      host, port, sizeof out->host - 1);
     rc = check_host(row, host, err);
     if (rc == ARGUS_OK)
         rc = check_port(row, port, err);
@@ -570,8 +628,10 @@ static int set_block(struct config *c, const char *block,
                      const oconfig_item_t *item, struct argus_error *err)
 {
     if (item->values_num > 0)
-        return argus_fail(err, ARGUS_EINVAL, "block <%s> takes no value of "
-                          "its own, only options", block);
+        return argus_fail(err, ARGUS_EINVAL,
+                          "block <%s> takes no value of "
+                          "its own, only options",
+                          block);
     for (int i = 0; i < item->children_num; i++) {
         const oconfig_item_t *child = &item->children[i];
         const struct row *row = find_row(block, child->key);
@@ -713,7 +773,8 @@ static int path_of(const struct row *row, const char *folder, const char *name,
         length = snprintf(out, size, "%.*s%s%s", (int)end, folder,
                           end == 1 && folder[0] == '/' ? "" : "/", name);
     if (length < 0 || (size_t)length >= size)
-        return refuse(row, err, "the path %.*s%s%s is %d bytes long; %zu are "
+        return refuse(row, err,
+                      "the path %.*s%s%s is %d bytes long; %zu are "
                       "allowed",
                       name[0] == '/' ? 0 : (int)end, folder,
                       name[0] == '/' ? "" : "/", name, length, size - 1);
@@ -732,10 +793,9 @@ static int resolve_paths(struct config *c, const struct config_host *host,
     bool state_given = o->state_dir[0] != '\0';
     bool socket_given = o->control_socket[0] != '\0';
 
-    int rc = path_of(find_row(NULL, "StateDir"),
-                     state_given ? host->work_dir : base,
-                     state_given ? o->state_dir : "argus", state_dir,
-                     sizeof state_dir, err);
+    int rc = path_of(
+        find_row(NULL, "StateDir"), state_given ? host->work_dir : base,
+        state_given ? o->state_dir : "argus", state_dir, sizeof state_dir, err);
     if (rc != ARGUS_OK)
         return rc;
     rc = path_of(find_row(NULL, "ControlSocket"),
@@ -770,8 +830,8 @@ static void resolve_queue(struct runtime_options *o,
         low = high / 2;
     if (low > high)
         low = high;
-    o->write_threads = threads < 1 || threads > UINT32_MAX ? 5u
-                                                           : (uint32_t)threads;
+    o->write_threads =
+        threads < 1 || threads > UINT32_MAX ? 5u : (uint32_t)threads;
     /* A low mark of 0 under a high one still drops: then any queue may. */
     o->write_limit = high == 0 ? 0 : low == 0 ? 1 : (uint64_t)low;
 }
@@ -791,7 +851,8 @@ int config_resolve(struct config *c, const struct config_host *host,
         if (length == 0 || length > NAME_MAX_LENGTH)
             return refuse(find_row(NULL, "NodeName"), err,
                           "Hostname, its default, is \"%s\"; 1 to %zu bytes "
-                          "are allowed", host->hostname, NAME_MAX_LENGTH);
+                          "are allowed",
+                          host->hostname, NAME_MAX_LENGTH);
         memcpy(o->name, host->hostname, length + 1);
     }
     rc = resolve_paths(c, host, err);

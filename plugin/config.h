@@ -28,8 +28,8 @@
 struct config {
     struct runtime_options options; /* whole after config_resolve() */
     char *seeds[CONFIG_SEEDS_MAX];  /* "host:port"; options.seeds points here */
-    bool route_is_set;  /* Enable in <Route> was given */
-    bool weight_is_set; /* Weight in <Route> was given */
+    bool route_is_set;              /* Enable in <Route> was given */
+    bool weight_is_set;             /* Weight in <Route> was given */
 };
 
 /** Every option at its default; what depends on the host is left empty. */

@@ -219,8 +219,8 @@ void mock_write_all(void)
 int mock_missing(const value_list_t *vl)
 {
     for (unsigned i = 0; i < misses.count; i++) {
-        int status = ((plugin_missing_cb)misses.of[i].function)(
-            vl, &misses.of[i].data);
+        int status =
+            ((plugin_missing_cb)misses.of[i].function)(vl, &misses.of[i].data);
         if (status != 0)
             return status;
     }
@@ -314,6 +314,12 @@ int plugin_dispatch_values(value_list_t const *vl)
     }
     memcpy(q->vl.values, vl->values, vl->values_len * sizeof *vl->values);
     q->vl.meta = vl->meta != NULL ? meta_data_clone(vl->meta) : NULL;
+    if (q->vl.host[0] == '\0')
+        (void)snprintf(q->vl.host, sizeof q->vl.host, "%s", hostname_g);
+    if (q->vl.time == 0)
+        q->vl.time = cdtime();
+    if (q->vl.interval == 0)
+        q->vl.interval = plugin_get_interval();
     q->ctx = plugin_get_ctx();
     *queue_tail = q;
     queue_tail = &q->next;
@@ -381,7 +387,7 @@ static notification_meta_t *meta_add(notification_t *n, const char *name)
         tail = &(*tail)->next;
     *tail = calloc(1, sizeof **tail);
     if (*tail != NULL)
-        (void)snprintf((*tail)->name, sizeof (*tail)->name, "%s", name);
+        (void)snprintf((*tail)->name, sizeof(*tail)->name, "%s", name);
     return *tail;
 }
 
@@ -497,8 +503,8 @@ void mock_global(const char *name, const char *value)
 static oconfig_item_t *item_add(oconfig_item_t *parent, const char *key)
 {
     oconfig_item_t *grown =
-        realloc(parent->children, ((size_t)parent->children_num + 1) *
-                                      sizeof *parent->children);
+        realloc(parent->children,
+                ((size_t)parent->children_num + 1) * sizeof *parent->children);
     if (grown == NULL)
         abort();
     parent->children = grown;

@@ -44,20 +44,21 @@ void mock_shutdown(void);
 /* ---- what tests set and see */
 
 extern int (*mock_chain)(value_list_t *vl); /* non-zero: stop; NULL: none */
-extern int mock_threads_fail_at; /* the so-manieth plugin thread fails; 0: none */
+extern int
+    mock_threads_fail_at; /* the so-manieth plugin thread fails; 0: none */
 extern int mock_dispatch_status; /* what plugin_dispatch_values() returns */
 
 extern char mock_log[1024]; /* the last line */
 extern unsigned mock_log_lines;
 extern unsigned mock_queue_length;
-extern unsigned mock_queue_lost; /* freed unwritten at shutdown */
+extern unsigned mock_queue_lost;     /* freed unwritten at shutdown */
 extern notification_t mock_notified; /* the last one dispatched, without meta */
 extern unsigned mock_notifications;
 extern unsigned mock_writers, mock_readers;
 
 /** A writer that comes before the plugin's own, and what it saw last. */
 void mock_register_writer(void);
-extern value_list_t mock_written; /* values are not kept */
+extern value_list_t mock_written;   /* values are not kept */
 extern uint64_t mock_written_first; /* bits of the first value */
 extern char mock_written_set[DATA_MAX_NAME_LEN];
 extern unsigned mock_writes;

@@ -65,8 +65,8 @@ void runtime_run(struct runtime *rt)
     sigset_t mask;
 
     (void)pthread_sigmask(SIG_SETMASK, NULL, &mask);
-    mock_rt.signals_blocked = sigismember(&mask, SIGTERM) == 1 &&
-                              sigismember(&mask, SIGCHLD) == 1;
+    mock_rt.signals_blocked =
+        sigismember(&mask, SIGTERM) == 1 && sigismember(&mask, SIGCHLD) == 1;
     run_until_stop(rt);
 }
 

@@ -1,5 +1,5 @@
-/* runtime.h - a double of src/runtime: takes what the plugin posts and keeps it,
- * and lets a test call the hooks. */
+/* runtime.h - a double of src/runtime: takes what the plugin posts and keeps
+ * it, and lets a test call the hooks. */
 #ifndef ARGUS_TESTS_MOCK_RUNTIME_H
 #define ARGUS_TESTS_MOCK_RUNTIME_H
 
@@ -11,9 +11,9 @@
 struct mock_runtime {
     struct runtime_options options;
     struct runtime_hooks hooks;
-    int open_status; /* what runtime_open() answers */
-    bool full;       /* mailboxes refuse */
-    bool moved;      /* what runtime_series_moved() answers */
+    int open_status;   /* what runtime_open() answers */
+    bool full;         /* mailboxes refuse */
+    bool moved;        /* what runtime_series_moved() answers */
     uint32_t moved_ms; /* ... and how long it takes */
 
     unsigned made, opened, freed, running, stopped, freezes;
