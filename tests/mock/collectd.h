@@ -45,7 +45,7 @@ void mock_shutdown(void);
 
 extern int (*mock_chain)(value_list_t *vl); /* non-zero: stop; NULL: none */
 extern int
-    mock_threads_fail_at; /* the so-manieth plugin thread fails; 0: none */
+    mock_threads_fail_at; /* number of the plugin thread that fails; 0: none */
 extern int mock_dispatch_status; /* what plugin_dispatch_values() returns */
 
 extern char mock_log[1024]; /* the last line */
