@@ -20,19 +20,18 @@
 #define TEST_SUITES(X)                                                         \
     X(base)                                                                    \
     X(frame)                                                                   \
+    X(hello)                                                                   \
     X(hlc)                                                                     \
     X(plumtree)                                                                \
-    X(timeline)
+    X(timeline)                                                                \
     X(router)                                                                  \
-    X(routing)
-    X(hello)                                                                   \
+    X(routing)                                                                 \
     X(mailbox)                                                                 \
     X(identity)                                                                \
     X(store)                                                                   \
     X(transport)                                                               \
     X(control)                                                                 \
     X(table)
-    X(frame)
 #endif
 /* clang-format on */
 
