@@ -15,7 +15,8 @@
     X(base)                                                                    \
     X(frame)                                                                   \
     X(control)                                                                 \
-    X(table)
+    X(table)                                                                   \
+    X(cli)
 /* clang-format on */
 
 #define TEST_SUITE_DECLARE(name) extern CU_TestInfo suite_##name[];
