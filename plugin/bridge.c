@@ -1,0 +1,724 @@
+#include "bridge.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define HASH_NONFATAL_OOM 1
+#define uthash_nonfatal_oom(element) ((void)(element))
+#include <uthash.h>
+
+#define MARK "argus:received"
+
+/** Slots of the fast way from collectd's data set to ours. */
+#define SET_SLOTS 1024
+
+/** Self-metrics of the runtime that one read takes. */
+#define READ_MAX 128
+
+/** A loop that took so long to answer is left alone for a while: the missing
+ *  callback runs in collectd's main loop, once for each lost series. */
+#define MISSING_SLOW_MS 500
+#define MISSING_PAUSE_MS 10000
+
+/* A copy of a data set, so that what the loop later reads of it does not hang
+ * on whose it was: Perl scripts pass sets that live for one call. */
+struct set {
+    struct set *next;
+    data_set_t ds; /* ds.ds points to sources */
+    data_source_t sources[];
+};
+
+/* A series of another node, ready to be handed to collectd. */
+struct series {
+    UT_hash_handle hh;
+    uint64_t handle;
+    value_list_t vl; /* vl.values points to values */
+    data_set_t *own; /* not NULL: for plugin_write(), past the chains */
+    value_t values[];
+};
+
+#define BRIDGE_COUNTERS(X)                                                     \
+    X(value_refused)                                                           \
+    X(value_dropped)                                                           \
+    X(value_stray)                                                             \
+    X(value_unknown)                                                           \
+    X(value_failed)                                                            \
+    X(value_direct)                                                            \
+    X(series_refused)                                                          \
+    X(notice_refused)
+
+struct bridge {
+    pthread_rwlock_t gate; /* held to read while the runtime is in use */
+    struct runtime *runtime;
+    struct bridge_options options;
+
+    pthread_mutex_t handing; /* held while something enters collectd */
+    bool frozen;
+
+    pthread_mutex_t sets_lock; /* to add one; found ones are read without */
+    struct set *sets;
+    uint32_t sets_count;
+    _Atomic(struct set *) slots[SET_SLOTS];
+
+    struct series *series; /* of the deliver thread alone */
+
+    uint64_t missing_paused_until_ms; /* of the main loop alone */
+    atomic_bool refused_said, set_said, series_said, type_said;
+#define BRIDGE_COUNTER(name) atomic_uint_fast64_t name;
+    BRIDGE_COUNTERS(BRIDGE_COUNTER)
+#undef BRIDGE_COUNTER
+};
+
+_Static_assert(sizeof(value_t) == sizeof(uint64_t), "a value is 8 bytes");
+_Static_assert(sizeof(cdtime_t) == sizeof(uint64_t), "a token fits a time");
+_Static_assert((int)argus_SourceType_SOURCE_COUNTER == DS_TYPE_COUNTER &&
+                   (int)argus_SourceType_SOURCE_GAUGE == DS_TYPE_GAUGE &&
+                   (int)argus_SourceType_SOURCE_DERIVE == DS_TYPE_DERIVE &&
+                   (int)argus_SourceType_SOURCE_ABSOLUTE == DS_TYPE_ABSOLUTE,
+               "source types are collectd's");
+_Static_assert((int)argus_Severity_SEVERITY_FAILURE == NOTIF_FAILURE &&
+                   (int)argus_Severity_SEVERITY_WARNING == NOTIF_WARNING &&
+                   (int)argus_Severity_SEVERITY_OKAY == NOTIF_OKAY,
+               "severities are collectd's");
+
+static void count(atomic_uint_fast64_t *counter)
+{
+    atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
+}
+
+void bridge_log(enum log_level level, const char *line)
+{
+    plugin_log((int)level, "argus: %s", line);
+}
+
+/* --------------------------------------------------------- data sets */
+
+static bool source_is_equal(const data_source_t *a, const data_source_t *b)
+{
+    /* Bits, not numbers: NaN stands for "no bound". */
+    return a->type == b->type && memcmp(&a->min, &b->min, sizeof a->min) == 0 &&
+           memcmp(&a->max, &b->max, sizeof a->max) == 0 &&
+           strcmp(a->name, b->name) == 0;
+}
+
+static bool set_is_equal(const data_set_t *a, const data_set_t *b)
+{
+    if (a->ds_num != b->ds_num || strcmp(a->type, b->type) != 0)
+        return false;
+    for (size_t i = 0; i < a->ds_num; i++)
+        if (!source_is_equal(&a->ds[i], &b->ds[i]))
+            return false;
+    return true;
+}
+
+static struct set *set_copy(const data_set_t *ds)
+{
+    struct set *set = malloc(sizeof *set + ds->ds_num * sizeof set->sources[0]);
+
+    if (set == NULL)
+        return NULL;
+    set->ds = *ds;
+    set->ds.ds = set->sources;
+    memcpy(set->sources, ds->ds, ds->ds_num * sizeof set->sources[0]);
+    return set;
+}
+
+/* Our copy of a data set; NULL when there is no room for it. */
+static const struct set *set_intern(struct bridge *b, const data_set_t *ds)
+{
+    _Atomic(struct set *) *slot = &b->slots[((uintptr_t)ds >> 4) % SET_SLOTS];
+    struct set *set = atomic_load_explicit(slot, memory_order_acquire);
+
+    if (set != NULL && set_is_equal(&set->ds, ds))
+        return set;
+
+    pthread_mutex_lock(&b->sets_lock);
+    for (set = b->sets; set != NULL; set = set->next)
+        if (set_is_equal(&set->ds, ds))
+            break;
+    if (set == NULL && b->sets_count < BRIDGE_SETS_MAX)
+        set = set_copy(ds);
+    else if (set != NULL)
+        ds = NULL; /* found, so it is in the list */
+    if (set != NULL && ds != NULL) {
+        set->next = b->sets;
+        b->sets = set;
+        b->sets_count++;
+    }
+    if (set != NULL)
+        atomic_store_explicit(slot, set, memory_order_release);
+    pthread_mutex_unlock(&b->sets_lock);
+    return set;
+}
+
+/* Hook, in the loop thread. */
+static void describe(const void *context, argus_SeriesDef *def)
+{
+    const data_set_t *ds = &((const struct set *)context)->ds;
+
+    def->sources_count = (pb_size_t)ds->ds_num;
+    for (size_t i = 0; i < ds->ds_num; i++) {
+        argus_DataSource *source = &def->sources[i];
+        (void)snprintf(source->name, sizeof source->name, "%s", ds->ds[i].name);
+        source->type = (argus_SourceType)ds->ds[i].type;
+        source->min = ds->ds[i].min;
+        source->max = ds->ds[i].max;
+    }
+}
+
+/* ------------------------------------------- from collectd to the mesh */
+
+static bool is_marked(meta_data_t *meta)
+{
+    return meta != NULL && meta_data_exists(meta, MARK) > 0;
+}
+
+static bool name_fits(const char *name, bool may_be_empty)
+{
+    size_t length = strnlen(name, DATA_MAX_NAME_LEN);
+
+    return length < DATA_MAX_NAME_LEN &&
+           length < sizeof((argus_SeriesDef *)0)->host &&
+           (length > 0 || may_be_empty);
+}
+
+/* Why a local value cannot travel; NULL: it can. */
+static const char *unfit(const data_set_t *ds, const value_list_t *vl)
+{
+    if (vl->values == NULL || vl->values_len == 0)
+        return "no values";
+    if (vl->values_len > SOURCES_MAX)
+        return "too many data sources";
+    if (ds->ds_num != vl->values_len)
+        return "as many values as its type has data sources it has not";
+    if (vl->time == 0)
+        return "no time";
+    if (!name_fits(vl->host, false) || !name_fits(vl->plugin, false) ||
+        !name_fits(vl->type, false))
+        return "host, plugin or type is empty or too long";
+    if (!name_fits(vl->plugin_instance, true) ||
+        !name_fits(vl->type_instance, true))
+        return "an instance is too long";
+    return NULL;
+}
+
+static void refuse_value(struct bridge *b, const value_list_t *vl,
+                         const char *why)
+{
+    count(&b->value_refused);
+    if (!atomic_exchange(&b->refused_said, true))
+        log_write(LOG_LEVEL_WARNING,
+                  "a value of %.127s/%.127s/%.127s cannot be sent: %s; further "
+                  "ones are only counted (value_refused)",
+                  vl->host, vl->plugin, vl->type, why);
+}
+
+static void post_local(struct bridge *b, const data_set_t *ds,
+                       const value_list_t *vl)
+{
+    uint64_t numbers[SOURCES_MAX];
+    const char *why = unfit(ds, vl);
+    const struct set *set = why == NULL ? set_intern(b, ds) : NULL;
+
+    if (set == NULL) {
+        refuse_value(b, vl, why != NULL ? why : "too many different types");
+        return;
+    }
+    memcpy(numbers, vl->values, vl->values_len * sizeof numbers[0]);
+    struct value_input input = {
+        .host = vl->host,
+        .plugin = vl->plugin,
+        .plugin_instance = vl->plugin_instance,
+        .type = vl->type,
+        .type_instance = vl->type_instance,
+        .set = set,
+        .time = vl->time,
+        .interval = vl->interval,
+        .numbers = numbers,
+        .count = (uint32_t)vl->values_len,
+    };
+    if (!runtime_post_value(b->runtime, &input))
+        count(&b->value_dropped);
+}
+
+int bridge_write(struct bridge *b, const data_set_t *ds, const value_list_t *vl)
+{
+    bool marked = is_marked(vl->meta);
+
+    pthread_rwlock_rdlock(&b->gate);
+    if (b->runtime != NULL) {
+        uint64_t token = marked ? plugin_get_ctx().flush_timeout : 0;
+        if (marked && token != 0)
+            runtime_post_seen(b->runtime, token);
+        else if (marked)
+            count(&b->value_stray);
+        else if (b->options.route)
+            post_local(b, ds, vl);
+    }
+    pthread_rwlock_unlock(&b->gate);
+    return 0;
+}
+
+static bool notification_is_marked(const notification_t *n)
+{
+    for (const notification_meta_t *meta = n->meta; meta != NULL;
+         meta = meta->next)
+        if (strcmp(meta->name, MARK) == 0)
+            return true;
+    return false;
+}
+
+static bool severity_is_known(int severity)
+{
+    return severity == NOTIF_FAILURE || severity == NOTIF_WARNING ||
+           severity == NOTIF_OKAY;
+}
+
+#define COPY(to, from) (void)snprintf(to, sizeof to, "%s", from)
+
+int bridge_notification(struct bridge *b, const notification_t *n)
+{
+    if (notification_is_marked(n))
+        return 0;
+    if (!severity_is_known(n->severity)) {
+        count(&b->notice_refused);
+        return 0;
+    }
+
+    argus_Event event = argus_Event_init_zero;
+    event.severity = (argus_Severity)n->severity;
+    event.time = n->time != 0 ? n->time : cdtime();
+    COPY(event.host, n->host[0] != '\0' ? n->host : hostname_g);
+    COPY(event.plugin, n->plugin);
+    COPY(event.plugin_instance, n->plugin_instance);
+    COPY(event.type, n->type);
+    COPY(event.type_instance, n->type_instance);
+    COPY(event.message, n->message);
+
+    pthread_rwlock_rdlock(&b->gate);
+    if (b->runtime != NULL && !runtime_post_notice(b->runtime, &event))
+        count(&b->notice_refused);
+    pthread_rwlock_unlock(&b->gate);
+    return 0;
+}
+
+static uint64_t monotonic_ms(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+int bridge_missing(struct bridge *b, const value_list_t *vl)
+{
+    bool moved = false;
+
+    pthread_rwlock_rdlock(&b->gate);
+    uint64_t before_ms = monotonic_ms();
+    if (b->runtime != NULL && b->options.aggregator &&
+        before_ms >= b->missing_paused_until_ms) {
+        moved = runtime_series_moved(b->runtime, vl->host, vl->plugin,
+                                     vl->plugin_instance, vl->type,
+                                     vl->type_instance);
+        uint64_t after_ms = monotonic_ms();
+        if (after_ms - before_ms >= MISSING_SLOW_MS)
+            b->missing_paused_until_ms = after_ms + MISSING_PAUSE_MS;
+    }
+    pthread_rwlock_unlock(&b->gate);
+    return moved ? 1 : 0;
+}
+
+/* ------------------------------------------- from the mesh to collectd */
+
+/* A name becomes part of a path in some writers. collectd itself turns every
+ * slash into something else, but not on the way of plugin_write(). */
+static bool copy_name(char *to, const char *from, bool may_be_empty)
+{
+    if (!name_fits(from, may_be_empty) || strcmp(from, ".") == 0 ||
+        strcmp(from, "..") == 0)
+        return false;
+    for (; *from != '\0'; from++, to++) {
+        if ((unsigned char)*from < ' ' || *from == 0x7f)
+            return false;
+        *to = *from == '/' ? '_' : *from;
+    }
+    *to = '\0';
+    return true;
+}
+
+static bool source_is_valid(const argus_DataSource *source)
+{
+    /* What stands in a types.db file and in rrdtool's "DS:name:..." */
+    return source->name[0] != '\0' &&
+           strpbrk(source->name, ":,/ \t\r\n") == NULL &&
+           (source->type == argus_SourceType_SOURCE_COUNTER ||
+            source->type == argus_SourceType_SOURCE_GAUGE ||
+            source->type == argus_SourceType_SOURCE_DERIVE ||
+            source->type == argus_SourceType_SOURCE_ABSOLUTE);
+}
+
+static bool name_series(value_list_t *vl, const argus_SeriesDef *def)
+{
+    for (pb_size_t i = 0; i < def->sources_count; i++)
+        if (!source_is_valid(&def->sources[i]))
+            return false;
+    return def->sources_count > 0 && copy_name(vl->host, def->host, false) &&
+           copy_name(vl->plugin, def->plugin, false) &&
+           copy_name(vl->plugin_instance, def->plugin_instance, true) &&
+           copy_name(vl->type, def->type, false) &&
+           copy_name(vl->type_instance, def->type_instance, true);
+}
+
+static bool type_is_known_here(const argus_SeriesDef *def)
+{
+    const data_set_t *ds = plugin_get_ds(def->type);
+
+    if (ds == NULL || ds->ds_num != def->sources_count)
+        return false;
+    for (size_t i = 0; i < ds->ds_num; i++)
+        if (ds->ds[i].type != (int)def->sources[i].type)
+            return false;
+    return true;
+}
+
+/* The data set as its sender has it. */
+static data_set_t *own_set(const argus_SeriesDef *def)
+{
+    data_set_t *ds = calloc(1, sizeof *ds);
+
+    if (ds == NULL)
+        return NULL;
+    ds->ds_num = def->sources_count;
+    ds->ds = calloc(ds->ds_num, sizeof *ds->ds);
+    if (ds->ds == NULL) {
+        free(ds);
+        return NULL;
+    }
+    (void)copy_name(ds->type, def->type, false);
+    for (size_t i = 0; i < ds->ds_num; i++) {
+        COPY(ds->ds[i].name, def->sources[i].name);
+        ds->ds[i].type = (int)def->sources[i].type;
+        ds->ds[i].min = def->sources[i].min;
+        ds->ds[i].max = def->sources[i].max;
+    }
+    return ds;
+}
+
+static void series_free(struct series *s)
+{
+    if (s == NULL)
+        return;
+    if (s->vl.meta != NULL)
+        meta_data_destroy(s->vl.meta);
+    if (s->own != NULL) {
+        free(s->own->ds);
+        free(s->own);
+    }
+    free(s);
+}
+
+/* NULL: the definition may not be, or there is no memory. */
+static struct series *series_new(const struct series_begin *begin)
+{
+    const argus_SeriesDef *def = begin->def;
+    struct series *s =
+        calloc(1, sizeof *s + def->sources_count * sizeof s->values[0]);
+
+    if (s == NULL)
+        return NULL;
+    s->handle = begin->series;
+    s->vl.values = s->values;
+    s->vl.values_len = def->sources_count;
+    s->vl.interval = def->interval != 0 ? def->interval : plugin_get_interval();
+    if (!name_series(&s->vl, def))
+        goto free_series;
+
+    s->vl.meta = meta_data_create();
+    if (s->vl.meta == NULL ||
+        meta_data_add_boolean(s->vl.meta, MARK, true) != 0)
+        goto free_series;
+    if (!type_is_known_here(def)) {
+        s->own = own_set(def);
+        if (s->own == NULL)
+            goto free_series;
+    }
+    return s;
+
+free_series:
+    series_free(s);
+    return NULL;
+}
+
+static struct series *series_find(struct bridge *b, uint64_t handle)
+{
+    struct series *s;
+
+    HASH_FIND(hh, b->series, &handle, sizeof handle, s);
+    return s;
+}
+
+/* Hook. */
+static void series_end(void *context, uint64_t handle)
+{
+    struct bridge *b = context;
+    struct series *s = series_find(b, handle);
+
+    if (s != NULL) {
+        HASH_DEL(b->series, s);
+        series_free(s);
+    }
+}
+
+/* Hook. */
+static void series_begin(void *context, const struct series_begin *begin)
+{
+    struct bridge *b = context;
+
+    series_end(b, begin->series);
+    struct series *s =
+        HASH_COUNT(b->series) < BRIDGE_SERIES_MAX ? series_new(begin) : NULL;
+    if (s != NULL) {
+        HASH_ADD(hh, b->series, handle, sizeof s->handle, s);
+        if (s->hh.tbl == NULL) { /* no memory for the table */
+            series_free(s);
+            s = NULL;
+        }
+    }
+    if (s != NULL)
+        return;
+    count(&b->series_refused);
+    if (!atomic_exchange(&b->series_said, true))
+        log_write(LOG_LEVEL_WARNING,
+                  "a series from the mesh cannot be taken (host \"%s\", plugin "
+                  "\"%s\", type \"%s\"); further ones are only counted "
+                  "(series_refused)",
+                  begin->def->host, begin->def->plugin, begin->def->type);
+}
+
+/* Hand one value over, with its token in the context. */
+static bool hand_value(struct bridge *b, struct series *s, uint64_t token)
+{
+    plugin_ctx_t ctx = plugin_get_ctx();
+    plugin_ctx_t before = ctx;
+    bool written = false;
+
+    ctx.flush_timeout = s->own == NULL ? token : 0;
+    (void)plugin_set_ctx(ctx);
+    if (s->own != NULL) {
+        (void)plugin_write(NULL, s->own, &s->vl);
+        count(&b->value_direct);
+        written = true;
+    } else if (plugin_dispatch_values(&s->vl) != 0) {
+        count(&b->value_failed);
+    }
+    (void)plugin_set_ctx(before);
+    return written;
+}
+
+/* Hook. */
+static bool dispatch(void *context, const struct value_ref *value)
+{
+    struct bridge *b = context;
+    struct series *s = series_find(b, value->series);
+    bool written = false;
+
+    if (s == NULL || value->count != s->vl.values_len || value->time == 0) {
+        count(&b->value_unknown);
+        return false;
+    }
+    memcpy(s->values, value->numbers, value->count * sizeof s->values[0]);
+    s->vl.time = value->time;
+
+    pthread_mutex_lock(&b->handing);
+    if (!b->frozen)
+        written = hand_value(b, s, value->token);
+    pthread_mutex_unlock(&b->handing);
+    return written;
+}
+
+/* Hook. Without its mark a notification would go round for ever. */
+static void notify(void *context, const argus_Event *event)
+{
+    struct bridge *b = context;
+    char hlc[17];
+    notification_t n = {.severity = (int)event->severity, .time = event->time};
+
+    COPY(n.message, event->message);
+    COPY(n.host, event->host);
+    COPY(n.plugin, event->plugin);
+    COPY(n.plugin_instance, event->plugin_instance);
+    COPY(n.type, event->type);
+    COPY(n.type_instance, event->type_instance);
+    (void)snprintf(hlc, sizeof hlc, "%016" PRIx64, event->hlc);
+    if (!severity_is_known(n.severity) ||
+        plugin_notification_meta_add_boolean(&n, MARK, true) != 0 ||
+        plugin_notification_meta_add_string(&n, "argus:origin", event->node) !=
+            0 ||
+        plugin_notification_meta_add_string(&n, "argus:hlc", hlc) != 0) {
+        count(&b->notice_refused);
+    } else {
+        pthread_mutex_lock(&b->handing);
+        if (!b->frozen)
+            (void)plugin_dispatch_notification(&n);
+        pthread_mutex_unlock(&b->handing);
+    }
+    if (n.meta != NULL)
+        (void)plugin_notification_meta_free(n.meta);
+}
+
+struct runtime_hooks bridge_hooks(struct bridge *b)
+{
+    return (struct runtime_hooks){
+        .context = b,
+        .describe = describe,
+        .series_begin = series_begin,
+        .series_end = series_end,
+        .dispatch = dispatch,
+        .notify = notify,
+    };
+}
+
+/* ---------------------------------------------------------- own metrics */
+
+static void read_one(struct bridge *b, const struct runtime_stat *stat)
+{
+    const data_set_t *ds = plugin_get_ds(stat->type);
+    value_t value;
+    value_list_t vl = VALUE_LIST_INIT;
+
+    if (ds == NULL || ds->ds_num != 1 ||
+        ds->ds[0].type != (stat->gauge ? DS_TYPE_GAUGE : DS_TYPE_DERIVE)) {
+        if (!atomic_exchange(&b->type_said, true))
+            log_write(LOG_LEVEL_WARNING,
+                      "type \"%s\" is not as in collectd's own types.db: some "
+                      "metrics of argus itself stay away",
+                      stat->type);
+        return;
+    }
+    if (stat->gauge)
+        value.gauge = stat->gauge_value;
+    else
+        value.derive = stat->derive_value;
+    vl.values = &value;
+    vl.values_len = 1;
+    COPY(vl.plugin, "argus");
+    COPY(vl.plugin_instance, stat->group);
+    COPY(vl.type, stat->type);
+    COPY(vl.type_instance, stat->instance);
+    (void)plugin_dispatch_values(&vl);
+}
+
+int bridge_read(struct bridge *b)
+{
+    struct runtime_stat stats[READ_MAX];
+    struct bridge_stats own = bridge_stats(b);
+    size_t stats_count = 0;
+
+    pthread_rwlock_rdlock(&b->gate);
+    bool attached = b->runtime != NULL;
+    if (attached)
+        stats_count = runtime_stats(b->runtime, stats, READ_MAX);
+    pthread_rwlock_unlock(&b->gate);
+    if (!attached)
+        return 0;
+
+    for (size_t i = 0; i < stats_count; i++)
+        read_one(b, &stats[i]);
+#define BRIDGE_READ(name)                                                      \
+    read_one(b, &(struct runtime_stat){.group = "bridge",                      \
+                                       .type = "derive",                       \
+                                       .instance = #name,                      \
+                                       .derive_value = (int64_t)own.name});
+    BRIDGE_COUNTERS(BRIDGE_READ)
+#undef BRIDGE_READ
+    return 0;
+}
+
+struct bridge_stats bridge_stats(struct bridge *b)
+{
+    return (struct bridge_stats){
+#define BRIDGE_STAT(name) .name = atomic_load(&b->name),
+        BRIDGE_COUNTERS(BRIDGE_STAT)
+#undef BRIDGE_STAT
+    };
+}
+
+/* ----------------------------------------------------------------- life */
+
+int bridge_new(struct bridge **out)
+{
+    struct bridge *b = calloc(1, sizeof *b);
+
+    if (b == NULL)
+        return ARGUS_ENOMEM;
+    pthread_rwlock_init(&b->gate, NULL);
+    pthread_mutex_init(&b->handing, NULL);
+    pthread_mutex_init(&b->sets_lock, NULL);
+    *out = b;
+    return ARGUS_OK;
+}
+
+void bridge_attach(struct bridge *b, struct runtime *rt,
+                   const struct bridge_options *options)
+{
+    pthread_mutex_lock(&b->handing);
+    b->frozen = false;
+    pthread_mutex_unlock(&b->handing);
+
+    pthread_rwlock_wrlock(&b->gate);
+    b->runtime = rt;
+    b->options = *options;
+    pthread_rwlock_unlock(&b->gate);
+}
+
+void bridge_detach(struct bridge *b)
+{
+    pthread_rwlock_wrlock(&b->gate);
+    b->runtime = NULL;
+    pthread_rwlock_unlock(&b->gate);
+}
+
+void bridge_freeze(struct bridge *b)
+{
+    pthread_rwlock_rdlock(&b->gate);
+    if (b->runtime != NULL)
+        runtime_post_freeze(b->runtime);
+    pthread_rwlock_unlock(&b->gate);
+
+    pthread_mutex_lock(&b->handing);
+    b->frozen = true;
+    pthread_mutex_unlock(&b->handing);
+}
+
+void bridge_forget(struct bridge *b)
+{
+    struct series *s, *next_series;
+
+    HASH_ITER(hh, b->series, s, next_series)
+    {
+        HASH_DEL(b->series, s);
+        series_free(s);
+    }
+    pthread_mutex_lock(&b->sets_lock);
+    for (size_t i = 0; i < SET_SLOTS; i++)
+        atomic_store(&b->slots[i], NULL);
+    while (b->sets != NULL) {
+        struct set *set = b->sets;
+        b->sets = set->next;
+        free(set);
+    }
+    b->sets_count = 0;
+    pthread_mutex_unlock(&b->sets_lock);
+}
+
+void bridge_free(struct bridge *b)
+{
+    if (b == NULL)
+        return;
+    bridge_forget(b);
+    pthread_rwlock_destroy(&b->gate);
+    pthread_mutex_destroy(&b->handing);
+    pthread_mutex_destroy(&b->sets_lock);
+    free(b);
+}

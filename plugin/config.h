@@ -1,0 +1,68 @@
+/* config.h - from the `<Plugin argus>` blocks to struct runtime_options, or to
+ * one clear refusal.
+ *
+ * The file speaks in seconds and MiB, as collectd does; the options in
+ * milliseconds and bytes; the unit changes here and nowhere else. Several
+ * blocks add up: what may be repeated accumulates, of the rest the last one
+ * stands. A bad value refuses everything: a node with half its settings is
+ * worse than a node that does not start.
+ *
+ * Order of calls: config_init(), config_block() for each block while collectd
+ * reads its file, config_resolve() in the init callback (Hostname and BaseDir
+ * are not known earlier), config_free(). One thread. */
+#ifndef ARGUS_PLUGIN_CONFIG_H
+#define ARGUS_PLUGIN_CONFIG_H
+
+#include "collectd.h"
+
+#include "liboconfig/oconfig.h"
+
+#include "runtime/runtime.h"
+
+/** Port of a Listen, Advertise or Seed that names none. */
+#define CONFIG_PORT "25827"
+
+/** Seeds that all blocks together may name. */
+#define CONFIG_SEEDS_MAX 256
+
+struct config {
+    struct runtime_options options; /* whole after config_resolve() */
+    char *seeds[CONFIG_SEEDS_MAX];  /* "host:port"; options.seeds points here */
+    bool route_is_set;              /* Enable in <Route> was given */
+    bool weight_is_set;             /* Weight in <Route> was given */
+};
+
+/** Every option at its default; what depends on the host is left empty. */
+void config_init(struct config *c);
+
+/**
+ * Take over one `<Plugin argus>` block.
+ * @param block  borrowed; its own key and values are not looked at.
+ * @retval ARGUS_EINVAL  an option is unknown, not built yet or out of range;
+ *                       err names it, its value and what is allowed. What was
+ *                       read so far stands, so the config is of no more use.
+ * @retval ARGUS_ENOMEM  a seed could not be kept.
+ */
+int config_block(struct config *c, const oconfig_item_t *block,
+                 struct argus_error *err);
+
+/* What collectd itself knows of the host; all borrowed for the call. */
+struct config_host {
+    const char *hostname;         /* NodeName's default */
+    const char *base_dir;         /* BaseDir; when relative, work_dir is it */
+    const char *work_dir;         /* absolute; relative paths hang on it */
+    const char *write_threads;    /* WriteThreads */
+    const char *write_limit_high; /* WriteQueueLimitHigh; NULL: none */
+    const char *write_limit_low;  /* WriteQueueLimitLow; NULL: half of that */
+};
+
+/**
+ * Fill in what hangs on the host and check what options ask of each other.
+ * @retval ARGUS_EINVAL  with a text, as above.
+ */
+int config_resolve(struct config *c, const struct config_host *host,
+                   struct argus_error *err);
+
+void config_free(struct config *c);
+
+#endif
