@@ -33,7 +33,6 @@
     X(control)                                                                 \
     X(table)                                                                   \
     X(cli)
-    X(table)
 #endif
 /* clang-format on */
 
