@@ -34,7 +34,8 @@
     X(store)                                                                   \
     X(transport)                                                               \
     X(control)                                                                 \
-    X(table)
+    X(table)                                                                   \
+    X(cli)
 #endif
 /* clang-format on */
 
