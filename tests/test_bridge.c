@@ -1,5 +1,8 @@
 #include "test.h"
 
+#include <pthread.h>
+#include <sched.h>
+
 #include "bridge.h"
 #include "mock/collectd.h"
 #include "mock/runtime.h"
@@ -558,6 +561,57 @@ static void test_own_metrics_are_dispatched(void)
     end();
 }
 
+/* ---------------------------------------------------------------- threads */
+
+#define THREADS 4
+#define CALLS 2000
+
+static void *call_back(void *unused)
+{
+    notification_t n = {.severity = NOTIF_OKAY, .message = "m", .host = "h"};
+    value_t number = {.gauge = 1};
+    value_list_t vl = local_value("gauge", 1);
+    const char *const types[] = {"gauge", "derive", "load", "if_octets"};
+
+    (void)unused;
+    vl.values = &number;
+    for (int i = 0; i < CALLS; i++) {
+        const data_set_t *ds = plugin_get_ds(types[i % 4]);
+        (void)strcpy(vl.type, ds->type);
+        bridge_write(bridge, ds, &vl);
+        bridge_notification(bridge, &n);
+    }
+    return NULL;
+}
+
+/* Goal: callbacks of many threads reach the runtime while it is there, and
+ * never once bridge_detach() has returned.
+ * Method: take it away and bring it back under their feet. */
+static void test_detach_lets_no_callback_through(void)
+{
+    pthread_t threads[THREADS];
+    struct bridge_options options = {.route = true};
+
+    begin(true, false);
+    for (int i = 0; i < THREADS; i++)
+        CU_ASSERT_EQUAL_FATAL(
+            pthread_create(&threads[i], NULL, call_back, NULL), 0);
+    for (int i = 0; i < 200; i++) {
+        bridge_detach(bridge);
+        mock_rt.gone = true;
+        sched_yield();
+        mock_rt.gone = false;
+        bridge_attach(bridge, mock_runtime_get(), &options);
+    }
+    for (int i = 0; i < THREADS; i++)
+        (void)pthread_join(threads[i], NULL);
+    CU_ASSERT_EQUAL(mock_rt.posts_late, 0);
+    CU_ASSERT_TRUE(mock_rt.values > 0);
+    /* "load" and "if_octets" have more sources than the value has numbers. */
+    CU_ASSERT_TRUE(bridge_stats(bridge).value_refused > 0);
+    end();
+}
+
 CU_TestInfo suite_bridge[] = {
     {"local_value_is_posted", test_local_value_is_posted},
     {"value_without_routing_stays", test_value_without_routing_stays},
@@ -579,5 +633,6 @@ CU_TestInfo suite_bridge[] = {
     {"mesh_event_is_notified_once", test_mesh_event_is_notified_once},
     {"missing_series_that_moved", test_missing_series_that_moved},
     {"own_metrics_are_dispatched", test_own_metrics_are_dispatched},
+    {"detach_lets_no_callback_through", test_detach_lets_no_callback_through},
     CU_TEST_INFO_NULL,
 };
