@@ -410,6 +410,23 @@ static void test_series_end_and_begin_anew(void)
     end();
 }
 
+/* Goal: after a reset handles mean nothing until they are begun anew. */
+static void test_series_reset_forgets_all(void)
+{
+    argus_SeriesDef def = def_of("gauge", 1, argus_SourceType_SOURCE_GAUGE);
+
+    begin(false, true);
+    for (uint64_t i = 1; i <= 3; i++)
+        series(i, &def);
+    hooks.series_reset(hooks.context);
+    CU_ASSERT_FALSE(value(2, 1, 1));
+    CU_ASSERT_EQUAL(bridge_stats(bridge).value_unknown, 1);
+    series(2, &def);
+    CU_ASSERT_FALSE(value(2, 1, 1));
+    CU_ASSERT_EQUAL(mock_queue_length, 1);
+    end();
+}
+
 /* Goal: collectd takes nothing: counted, not taken for written. */
 static void test_refused_dispatch_is_counted(void)
 {
@@ -626,6 +643,7 @@ CU_TestInfo suite_bridge[] = {
     {"unknown_type_is_written_directly", test_unknown_type_is_written_directly},
     {"hostile_series_are_refused", test_hostile_series_are_refused},
     {"series_end_and_begin_anew", test_series_end_and_begin_anew},
+    {"series_reset_forgets_all", test_series_reset_forgets_all},
     {"refused_dispatch_is_counted", test_refused_dispatch_is_counted},
     {"freeze_stops_what_comes_from_the_mesh",
      test_freeze_stops_what_comes_from_the_mesh},

@@ -4,7 +4,11 @@
  * Threads: the owner runs runtime_run() in one thread and runtime_deliver() in
  * another; both block until runtime_stop(). The post functions may be called
  * from any thread at any time between runtime_new() and runtime_free() and
- * never block. The loop thread owns every piece of state. */
+ * never block. The loop thread owns every piece of state.
+ *
+ * An assertion that fails in the loop or the deliver thread (a bug of argus)
+ * costs one error line and takes argus out of service: links are cut, posts
+ * are refused, the two functions return. collectd goes on. */
 #ifndef ARGUS_RUNTIME_RUNTIME_H
 #define ARGUS_RUNTIME_RUNTIME_H
 
@@ -36,7 +40,7 @@ struct runtime_options {
     argus_Tag tags[16];
     uint32_t tags_count;
     char state_dir[1024];
-    char control_socket[104]; /* fits sockaddr_un */
+    char control_socket[104]; /* fits sockaddr_un; empty: none */
     char control_group[64];   /* empty: leave the group */
     bool allow_plaintext;     /* links beyond loopback */
 
@@ -67,6 +71,9 @@ struct runtime_hooks {
      *  returned), so it counts as seen; false: the write callback will say. */
     bool (*dispatch)(void *context, const struct value_ref *value);
     void (*notify)(void *context, const argus_Event *event);
+    /** Every series begun so far is void, without a series_end for each: this
+     *  node got a new identity, and handles are given out anew. */
+    void (*series_reset)(void *context);
 };
 
 /** Opens nothing yet. @retval ARGUS_ENOMEM, ARGUS_EINVAL with a text. */
