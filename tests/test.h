@@ -19,7 +19,19 @@
 #else
 #define TEST_SUITES(X)                                                         \
     X(base)                                                                    \
-    X(frame)
+    X(frame)                                                                   \
+    X(hello)                                                                   \
+    X(hlc)                                                                     \
+    X(plumtree)                                                                \
+    X(timeline)                                                                \
+    X(router)                                                                  \
+    X(routing)                                                                 \
+    X(mailbox)                                                                 \
+    X(identity)                                                                \
+    X(store)                                                                   \
+    X(transport)                                                               \
+    X(control)                                                                 \
+    X(table)
 #endif
 /* clang-format on */
 

@@ -16,6 +16,7 @@
 #include "argus.pb.h"
 #include "base/log.h"
 #include "base/node_id.h"
+#include "base/status.h"
 #include "core/value.h"
 
 /* A link is one TCP connection on which the Hellos went well. The owner gives
@@ -48,6 +49,7 @@ enum store_what {
     STORE_FORGET,  /* key: id: drop record and report */
     STORE_HLC,     /* number: greatest stamp used in something of our own */
     STORE_ADDRESS, /* key: id; text: where it was reached. At most some hundred */
+    STORE_GENERATION, /* number: ours from now on, in Hellos too */
 };
 
 struct action {

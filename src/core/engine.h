@@ -53,6 +53,7 @@ struct engine_options {
     bool write_order_known;  /* one write thread: values arrive in order */
     uint64_t spool_bytes_max;
     uint32_t intake_queue_max; /* values in collectd's queue not yet seen */
+    uint32_t redispatch_max;   /* see intake.h */
 
     uint32_t clock_max_offset_ms;
     argus_Severity forward; /* mildest severity that is broadcast */
@@ -70,6 +71,7 @@ enum event_type {
     EVENT_LINK_DRAINED, /* the send queue of a link fell below half its bound */
     EVENT_VALUES,      /* from the write callback */
     EVENT_SEEN,        /* dispatched values that the write callback saw */
+    EVENT_PROGRESS,    /* collectd's queue moves: it wrote a value of its own */
     EVENT_NOTICE,      /* a local notification, or argusctl notify */
     EVENT_RECORD,      /* from disk, before START: a packed Signed */
     EVENT_ADDRESS,     /* from disk, before START: where a node was reached */
@@ -112,6 +114,7 @@ struct event {
             const uint64_t *tokens;
             uint32_t count;
         } seen;
+        uint64_t progress_queued_ms; /* when that value was queued */
         struct {
             const argus_Event *event; /* hlc, number, generation not yet set */
             bool always;              /* whatever its severity */
@@ -142,6 +145,9 @@ void engine_step(struct engine *e, const struct event *event,
 /** When to step with EVENT_TIMEOUT at the latest, by the clock of now_ms. */
 uint64_t engine_deadline_ms(const struct engine *e);
 
+/** Values that wait for an aggregator or its acknowledgement. */
+uint64_t engine_pending(const struct engine *e);
+
 /* ---- Questions of the control socket. They change nothing; out is filled
  * whole. Lists are read by index from 0; false: no such index. */
 
@@ -164,7 +170,7 @@ uint32_t engine_events_count(const struct engine *e);
 bool engine_event(const struct engine *e, uint32_t index,
                   argus_EventReply *out);
 
-void engine_coverage(const struct engine *e, uint64_t now_ms,
+void engine_coverage(const struct engine *e, uint64_t wall_us,
                      argus_Coverage *out);
 
 /** Is that series one of ours from the mesh, and does its agent send it to

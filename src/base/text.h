@@ -1,0 +1,28 @@
+/* text.h - small helpers for text that strangers wrote. */
+#ifndef ARGUS_BASE_TEXT_H
+#define ARGUS_BASE_TEXT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/** Copy a sentence with control characters replaced by '?', so that a stranger
+ *  cannot break a log line. Cut to fit. */
+void text_clean(char *out, size_t out_size, const char *text);
+
+/** The same for a word that will stand in quotes: those are replaced too. */
+void text_clean_word(char *out, size_t out_size, const char *text);
+
+/**
+ * Split "host:port", "[v6]:port" or ":port". The port is a number from 1 to
+ * 65535 or, in a configuration, a service name.
+ * @return false: not of that form, or a part does not fit.
+ */
+bool text_split_address(const char *address, char *host, size_t host_size,
+                        char *port, size_t port_size);
+
+/** Join host and port, with brackets around an IPv6 literal. @return false:
+ *  does not fit. */
+bool text_join_address(char *out, size_t out_size, const char *host,
+                       const char *port);
+
+#endif

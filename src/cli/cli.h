@@ -1,0 +1,74 @@
+/* cli.h - what the verbs of argusctl share: options, exit codes, complaints.
+ *
+ * Every verb asks one question of the daemon, prints a table for people or one
+ * JSON object for programs, and returns an exit code. */
+#ifndef ARGUS_CLI_CLI_H
+#define ARGUS_CLI_CLI_H
+
+#include <getopt.h>
+#include <stdbool.h>
+
+#include "argus.pb.h"
+#include "cli/client.h"
+
+enum exit_code { /* the contract with scripts */
+    EXIT_DONE = 0,
+    EXIT_BAD = 1, /* it failed, or the answer is bad news */
+    EXIT_USAGE = 2,
+    EXIT_PARTIAL = 3, /* not all nodes that are not known to be offline */
+    EXIT_NO_DAEMON = 4,
+};
+
+struct cli {
+    const char *socket;
+    bool json;
+    double watch_s; /* 0: once */
+    bool color;     /* standard output is a terminal that may have it */
+    int width;      /* columns of it; 0: no limit */
+    bool help;      /* -h was given */
+};
+
+struct verb {
+    const char *name;
+    const char *arguments; /* as the usage line shows them */
+    const char *help;      /* ends with a newline */
+    /** argv[0] is the verb. @return an exit code. */
+    int (*run)(struct cli *cli, int argc, char **argv);
+};
+
+extern const struct verb verb_status, verb_version, verb_join, verb_leave;
+extern const struct verb verb_members, verb_peers, verb_route;
+extern const struct verb verb_events, verb_notify;
+
+/** Complain in the mode of the call: a line on standard error, and with
+ *  --json an error object on standard output too. @return exit_code. */
+int cli_fail(const struct cli *cli, int exit_code, const char *code,
+             const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+/* Options of one verb besides the general ones. */
+struct cli_options {
+    const struct option *own; /* ends with a zero entry; NULL: none */
+    /** @return false: the value is refused (the callee complained). */
+    bool (*on_option)(struct cli *cli, void *context, int option,
+                      const char *value);
+    void *context;
+};
+
+/** Parse a verb's options; general ones may stand among them.
+ *  @return index of the first operand, or -1: complained about. With
+ *  cli->help set the caller returns EXIT_DONE at once. */
+int cli_parse(struct cli *cli, int argc, char **argv,
+              const struct cli_options *options);
+
+/** Ask the daemon and hand each row to on_row; the End is checked.
+ *  @param end  may be NULL. @return EXIT_DONE, or a code complained about. */
+int cli_ask(const struct cli *cli, const argus_Request *request, bool follow,
+            client_on_row on_row, void *context, argus_End *end);
+
+/** EXIT_PARTIAL when the answer lacks nodes, else EXIT_DONE. */
+int cli_coverage_code(const argus_End *end);
+
+/** One line about the coverage under a table; nothing when it is whole. */
+void cli_print_coverage(const argus_End *end);
+
+#endif

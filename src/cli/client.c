@@ -1,0 +1,125 @@
+#include "cli/client.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "wire/frame.h"
+
+static int connect_to(const char *path, struct argus_error *err)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+    if (strlen(path) >= sizeof address.sun_path)
+        return argus_fail(err, ARGUS_ENOENT, "the socket path \"%s\" is too long",
+                          path);
+    memcpy(address.sun_path, path, strlen(path));
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return argus_fail_errno(err, "socket");
+    if (connect(fd, (const struct sockaddr *)&address, sizeof address) != 0) {
+        int code = errno == EACCES ? ARGUS_EDENIED : ARGUS_ENOENT;
+        (void)argus_fail_errno(err, "no daemon answers at %s", path);
+        close(fd);
+        return code;
+    }
+    return fd;
+}
+
+static int send_request(int fd, const argus_Request *request,
+                        struct argus_error *err)
+{
+    uint8_t bytes[FRAME_HEADER_SIZE + argus_Request_size];
+    int size = frame_encode(argus_Request_fields, request, bytes, sizeof bytes,
+                            err);
+
+    if (size < 0)
+        return size;
+    for (int sent = 0; sent < size;) {
+        ssize_t n = send(fd, bytes + sent, (size_t)(size - sent), MSG_NOSIGNAL);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return argus_fail_errno(err, "control socket");
+        sent += (int)n;
+    }
+    return ARGUS_OK;
+}
+
+static int read_whole(int fd, uint8_t *out, size_t size,
+                      struct argus_error *err)
+{
+    for (size_t used = 0; used < size;) {
+        ssize_t n = recv(fd, out + used, size - used, 0);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+            return argus_fail(err, ARGUS_EIO,
+                              "the daemon has said nothing for %d s",
+                              CLIENT_WAIT_S);
+        if (n < 0)
+            return argus_fail_errno(err, "control socket");
+        if (n == 0)
+            return argus_fail(err, ARGUS_EIO,
+                              "the daemon closed the control socket");
+        used += (size_t)n;
+    }
+    return ARGUS_OK;
+}
+
+static int read_reply(int fd, argus_Reply *out, struct argus_error *err)
+{
+    static uint8_t body[FRAME_BODY_MAX];
+    uint8_t header[FRAME_HEADER_SIZE];
+
+    int rc = read_whole(fd, header, sizeof header, err);
+    if (rc != ARGUS_OK)
+        return rc;
+    int length = frame_length(header, sizeof body, err);
+    if (length < 0)
+        return ARGUS_ECORRUPT;
+    rc = read_whole(fd, body, (size_t)length, err);
+    return rc != ARGUS_OK ? rc : reply_decode(body, (size_t)length, out, err);
+}
+
+static int read_rows(int fd, client_on_row on_row, void *context,
+                     argus_End *end, struct argus_error *err)
+{
+    static argus_Reply reply;
+
+    for (;;) {
+        int rc = read_reply(fd, &reply, err);
+        if (rc != ARGUS_OK)
+            return rc;
+        if (reply.which_body == argus_Reply_end_tag) {
+            *end = reply.body.end;
+            return ARGUS_OK;
+        }
+        if (!on_row(context, &reply))
+            return ARGUS_OK;
+    }
+}
+
+int client_ask(const char *path, const argus_Request *request, bool follow,
+               client_on_row on_row, void *context, argus_End *end,
+               struct argus_error *err)
+{
+    struct timeval wait = {.tv_sec = CLIENT_WAIT_S};
+
+    memset(end, 0, sizeof *end);
+    int fd = connect_to(path, err);
+    if (fd < 0)
+        return fd;
+    (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof wait);
+    if (!follow)
+        (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait);
+    int rc = send_request(fd, request, err);
+    /* A daemon that turns us away says why before it closes: read on. */
+    if (rc == ARGUS_OK || rc == ARGUS_EIO)
+        rc = read_rows(fd, on_row, context, end, err);
+    close(fd);
+    return rc;
+}

@@ -1,0 +1,29 @@
+/* client.h - one question to the daemon over its control socket. Blocking. */
+#ifndef ARGUS_CLI_CLIENT_H
+#define ARGUS_CLI_CLIENT_H
+
+#include <stdbool.h>
+
+#include "argus.pb.h"
+#include "base/status.h"
+
+/** The daemon is taken for stuck when it says nothing for so long. */
+#define CLIENT_WAIT_S 15
+
+/** @return false: enough, stop reading. */
+typedef bool (*client_on_row)(void *context, const argus_Reply *row);
+
+/**
+ * Connect, ask, and hand on every row up to the End.
+ * @param follow  wait for the next row for ever.
+ * @param end     filled on ARGUS_OK; zero when on_row stopped it.
+ * @retval ARGUS_ENOENT   nobody answers at that path.
+ * @retval ARGUS_EDENIED  the socket's mode does not let us in.
+ * @retval ARGUS_EIO      the connection broke, or the daemon says nothing.
+ * @retval ARGUS_ECORRUPT what came is no answer.
+ */
+int client_ask(const char *path, const argus_Request *request, bool follow,
+               client_on_row on_row, void *context, argus_End *end,
+               struct argus_error *err);
+
+#endif

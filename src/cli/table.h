@@ -1,0 +1,54 @@
+/* table.h - text for people: aligned columns, no wider than the terminal.
+ *
+ * What comes from the mesh is hostile: control characters, bytes that are no
+ * text and marks that turn the writing direction are shown as \xNN. */
+#ifndef ARGUS_CLI_TABLE_H
+#define ARGUS_CLI_TABLE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#define TABLE_COLUMNS_MAX 12
+
+enum table_color {
+    COLOR_PLAIN,
+    COLOR_GOOD,
+    COLOR_WARN,
+    COLOR_BAD,
+    COLOR_FAINT,
+};
+
+struct table; /* opaque */
+
+/** @param titles  ends with NULL; a title that starts with ">" is aligned to
+ *                 the right. Borrowed.
+ *  @return NULL: out of memory. */
+struct table *table_new(const char *const *titles);
+void table_free(struct table *t);
+
+/** The next cell of the last row; NULL text counts as "". The first cell after
+ *  a full row begins a new one. */
+void table_cell(struct table *t, enum table_color color, const char *format,
+                ...) __attribute__((format(printf, 3, 4)));
+
+size_t table_rows(const struct table *t);
+
+/** @param width  columns of the terminal; 0: no limit. The widest columns are
+ *                cut first. */
+void table_print(const struct table *t, FILE *out, int width, bool color);
+
+/** A safe copy of text on one line; free() it. NULL: out of memory. */
+char *table_escape(const char *text);
+
+/** Columns that escaped text takes. */
+int table_width(const char *text);
+
+/** Print escaped text, cut to `width` columns (0: no limit) and marked where
+ *  it was cut. @return columns printed. */
+int table_put(FILE *out, const char *text, int width);
+
+/** Width of the terminal at out, or of $COLUMNS; 0 when there is no limit. */
+int table_terminal_width(FILE *out);
+
+#endif

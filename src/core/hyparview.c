@@ -1,0 +1,1118 @@
+/* hyparview.c - links, views and messages. See hyparview.h. */
+#include "core/hyparview.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/status.h"
+#include "core/hyparview_impl.h"
+
+/** An accepted link whose peer asks for nothing is closed after this. */
+#define WAITING_MS 5000
+
+/** A neighbor is not evicted in its first moments if others are there: who has
+ *  just come is most likely to depend on us. */
+#define SPARE_MS 2000
+
+/** Pings of a peer that deny a link we hold active, until we let go. */
+#define AUDIT_MISSES_MAX 2
+
+/** A peer that just parted is not asked again before. */
+#define PARTED_MS 3000
+
+/* ------------------------------------------------------------ life */
+
+static bool keep_contact(struct hyparview *h, const char *address)
+{
+    for (uint32_t i = 0; i < h->contacts_count; i++)
+        if (strcmp(h->contacts[i].address, address) == 0)
+            return true;
+    if (h->contacts_count == HYPARVIEW_CONTACTS_MAX)
+        return false;
+
+    struct contact *grown = realloc(
+        h->contacts, (h->contacts_count + 1) * sizeof *h->contacts);
+    if (grown == NULL)
+        return false;
+    h->contacts = grown;
+    struct contact *c = &h->contacts[h->contacts_count++];
+    memset(c, 0, sizeof *c);
+    address_copy(c->address, address);
+    return true;
+}
+
+int hyparview_new(const struct hyparview_options *options,
+                  const struct hyparview_listener *listener,
+                  struct hyparview **out)
+{
+    if (options->active_max == 0 ||
+        options->active_max > HYPARVIEW_ACTIVE_LIMIT ||
+        options->passive_max > HYPARVIEW_PASSIVE_LIMIT ||
+        options->shuffle_ms == 0 || options->answer_ms == 0 ||
+        options->contacts_count > HYPARVIEW_CONTACTS_MAX ||
+        node_id_is_zero(&options->id))
+        return ARGUS_EINVAL;
+
+    struct hyparview *h = calloc(1, sizeof *h);
+    if (h == NULL)
+        return ARGUS_ENOMEM;
+    h->options = *options;
+    h->listener = *listener;
+    h->deadline_ms = UINT64_MAX;
+    h->join_tokens_milli = HYPARVIEW_JOIN_BURST * 1000;
+    prng_seed(&h->prng, options->seed);
+    peerlist_init(&h->passive, options->passive_max != 0
+                                   ? options->passive_max
+                                   : HYPARVIEW_PASSIVE_LIMIT);
+    peerlist_init(&h->lost, HYPARVIEW_LOST_MAX);
+    for (uint32_t i = 0; i < options->contacts_count; i++) {
+        if (!keep_contact(h, options->contacts[i])) {
+            hyparview_free(h);
+            return ARGUS_ENOMEM;
+        }
+    }
+    h->options.contacts = NULL; /* the caller's */
+    *out = h;
+    return ARGUS_OK;
+}
+
+void hyparview_free(struct hyparview *h)
+{
+    if (h == NULL)
+        return;
+    peerlist_close(&h->passive);
+    peerlist_close(&h->lost);
+    free(h->contacts);
+    free(h->links);
+    free(h);
+}
+
+/* ----------------------------------------------------------- links */
+
+static struct hlink *find_link(const struct hyparview *h, link_id link)
+{
+    for (uint32_t i = 0; i < h->links_count; i++)
+        if (h->links[i].link == link)
+            return &h->links[i];
+    return NULL;
+}
+
+struct hlink *hyparview_link_of(const struct hyparview *h,
+                                const struct node_id *peer,
+                                enum hlink_state state)
+{
+    for (uint32_t i = 0; i < h->links_count; i++)
+        if (h->links[i].state == state &&
+            node_id_is_equal(&h->links[i].peer.id, peer))
+            return &h->links[i];
+    return NULL;
+}
+
+static struct hlink *add_link(struct hyparview *h, link_id link,
+                              const struct peer_info *peer)
+{
+    if (h->links_count == h->links_room) {
+        uint32_t room = h->links_room == 0 ? 8 : 2 * h->links_room;
+        if (room > HYPARVIEW_LINKS_MAX)
+            return NULL;
+        struct hlink *grown = realloc(h->links, room * sizeof *grown);
+        if (grown == NULL)
+            return NULL;
+        h->links = grown;
+        h->links_room = room;
+    }
+    struct hlink *hl = &h->links[h->links_count++];
+    memset(hl, 0, sizeof *hl);
+    hl->link = link;
+    hl->peer = *peer;
+    return hl;
+}
+
+void hyparview_close(struct hyparview *h, struct hlink *hl,
+                     argus_RefuseCode code, const char *text,
+                     struct actions *out)
+{
+    (void)h;
+    assert(hl->state != HLINK_ACTIVE);
+    if (hl->state == HLINK_CLOSING)
+        return;
+    hl->state = HLINK_CLOSING;
+    actions_close(out, hl->link, code, text);
+}
+
+void hyparview_send(struct hyparview *h, link_id link, const argus_Frame *f,
+                    struct actions *out)
+{
+    (void)h;
+    actions_send(out, link, f);
+}
+
+static void send_disconnect(struct hyparview *h, link_id link, bool leaving,
+                            struct actions *out)
+{
+    argus_Frame f;
+    f.hlc = 0;
+    f.which_body = argus_Frame_disconnect_tag;
+    f.body.disconnect = (argus_Disconnect){.leaving = leaving};
+    hyparview_send(h, link, &f, out);
+}
+
+/* ----------------------------------------------------------- views */
+
+void hyparview_self(const struct hyparview *h, argus_Peer *out)
+{
+    memset(out, 0, sizeof *out);
+    memcpy(out->id, h->options.id.bytes, NODE_ID_SIZE);
+    address_copy(out->address, h->options.address);
+    out->generation = h->options.generation;
+}
+
+static bool was_just_sent(const struct hyparview *h, const struct node_id *id)
+{
+    for (uint32_t i = 0; i < h->sent_ids_count; i++)
+        if (node_id_is_equal(&h->sent_ids[i], id))
+            return true;
+    return false;
+}
+
+/* §4.4: the ids just sent to the peer go first, then random ones. */
+static void make_passive_room(struct hyparview *h)
+{
+    if (h->passive.count < h->passive.max)
+        return;
+    for (uint32_t i = 0; i < h->passive.count; i++) {
+        if (was_just_sent(h, &h->passive.entries[i].id)) {
+            (void)peerlist_remove(&h->passive, &h->passive.entries[i].id);
+            return;
+        }
+    }
+    uint32_t i = prng_below(&h->prng, h->passive.count);
+    (void)peerlist_remove(&h->passive, &h->passive.entries[i].id);
+}
+
+void hyparview_add_passive(struct hyparview *h, const struct node_id *id,
+                           const char *address, uint32_t generation)
+{
+    if (node_id_is_zero(id) || node_id_is_equal(id, &h->options.id) ||
+        !is_dialable(address) || hyparview_is_active(h, id))
+        return;
+
+    struct peer_entry *e = peerlist_find(&h->passive, id);
+    if (e != NULL) {
+        if (generation > e->generation) {
+            e->generation = generation;
+            e->fails = 0;
+            address_copy(e->address, address);
+        }
+        return;
+    }
+    /* Hearsay does not bring back the dead; a newer life does. */
+    e = peerlist_find(&h->lost, id);
+    if (e != NULL && generation <= e->generation)
+        return;
+    (void)peerlist_remove(&h->lost, id);
+    make_passive_room(h);
+    (void)peerlist_add(&h->passive, id, address, generation, h->now_ms);
+}
+
+/* The arguments may point into the entry of the passive view. */
+void hyparview_add_lost(struct hyparview *h, const struct node_id *id,
+                        const char *address, uint32_t generation)
+{
+    struct peer_entry entry = {.id = *id, .generation = generation};
+    address_copy(entry.address, address);
+
+    (void)peerlist_remove(&h->passive, &entry.id);
+    if (node_id_is_equal(&entry.id, &h->options.id) ||
+        !is_dialable(entry.address) || peerlist_find(&h->lost, &entry.id))
+        return;
+    if (h->lost.count == h->lost.max) {
+        const struct peer_entry *oldest = &h->lost.entries[0];
+        for (uint32_t i = 1; i < h->lost.count; i++)
+            if (h->lost.entries[i].since_ms < oldest->since_ms)
+                oldest = &h->lost.entries[i];
+        struct node_id gone = oldest->id;
+        (void)peerlist_remove(&h->lost, &gone);
+    }
+    h->stats.peer_lost++;
+    (void)peerlist_add(&h->lost, &entry.id, entry.address, generation,
+                       h->now_ms);
+}
+
+static void take_in(struct hyparview *h, const argus_Peer *peers,
+                    uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        struct node_id id = node_id_of(peers[i].id);
+        hyparview_add_passive(h, &id, peers[i].address, peers[i].generation);
+    }
+    h->sent_ids_count = 0;
+}
+
+static void put_peer(argus_Peer *out, const struct node_id *id,
+                     const char *address, uint32_t generation)
+{
+    memset(out, 0, sizeof *out);
+    memcpy(out->id, id->bytes, NODE_ID_SIZE);
+    address_copy(out->address, address);
+    out->generation = generation;
+}
+
+/* Random peers of both views, never `but`. Reservoir sampling: each equally
+ * likely, no table. */
+uint32_t hyparview_sample(struct hyparview *h, const struct node_id *but,
+                          uint32_t actives, uint32_t passives,
+                          argus_Peer peers[MESSAGE_PEERS])
+{
+    uint32_t count = 0, seen = 0;
+
+    assert(actives + passives <= MESSAGE_PEERS);
+    for (uint32_t i = 0; i < h->links_count && actives > 0; i++) {
+        const struct hlink *hl = &h->links[i];
+        if (hl->state != HLINK_ACTIVE || !is_dialable(hl->peer.address) ||
+            node_id_is_equal(&hl->peer.id, but))
+            continue;
+        uint32_t at = ++seen <= actives ? count++ : prng_below(&h->prng, seen);
+        if (at < actives)
+            put_peer(&peers[at], &hl->peer.id, hl->peer.address,
+                     hl->peer.generation);
+    }
+    uint32_t base = count;
+    seen = 0;
+    for (uint32_t i = 0; i < h->passive.count && passives > 0; i++) {
+        const struct peer_entry *e = &h->passive.entries[i];
+        if (e->fails > 0 || node_id_is_equal(&e->id, but))
+            continue;
+        uint32_t at =
+            ++seen <= passives ? count++ - base : prng_below(&h->prng, seen);
+        if (at < passives)
+            put_peer(&peers[base + at], &e->id, e->address, e->generation);
+    }
+    return count;
+}
+
+struct hlink *hyparview_random_active(struct hyparview *h,
+                                      const struct node_id *but,
+                                      const struct node_id *nor)
+{
+    struct hlink *chosen = NULL;
+    uint32_t ties = 0;
+
+    for (uint32_t i = 0; i < h->links_count; i++) {
+        struct hlink *hl = &h->links[i];
+        if (hl->state != HLINK_ACTIVE ||
+            (but != NULL && node_id_is_equal(&hl->peer.id, but)) ||
+            (nor != NULL && node_id_is_equal(&hl->peer.id, nor)))
+            continue;
+        if (prng_below(&h->prng, ++ties) == 0)
+            chosen = hl;
+    }
+    return chosen;
+}
+
+/* ------------------------------------------------- the active view */
+
+/* Out of the active view; the link is the caller's to close. */
+static void deactivate(struct hyparview *h, struct hlink *hl, enum link_end why,
+                       argus_RefuseCode code, struct actions *out)
+{
+    assert(hl->state == HLINK_ACTIVE && h->active_count > 0);
+    hl->state = HLINK_WAITING;
+    hl->deadline_ms = h->now_ms;
+    h->active_count--;
+    if (h->active_count == 0)
+        hyparview_seek_alone(h);
+    h->listener.neighbor_down(h->listener.context, hl->link, &hl->peer.id, why,
+                              code, out);
+}
+
+/* End a neighborhood that works: the peer hears whom else it could ask, then
+ * Disconnect; the owner flushes both before it closes. */
+void hyparview_end_neighbor(struct hyparview *h, struct hlink *hl,
+                            bool leaving, struct actions *out)
+{
+    argus_Frame f;
+
+    if (!leaving) {
+        f.hlc = 0;
+        f.which_body = argus_Frame_shuffle_reply_tag;
+        f.body.shuffle_reply.peers_count = (pb_size_t)hyparview_sample(
+            h, &hl->peer.id, 4, 4, f.body.shuffle_reply.peers);
+        hyparview_send(h, hl->link, &f, out);
+    }
+    send_disconnect(h, hl->link, leaving, out);
+    deactivate(h, hl, LINK_END_CLOSED, argus_RefuseCode_REFUSE_BYE, out);
+    hyparview_close(h, hl, argus_RefuseCode_REFUSE_BYE,
+                    leaving ? "leaving" : "no longer neighbors", out);
+    hyparview_add_passive(h, &hl->peer.id, hl->peer.address,
+                          hl->peer.generation);
+    hyparview_postpone(h, &hl->peer.id, PARTED_MS, false);
+}
+
+static void evict_other(struct hyparview *h, const struct node_id *but,
+                        struct actions *out)
+{
+    struct hlink *hl = NULL;
+
+    for (int tries = 0; tries < 4; tries++) {
+        hl = hyparview_random_active(h, but, NULL);
+        if (hl == NULL || h->now_ms - hl->up_ms > SPARE_MS)
+            break;
+    }
+    if (hl == NULL)
+        return;
+    h->stats.peer_evicted++;
+    hyparview_end_neighbor(h, hl, false, out);
+}
+
+static void activate(struct hyparview *h, struct hlink *hl, struct actions *out)
+{
+    assert(hl->state != HLINK_ACTIVE && hl->state != HLINK_CLOSING);
+    assert(!hyparview_is_active(h, &hl->peer.id));
+    if (h->active_count == h->options.active_max)
+        evict_other(h, &hl->peer.id, out);
+    (void)peerlist_remove(&h->passive, &hl->peer.id);
+    (void)peerlist_remove(&h->lost, &hl->peer.id);
+    hl->state = HLINK_ACTIVE;
+    hl->up_ms = h->now_ms;
+    hl->audit_misses = 0;
+    if (h->active_count++ == 0)
+        hyparview_seek_joined(h);
+    h->rejected_row = 0;
+    h->fill_at_ms = 0;
+    h->listener.neighbor_up(h->listener.context, hl->link, &hl->peer, out);
+    if (is_dialable(hl->peer.address))
+        h->listener.learned_address(h->listener.context, &hl->peer.id,
+                                    hl->peer.address, out);
+}
+
+/* Another link to the same peer took over, or that life of the peer is past. */
+static void replace(struct hyparview *h, struct hlink *old, struct actions *out)
+{
+    h->stats.link_replaced++;
+    if (old->state == HLINK_ACTIVE)
+        deactivate(h, old, LINK_END_CLOSED, argus_RefuseCode_REFUSE_REPLACED,
+                   out);
+    hyparview_close(h, old, argus_RefuseCode_REFUSE_REPLACED,
+                    "another link of this node took over", out);
+}
+
+/* An accepted link asks to be the one. Of the links to that peer the newest
+ * generation stays; of two that the peer dialed the later, since it knows
+ * best; of crossing dials the one from the lower id. Both ends judge alike. */
+static bool is_better(const struct hyparview *h, const struct hlink *hl,
+                      const struct hlink *old)
+{
+    if (hl->peer.generation != old->peer.generation)
+        return hl->peer.generation > old->peer.generation;
+    return !old->is_dialed ||
+           node_id_compare(&hl->peer.id, &h->options.id) < 0;
+}
+
+static bool admit(struct hyparview *h, struct hlink *hl, struct actions *out)
+{
+    static const enum hlink_state rivals[] = {HLINK_ACTIVE, HLINK_ASKED};
+
+    for (size_t i = 0; i < sizeof rivals / sizeof rivals[0]; i++) {
+        struct hlink *old = hyparview_link_of(h, &hl->peer.id, rivals[i]);
+        if (old == NULL)
+            continue;
+        if (!is_better(h, hl, old)) {
+            h->stats.link_replaced++;
+            hyparview_close(h, hl, argus_RefuseCode_REFUSE_REPLACED,
+                            "there is a link between us already", out);
+            return false;
+        }
+        replace(h, old, out);
+    }
+    return true;
+}
+
+static void reply(struct hyparview *h, struct hlink *hl, bool accepted,
+                  struct actions *out)
+{
+    argus_Frame f;
+
+    f.hlc = 0;
+    f.which_body = argus_Frame_neighbor_reply_tag;
+    f.body.neighbor_reply.accepted = accepted;
+    f.body.neighbor_reply.peers_count = (pb_size_t)hyparview_sample(
+        h, &hl->peer.id, 4, 4, f.body.neighbor_reply.peers);
+    hyparview_send(h, hl->link, &f, out);
+    if (!accepted)
+        hyparview_close(h, hl, argus_RefuseCode_REFUSE_BYE,
+                        "no room for a neighbor", out);
+}
+
+/* -------------------------------------------------------- messages */
+
+static bool take_join_token(struct hyparview *h)
+{
+    uint64_t passed = h->now_ms - h->join_tokens_at_ms;
+    uint64_t most = HYPARVIEW_JOIN_BURST * 1000;
+
+    h->join_tokens_at_ms = h->now_ms;
+    if (passed > 1000 * HYPARVIEW_JOIN_BURST / HYPARVIEW_JOIN_RATE)
+        h->join_tokens_milli = most;
+    else
+        h->join_tokens_milli += passed * HYPARVIEW_JOIN_RATE;
+    if (h->join_tokens_milli > most)
+        h->join_tokens_milli = most;
+    if (h->join_tokens_milli < 1000)
+        return false;
+    h->join_tokens_milli -= 1000;
+    return true;
+}
+
+static void send_walk(struct hyparview *h, link_id link,
+                      const argus_Peer *joiner, uint32_t ttl,
+                      struct actions *out)
+{
+    argus_Frame f;
+
+    f.hlc = 0;
+    f.which_body = argus_Frame_forward_join_tag;
+    f.body.forward_join.has_joiner = true;
+    f.body.forward_join.joiner = *joiner;
+    f.body.forward_join.ttl = ttl;
+    hyparview_send(h, link, &f, out);
+}
+
+static void on_join(struct hyparview *h, struct hlink *hl, struct actions *out)
+{
+    if (hl->is_dialed || hl->state != HLINK_WAITING) {
+        h->stats.frame_stale++;
+        return;
+    }
+    if (!admit(h, hl, out))
+        return;
+    if (h->has_left || !take_join_token(h)) {
+        h->stats.join_throttled++;
+        reply(h, hl, false, out);
+        return;
+    }
+    h->stats.join_accepted++;
+    reply(h, hl, true, out);
+    activate(h, hl, out);
+    if (!is_dialable(hl->peer.address))
+        return;
+
+    argus_Peer joiner;
+    put_peer(&joiner, &hl->peer.id, hl->peer.address, hl->peer.generation);
+    for (uint32_t i = 0; i < h->links_count; i++)
+        if (h->links[i].state == HLINK_ACTIVE && &h->links[i] != hl)
+            send_walk(h, h->links[i].link, &joiner, HYPARVIEW_ARWL, out);
+}
+
+static void on_neighbor(struct hyparview *h, struct hlink *hl,
+                        const argus_Neighbor *m, struct actions *out)
+{
+    if (hl->is_dialed || hl->state != HLINK_WAITING) {
+        h->stats.frame_stale++;
+        return;
+    }
+    if (!admit(h, hl, out))
+        return;
+    if (h->has_left ||
+        (!m->high && h->active_count == h->options.active_max)) {
+        h->stats.neighbor_rejected++;
+        reply(h, hl, false, out);
+        return;
+    }
+    h->stats.neighbor_accepted++;
+    reply(h, hl, true, out);
+    activate(h, hl, out);
+}
+
+static void on_neighbor_reply(struct hyparview *h, struct hlink *hl,
+                              const argus_NeighborReply *m,
+                              struct actions *out)
+{
+    if (hl->state != HLINK_ASKED) {
+        h->stats.frame_stale++;
+        return;
+    }
+    if (!m->accepted) {
+        hyparview_close(h, hl, argus_RefuseCode_REFUSE_BYE, "as you wish", out);
+        hyparview_add_passive(h, &hl->peer.id, hl->peer.address,
+                              hl->peer.generation);
+        hyparview_postpone(h, &hl->peer.id, PARTED_MS, false);
+        if (!hl->is_displacing)
+            hyparview_seek_rejected(h);
+    } else if (!hl->is_displacing &&
+               h->active_count == h->options.active_max) {
+        send_disconnect(h, hl->link, false, out);
+        hyparview_close(h, hl, argus_RefuseCode_REFUSE_BYE,
+                        "others were faster", out);
+        hyparview_add_passive(h, &hl->peer.id, hl->peer.address,
+                              hl->peer.generation);
+    } else {
+        activate(h, hl, out);
+    }
+    take_in(h, m->peers, m->peers_count);
+}
+
+/* The walk of a joiner ends here: make it a neighbor, if it has room. */
+static void end_walk(struct hyparview *h, const argus_Peer *joiner,
+                     struct actions *out)
+{
+    struct node_id id = node_id_of(joiner->id);
+
+    hyparview_add_passive(h, &id, joiner->address, joiner->generation);
+    if (hyparview_is_dialing(h, &id) || hyparview_is_active(h, &id))
+        return;
+    struct hdial *d =
+        hyparview_dial(h, DIAL_NEIGHBOR, &id, joiner->address, out);
+    if (d != NULL)
+        d->is_displacing = true;
+}
+
+static void on_forward_join(struct hyparview *h, struct hlink *from,
+                            const argus_ForwardJoin *m, struct actions *out)
+{
+    struct node_id id = node_id_of(m->joiner.id);
+    uint32_t ttl = m->ttl < HYPARVIEW_ARWL ? m->ttl : HYPARVIEW_ARWL;
+
+    if (from->state != HLINK_ACTIVE || !m->has_joiner ||
+        !is_dialable(m->joiner.address) || node_id_is_zero(&id)) {
+        h->stats.frame_stale++;
+        return;
+    }
+    if (node_id_is_equal(&id, &h->options.id))
+        return;
+    struct hlink *next = hyparview_random_active(h, &from->peer.id, &id);
+    if (ttl == 0 || h->active_count == 1 || next == NULL) {
+        end_walk(h, &m->joiner, out);
+        return;
+    }
+    if (ttl == HYPARVIEW_PRWL)
+        hyparview_add_passive(h, &id, m->joiner.address,
+                              m->joiner.generation);
+    send_walk(h, next->link, &m->joiner, ttl - 1, out);
+}
+
+static void on_disconnect(struct hyparview *h, struct hlink *hl,
+                          const argus_Disconnect *m, struct actions *out)
+{
+    if (hl->state != HLINK_ACTIVE && hl->state != HLINK_ASKED) {
+        h->stats.frame_stale++;
+        return;
+    }
+    if (hl->state == HLINK_ACTIVE)
+        deactivate(h, hl, LINK_END_CLOSED, argus_RefuseCode_REFUSE_BYE, out);
+    hyparview_close(h, hl, argus_RefuseCode_REFUSE_BYE, "as you wish", out);
+    if (m->leaving) {
+        hyparview_add_lost(h, &hl->peer.id, hl->peer.address,
+                           hl->peer.generation);
+        return;
+    }
+    hyparview_add_passive(h, &hl->peer.id, hl->peer.address,
+                          hl->peer.generation);
+    hyparview_postpone(h, &hl->peer.id, PARTED_MS, false);
+}
+
+static void answer_shuffle(struct hyparview *h, link_id link, uint32_t count,
+                           const struct node_id *to, struct actions *out)
+{
+    argus_Frame f;
+
+    f.hlc = 0;
+    f.which_body = argus_Frame_shuffle_reply_tag;
+    f.body.shuffle_reply.peers_count = (pb_size_t)hyparview_sample(
+        h, to, 0, count, f.body.shuffle_reply.peers);
+    h->stats.shuffle_answered++;
+    hyparview_send(h, link, &f, out);
+}
+
+/* §4.4: a walk, ended by its length or by having nowhere to go; the last node
+ * answers the origin with as many peers as it was given. */
+static void on_shuffle(struct hyparview *h, struct hlink *from,
+                       argus_Frame *frame, struct actions *out)
+{
+    argus_Shuffle *m = &frame->body.shuffle;
+    struct node_id origin = node_id_of(m->origin.id);
+
+    if (from->state != HLINK_ACTIVE || !m->has_origin || h->has_left ||
+        node_id_is_equal(&origin, &h->options.id)) {
+        h->stats.frame_stale++;
+        return;
+    }
+    if (m->ttl > HYPARVIEW_ARWL)
+        m->ttl = HYPARVIEW_ARWL;
+    struct hlink *next = hyparview_random_active(h, &from->peer.id, &origin);
+    if (m->ttl > 1 && next != NULL) {
+        m->ttl--;
+        hyparview_send(h, next->link, frame, out);
+        return;
+    }
+    struct hlink *direct = hyparview_link_of(h, &origin, HLINK_ACTIVE);
+    if (direct != NULL)
+        answer_shuffle(h, direct->link, MESSAGE_PEERS, &origin, out);
+    else if (is_dialable(m->origin.address) && !node_id_is_zero(&origin))
+        (void)hyparview_dial(h, DIAL_REPLY, &origin, m->origin.address, out);
+    hyparview_add_passive(h, &origin, m->origin.address, m->origin.generation);
+    take_in(h, m->peers, m->peers_count);
+}
+
+/* Asked for by a shuffle of ours, or a neighbor's parting gift. */
+static void on_shuffle_reply(struct hyparview *h, struct hlink *hl,
+                             const argus_ShuffleReply *m, struct actions *out)
+{
+    bool expected = h->now_ms <= h->shuffle_answer_until_ms;
+
+    if (!expected && hl->state != HLINK_ACTIVE) {
+        h->stats.shuffle_unasked++;
+        return;
+    }
+    if (expected && hl->state != HLINK_ACTIVE)
+        h->shuffle_answer_until_ms = 0;
+    take_in(h, m->peers, m->peers_count);
+    if (hl->state == HLINK_WAITING)
+        hyparview_close(h, hl, argus_RefuseCode_REFUSE_BYE, "thank you", out);
+}
+
+/* ---------------------------------------------------------- inputs */
+
+static void advance(struct hyparview *h, uint64_t now_ms)
+{
+    assert(now_ms >= h->now_ms);
+    h->now_ms = now_ms;
+}
+
+void hyparview_start(struct hyparview *h, uint64_t now_ms, struct actions *out)
+{
+    advance(h, now_ms);
+    h->join_tokens_at_ms = now_ms;
+    h->is_started = true;
+    hyparview_seek_start(h);
+    hyparview_seek_timeout(h, out);
+    hyparview_settle(h, out);
+}
+
+static void ask_join(struct hyparview *h, struct hlink *hl,
+                     const struct hdial *d, struct actions *out)
+{
+    argus_Frame f;
+    bool joined = h->active_count > 0 && !d->is_forced;
+
+    /* Joined already, and so is it: nothing to heal. */
+    if (joined && h->listener.is_live(h->listener.context, &hl->peer.id)) {
+        hyparview_close(h, hl, argus_RefuseCode_REFUSE_BYE,
+                        "in the same mesh already", out);
+        hyparview_add_passive(h, &hl->peer.id, hl->peer.address,
+                              hl->peer.generation);
+        return;
+    }
+    f.hlc = 0;
+    f.which_body = argus_Frame_join_tag;
+    f.body.join = (argus_Join){0};
+    h->stats.join_sent++;
+    hl->state = HLINK_ASKED;
+    hl->is_displacing = true;
+    hyparview_send(h, hl->link, &f, out);
+}
+
+static void ask_neighbor(struct hyparview *h, struct hlink *hl,
+                         const struct hdial *d, struct actions *out)
+{
+    argus_Frame f;
+
+    f.hlc = 0;
+    f.which_body = argus_Frame_neighbor_tag;
+    f.body.neighbor = (argus_Neighbor){.high = d->is_high};
+    h->stats.neighbor_sent++;
+    hl->state = HLINK_ASKED;
+    hl->is_high = d->is_high;
+    hl->is_displacing = d->is_displacing;
+    hyparview_send(h, hl->link, &f, out);
+}
+
+static void on_dialed(struct hyparview *h, struct hlink *hl, struct hdial *d,
+                      struct actions *out)
+{
+    const struct node_id *id = &hl->peer.id;
+
+    if (d->contact >= 0)
+        h->contacts[d->contact].id = *id;
+    if (d->purpose == DIAL_REPLY) {
+        answer_shuffle(h, hl->link, MESSAGE_PEERS, id, out);
+        hyparview_close(h, hl, argus_RefuseCode_REFUSE_BYE, "shuffled", out);
+        return;
+    }
+    if (h->has_left || node_id_is_equal(id, &h->options.id) ||
+        hyparview_is_active(h, id) ||
+        hyparview_link_of(h, id, HLINK_ASKED) != NULL) {
+        hyparview_close(h, hl, argus_RefuseCode_REFUSE_BYE,
+                        "there is a link between us already", out);
+        return;
+    }
+    hl->deadline_ms = h->now_ms + h->options.answer_ms;
+    if (d->purpose == DIAL_JOIN)
+        ask_join(h, hl, d, out);
+    else
+        ask_neighbor(h, hl, d, out);
+}
+
+void hyparview_on_link_up(struct hyparview *h, uint64_t now_ms, link_id link,
+                          dial_id dial, const struct peer_info *peer,
+                          struct actions *out)
+{
+    struct hdial d = {.contact = -1};
+
+    advance(h, now_ms);
+    bool dialed = dial != 0 && hyparview_take_dial(h, dial, &d);
+    struct hlink *hl = add_link(h, link, peer);
+    if (hl == NULL || (dial != 0 && !dialed)) {
+        h->stats.link_refused++;
+        if (hl != NULL)
+            hl->state = HLINK_CLOSING;
+        actions_close(out, link, argus_RefuseCode_REFUSE_BUSY,
+                      "too many links here");
+        hyparview_settle(h, out);
+        return;
+    }
+    hl->state = HLINK_WAITING;
+    hl->is_dialed = dialed;
+    hl->deadline_ms = now_ms + WAITING_MS;
+
+    /* A newer life of a neighbor: the old one cannot answer any more. */
+    struct hlink *old = hyparview_link_of(h, &peer->id, HLINK_ACTIVE);
+    if (old != NULL && old->peer.generation < peer->generation)
+        replace(h, old, out);
+    if (dialed)
+        on_dialed(h, hl, &d, out);
+    hyparview_settle(h, out);
+}
+
+/* Where a neighbor goes whose link ended by itself. A reset may be a quick
+ * restart, so it is asked once more; who is silent or gone is lost. */
+static void sort_away(struct hyparview *h, const struct peer_info *peer,
+                      enum link_end why, argus_RefuseCode code)
+{
+    if (why == LINK_END_TIMEOUT || why == LINK_END_REFUSED) {
+        hyparview_add_lost(h, &peer->id, peer->address, peer->generation);
+        return;
+    }
+    hyparview_add_passive(h, &peer->id, peer->address, peer->generation);
+    bool failed = why != LINK_END_CLOSED || code == argus_RefuseCode_REFUSE_SLOW;
+    hyparview_postpone(h, &peer->id, PARTED_MS / 6, failed);
+}
+
+void hyparview_on_link_down(struct hyparview *h, uint64_t now_ms, link_id link,
+                            enum link_end why, argus_RefuseCode code,
+                            struct actions *out)
+{
+    advance(h, now_ms);
+    struct hlink *hl = find_link(h, link);
+    if (hl == NULL)
+        return;
+
+    enum hlink_state state = hl->state;
+    struct peer_info peer = hl->peer;
+    if (state == HLINK_ACTIVE)
+        deactivate(h, hl, why, code, out);
+    *hl = h->links[--h->links_count];
+
+    if (state == HLINK_ACTIVE) {
+        h->stats.peer_failed += why != LINK_END_CLOSED;
+        h->fill_at_ms = 0;
+        h->rejected_row = 0;
+        sort_away(h, &peer, why, code);
+    } else if (state == HLINK_ASKED) {
+        bool crossed = code == argus_RefuseCode_REFUSE_REPLACED;
+        hyparview_postpone(h, &peer.id, PARTED_MS / 6, !crossed);
+    }
+    hyparview_settle(h, out);
+}
+
+/* Somebody else lives at that address, or we could never speak: no candidate
+ * at all, in either list. */
+static bool is_hopeless(enum link_end why, argus_RefuseCode code)
+{
+    return why == LINK_END_DENIED && code != argus_RefuseCode_REFUSE_BUSY &&
+           code != argus_RefuseCode_REFUSE_NONE;
+}
+
+void hyparview_on_dial_failed(struct hyparview *h, uint64_t now_ms,
+                              dial_id dial, enum link_end why,
+                              argus_RefuseCode code, struct actions *out)
+{
+    struct hdial d;
+
+    advance(h, now_ms);
+    if (!hyparview_take_dial(h, dial, &d))
+        return;
+    if (d.contact >= 0 && why == LINK_END_DENIED &&
+        code == argus_RefuseCode_REFUSE_SELF)
+        h->contacts[d.contact].is_self = true;
+
+    struct peer_entry *e = peerlist_find(&h->passive, &d.peer);
+    if (is_hopeless(why, code)) {
+        hyparview_forget(h, &d.peer);
+    } else if (why == LINK_END_REFUSED && e != NULL) {
+        hyparview_add_lost(h, &d.peer, e->address, e->generation);
+    } else {
+        bool ours = why == LINK_END_LOCAL ||
+                    code == argus_RefuseCode_REFUSE_BUSY;
+        hyparview_postpone(h, &d.peer, PARTED_MS, !ours);
+    }
+    hyparview_settle(h, out);
+}
+
+void hyparview_on_frame(struct hyparview *h, uint64_t now_ms, link_id link,
+                        const argus_Frame *frame, struct actions *out)
+{
+    advance(h, now_ms);
+    struct hlink *hl = find_link(h, link);
+    if (hl == NULL || hl->state == HLINK_CLOSING) {
+        h->stats.frame_stale++;
+        return;
+    }
+    switch (frame->which_body) {
+    case argus_Frame_join_tag: on_join(h, hl, out); break;
+    case argus_Frame_neighbor_tag:
+        on_neighbor(h, hl, &frame->body.neighbor, out);
+        break;
+    case argus_Frame_neighbor_reply_tag:
+        on_neighbor_reply(h, hl, &frame->body.neighbor_reply, out);
+        break;
+    case argus_Frame_forward_join_tag:
+        on_forward_join(h, hl, &frame->body.forward_join, out);
+        break;
+    case argus_Frame_disconnect_tag:
+        on_disconnect(h, hl, &frame->body.disconnect, out);
+        break;
+    case argus_Frame_shuffle_tag: {
+        argus_Frame copy; /* sent on with a shorter way to go */
+        copy.hlc = 0;
+        copy.which_body = frame->which_body;
+        copy.body.shuffle = frame->body.shuffle;
+        on_shuffle(h, hl, &copy, out);
+        break;
+    }
+    case argus_Frame_shuffle_reply_tag:
+        on_shuffle_reply(h, hl, &frame->body.shuffle_reply, out);
+        break;
+    }
+    hyparview_settle(h, out);
+}
+
+static void expire_links(struct hyparview *h, struct actions *out)
+{
+    for (uint32_t i = 0; i < h->links_count; i++) {
+        struct hlink *hl = &h->links[i];
+        if ((hl->state != HLINK_WAITING && hl->state != HLINK_ASKED) ||
+            hl->deadline_ms > h->now_ms)
+            continue;
+        if (hl->state == HLINK_ASKED) {
+            h->stats.handshake_expired++;
+            hyparview_postpone(h, &hl->peer.id, 0, true);
+        }
+        hyparview_close(h, hl, argus_RefuseCode_REFUSE_BYE,
+                        "nothing to do on this link", out);
+    }
+}
+
+void hyparview_on_timeout(struct hyparview *h, uint64_t now_ms,
+                          struct actions *out)
+{
+    advance(h, now_ms);
+    if (now_ms < h->deadline_ms)
+        return;
+    expire_links(h, out);
+    hyparview_seek_timeout(h, out);
+    hyparview_settle(h, out);
+}
+
+uint64_t hyparview_deadline_ms(const struct hyparview *h)
+{
+    return h->deadline_ms;
+}
+
+/* departs: the paper re-sends NEIGHBOR; here each ping on a link says whether
+ * its sender holds it active, so a one-sided link lives for some pings only. */
+void hyparview_on_audit(struct hyparview *h, uint64_t now_ms, link_id link,
+                        bool active, struct actions *out)
+{
+    advance(h, now_ms);
+    struct hlink *hl = find_link(h, link);
+    if (hl == NULL)
+        return;
+    if (hl->state == HLINK_ACTIVE) {
+        hl->audit_misses = active ? 0 : hl->audit_misses + 1;
+        if (hl->audit_misses > AUDIT_MISSES_MAX) {
+            h->stats.audit_failed++;
+            hyparview_end_neighbor(h, hl, false, out);
+        }
+    } else if (active && hl->state == HLINK_WAITING) {
+        h->stats.audit_failed++;
+        send_disconnect(h, link, false, out);
+        hyparview_close(h, hl, argus_RefuseCode_REFUSE_BYE,
+                        "not in the active view here", out);
+    }
+    hyparview_settle(h, out);
+}
+
+void hyparview_offer(struct hyparview *h, uint64_t now_ms,
+                     const struct node_id *id, const char *address,
+                     uint32_t generation, struct actions *out)
+{
+    advance(h, now_ms);
+    struct peer_entry *lost = peerlist_find(&h->lost, id);
+    if (lost != NULL) {
+        if (generation != 0 && lost->generation == generation) {
+            h->stats.peer_returned++;
+            hyparview_seek_returned(h);
+        }
+        (void)peerlist_remove(&h->lost, id);
+    } else if (h->passive.count == h->passive.max &&
+               peerlist_find(&h->passive, id) == NULL) {
+        return;
+    }
+    hyparview_add_passive(h, id, address, generation);
+    hyparview_settle(h, out);
+}
+
+void hyparview_lose(struct hyparview *h, uint64_t now_ms,
+                    const struct node_id *id, struct actions *out)
+{
+    advance(h, now_ms);
+    const struct peer_entry *e = peerlist_find(&h->passive, id);
+    if (e == NULL)
+        return;
+    hyparview_add_lost(h, id, e->address, e->generation);
+    hyparview_settle(h, out);
+}
+
+void hyparview_forget(struct hyparview *h, const struct node_id *id)
+{
+    (void)peerlist_remove(&h->passive, id);
+    (void)peerlist_remove(&h->lost, id);
+}
+
+int hyparview_join(struct hyparview *h, uint64_t now_ms, const char *address,
+                   struct actions *out)
+{
+    advance(h, now_ms);
+    if (!is_dialable(address) || strlen(address) >= ADDRESS_SIZE)
+        return ARGUS_EINVAL;
+    if (!keep_contact(h, address))
+        return ARGUS_EFULL;
+    h->has_left = false;
+    struct hdial *d = hyparview_dial(h, DIAL_JOIN, NULL, address, out);
+    if (d != NULL)
+        d->is_forced = true;
+    hyparview_settle(h, out);
+    return ARGUS_OK;
+}
+
+void hyparview_leave(struct hyparview *h, uint64_t now_ms, struct actions *out)
+{
+    advance(h, now_ms);
+    h->has_left = true;
+    for (uint32_t i = 0; i < h->links_count; i++) {
+        struct hlink *hl = &h->links[i];
+        if (hl->state == HLINK_ACTIVE)
+            hyparview_end_neighbor(h, hl, true, out);
+        else
+            hyparview_close(h, hl, argus_RefuseCode_REFUSE_BYE, "leaving", out);
+    }
+    hyparview_settle(h, out);
+}
+
+void hyparview_set_address(struct hyparview *h, const char *address)
+{
+    address_copy(h->options.address, address);
+}
+
+/* -------------------------------------------------------- questions */
+
+bool hyparview_is_active_link(const struct hyparview *h, link_id link)
+{
+    const struct hlink *hl = find_link(h, link);
+    return hl != NULL && hl->state == HLINK_ACTIVE;
+}
+
+bool hyparview_is_active(const struct hyparview *h, const struct node_id *id)
+{
+    return hyparview_link_of(h, id, HLINK_ACTIVE) != NULL;
+}
+
+uint32_t hyparview_active_count(const struct hyparview *h)
+{
+    return h->active_count;
+}
+
+uint32_t hyparview_passive_count(const struct hyparview *h)
+{
+    return h->passive.count;
+}
+
+uint32_t hyparview_lost_count(const struct hyparview *h)
+{
+    return h->lost.count;
+}
+
+bool hyparview_active(const struct hyparview *h, uint32_t index,
+                      struct hyparview_peer *out)
+{
+    for (uint32_t i = 0; i < h->links_count; i++) {
+        const struct hlink *hl = &h->links[i];
+        if (hl->state != HLINK_ACTIVE || index-- > 0)
+            continue;
+        *out = (struct hyparview_peer){.id = hl->peer.id,
+                                       .generation = hl->peer.generation,
+                                       .address = hl->peer.address,
+                                       .link = hl->link};
+        return true;
+    }
+    return false;
+}
+
+bool hyparview_passive(const struct hyparview *h, uint32_t index,
+                       struct hyparview_peer *out)
+{
+    if (index >= h->passive.count)
+        return false;
+    const struct peer_entry *e = &h->passive.entries[index];
+    *out = (struct hyparview_peer){.id = e->id,
+                                   .generation = e->generation,
+                                   .address = e->address};
+    return true;
+}
+
+const struct hyparview_stats *hyparview_stats(const struct hyparview *h)
+{
+    return &h->stats;
+}
+
+static void check_active(const struct hyparview *h)
+{
+    uint32_t active = 0;
+
+    for (uint32_t i = 0; i < h->links_count; i++) {
+        const struct hlink *hl = &h->links[i];
+        if (hl->state != HLINK_ACTIVE)
+            continue;
+        active++;
+        assert(!node_id_is_equal(&hl->peer.id, &h->options.id));
+        assert(hyparview_link_of(h, &hl->peer.id, HLINK_ACTIVE) == hl);
+        assert(peerlist_find(&h->passive, &hl->peer.id) == NULL);
+        assert(peerlist_find(&h->lost, &hl->peer.id) == NULL);
+    }
+    assert(active == h->active_count);
+}
+
+void hyparview_check(const struct hyparview *h)
+{
+    check_active(h);
+    assert(h->active_count <= h->options.active_max);
+    assert(h->links_count <= HYPARVIEW_LINKS_MAX);
+    assert(h->dials_count <= HYPARVIEW_DIALS_MAX);
+    assert(h->passive.count <= h->passive.max);
+    assert(h->lost.count <= h->lost.max);
+    assert(peerlist_find(&h->passive, &h->options.id) == NULL);
+    for (uint32_t i = 0; i < h->lost.count; i++)
+        assert(peerlist_find(&h->passive, &h->lost.entries[i].id) == NULL);
+}

@@ -1,0 +1,176 @@
+/* hyparview.h - membership: whom this node talks to, and whom it could.
+ *
+ * Source: Leitao, Pereira, Rodrigues, "HyParView" (DSN 2007, technical report
+ * edition). Words are the paper's: active view (one TCP link each, symmetric),
+ * passive view (addresses in reserve), JOIN, FORWARDJOIN, NEIGHBOR, SHUFFLE,
+ * ARWL and PRWL. Where practice showed the paper to fall short (PROTOCOLS.md
+ * §4) the code says "departs:" and why.
+ *
+ * Links are numbered by the owner (link_id): whatever comes on a link that is
+ * not the one in force for its peer is ignored and counted. A peer is active
+ * only after the handshake: at the acceptor when it says yes, at the dialer
+ * when it hears the yes. One node is at most once in the views; of two links
+ * to it the one of the newer generation stays, of equals the one that the node
+ * with the lower id dialed.
+ *
+ * Beside the two views stand `lost` (nodes that died or fell silent: probed
+ * slowly for ever, since that is what heals a partition) and the contacts
+ * (Seeds). An evicted peer goes to the passive view, a dead one to lost.
+ *
+ * Pure; all tables are bounded by the constants below or the options. Input
+ * from the network is hostile: it can change views, not break them. */
+#ifndef ARGUS_CORE_HYPARVIEW_H
+#define ARGUS_CORE_HYPARVIEW_H
+
+#include "core/actions.h"
+#include "core/peer.h"
+
+struct hyparview; /* opaque; one an engine */
+
+#define HYPARVIEW_DIAL_TAG 1
+
+#define HYPARVIEW_ARWL 6 /* paper */
+#define HYPARVIEW_PRWL 3 /* paper */
+#define HYPARVIEW_SHUFFLE_ACTIVE 3
+#define HYPARVIEW_SHUFFLE_PASSIVE 4
+
+#define HYPARVIEW_ACTIVE_LIMIT 32    /* highest active_max */
+#define HYPARVIEW_PASSIVE_LIMIT 4096 /* highest passive_max; meant by 0 */
+#define HYPARVIEW_LOST_MAX 64        /* oldest are dropped first */
+#define HYPARVIEW_CONTACTS_MAX 64
+#define HYPARVIEW_LINKS_MAX 256 /* MESH links at once; more are told BUSY */
+#define HYPARVIEW_DIALS_MAX 24  /* under way at once */
+#define HYPARVIEW_JOIN_BURST 20 /* joins accepted at once ... */
+#define HYPARVIEW_JOIN_RATE 20  /* ... and then a second */
+
+struct hyparview_options {
+    uint64_t seed;
+    struct node_id id;
+    uint32_t generation;
+    char address[ADDRESS_SIZE]; /* ours; "" until known */
+    uint32_t active_max;        /* 1..HYPARVIEW_ACTIVE_LIMIT */
+    uint32_t passive_max;       /* 0: HYPARVIEW_PASSIVE_LIMIT */
+    uint32_t shuffle_ms;
+    uint32_t answer_ms; /* wait for a NeighborReply; SuspectTimeout */
+    const char *const *contacts;
+    uint32_t contacts_count;
+};
+
+/* What hyparview tells upward, from within its inputs. */
+struct hyparview_listener {
+    void *context;
+    void (*neighbor_up)(void *context, link_id link,
+                        const struct peer_info *peer, struct actions *out);
+    /** why and code as the link ended; CLOSED with REFUSE_BYE when we or the
+     *  peer only stopped being neighbors, or the peer left. */
+    void (*neighbor_down)(void *context, link_id link,
+                          const struct node_id *peer, enum link_end why,
+                          argus_RefuseCode code, struct actions *out);
+    /** A neighbor can be dialed there: worth keeping over a restart. */
+    void (*learned_address)(void *context, const struct node_id *peer,
+                            const char *address, struct actions *out);
+    /** Is some member thought to be online at that address? */
+    bool (*is_live_address)(void *context, const char *address);
+    /** Is that node a member and thought to be online? */
+    bool (*is_live)(void *context, const struct node_id *peer);
+};
+
+struct hyparview_stats {
+    uint64_t join_sent, join_accepted, join_throttled;
+    uint64_t neighbor_sent, neighbor_accepted, neighbor_rejected;
+    uint64_t handshake_expired; /* asked, no answer in time */
+    uint64_t link_replaced;     /* two links to one peer: one was closed */
+    uint64_t link_refused;      /* a table was full */
+    uint64_t peer_evicted;      /* made room for another */
+    uint64_t peer_failed;       /* an active neighbor died or fell silent */
+    uint64_t peer_lost;         /* entered lost */
+    uint64_t peer_returned;     /* was lost, is back with the same life */
+    uint64_t frame_stale;       /* on a link not in force, or out of turn */
+    uint64_t shuffle_sent, shuffle_answered, shuffle_unasked;
+    uint64_t audit_failed;  /* one-sided link found and ended */
+    uint64_t probe_sent;    /* contacts and lost nodes tried while joined */
+    uint64_t swap_sent;     /* links exchanged only to mix the overlay */
+    uint64_t dial_refused;  /* HYPARVIEW_DIALS_MAX reached */
+};
+
+/* An entry of a view, for control and tests. */
+struct hyparview_peer {
+    struct node_id id;
+    uint32_t generation;
+    const char *address; /* borrowed until the next input */
+    link_id link;        /* 0: passive */
+};
+
+/** @retval ARGUS_EINVAL, ARGUS_ENOMEM; *out is written on ARGUS_OK only. */
+int hyparview_new(const struct hyparview_options *options,
+                  const struct hyparview_listener *listener,
+                  struct hyparview **out);
+void hyparview_free(struct hyparview *h);
+
+/** Begin to look for others. */
+void hyparview_start(struct hyparview *h, uint64_t now_ms,
+                     struct actions *out);
+void hyparview_on_link_up(struct hyparview *h, uint64_t now_ms, link_id link,
+                          dial_id dial, const struct peer_info *peer,
+                          struct actions *out);
+void hyparview_on_link_down(struct hyparview *h, uint64_t now_ms, link_id link,
+                            enum link_end why, argus_RefuseCode code,
+                            struct actions *out);
+void hyparview_on_dial_failed(struct hyparview *h, uint64_t now_ms,
+                              dial_id dial, enum link_end why,
+                              argus_RefuseCode code, struct actions *out);
+/** Join, ForwardJoin, Neighbor, NeighborReply, Disconnect, Shuffle and
+ *  ShuffleReply; any other is ignored. */
+void hyparview_on_frame(struct hyparview *h, uint64_t now_ms, link_id link,
+                        const argus_Frame *frame, struct actions *out);
+void hyparview_on_timeout(struct hyparview *h, uint64_t now_ms,
+                          struct actions *out);
+uint64_t hyparview_deadline_ms(const struct hyparview *h);
+
+/** The peer's half of the symmetry audit: it pinged on this link and said
+ *  whether we are in its active view. */
+void hyparview_on_audit(struct hyparview *h, uint64_t now_ms, link_id link,
+                        bool active, struct actions *out);
+
+/** A node is known to live (directory, disk, a link of another kind). Takes it
+ *  into the passive view when there is room or it was thought lost. */
+void hyparview_offer(struct hyparview *h, uint64_t now_ms,
+                     const struct node_id *id, const char *address,
+                     uint32_t generation, struct actions *out);
+
+/** A node is known to be dead or unreachable: no candidate any more. */
+void hyparview_lose(struct hyparview *h, uint64_t now_ms,
+                    const struct node_id *id, struct actions *out);
+
+/** A node left for good: not even probed. */
+void hyparview_forget(struct hyparview *h, const struct node_id *id);
+
+/** Meet a mesh now; the address is kept as a contact. Also undoes leave.
+ *  @retval ARGUS_EFULL  there are HYPARVIEW_CONTACTS_MAX contacts. */
+int hyparview_join(struct hyparview *h, uint64_t now_ms, const char *address,
+                   struct actions *out);
+
+/** Say goodbye to all and stay by oneself. */
+void hyparview_leave(struct hyparview *h, uint64_t now_ms,
+                     struct actions *out);
+
+void hyparview_set_address(struct hyparview *h, const char *address);
+
+bool hyparview_is_active_link(const struct hyparview *h, link_id link);
+bool hyparview_is_active(const struct hyparview *h, const struct node_id *id);
+uint32_t hyparview_active_count(const struct hyparview *h);
+uint32_t hyparview_passive_count(const struct hyparview *h);
+uint32_t hyparview_lost_count(const struct hyparview *h);
+
+/** By index from 0; false: no such index. */
+bool hyparview_active(const struct hyparview *h, uint32_t index,
+                      struct hyparview_peer *out);
+bool hyparview_passive(const struct hyparview *h, uint32_t index,
+                       struct hyparview_peer *out);
+
+const struct hyparview_stats *hyparview_stats(const struct hyparview *h);
+
+/** What must always hold; asserted after each input. */
+void hyparview_check(const struct hyparview *h);
+
+#endif

@@ -1,0 +1,139 @@
+/* hyparview_impl.h - what hyparview.c (links, views, messages) and
+ * hyparview_seek.c (whom to dial, and when) share. Nobody else includes it. */
+#ifndef ARGUS_CORE_HYPARVIEW_IMPL_H
+#define ARGUS_CORE_HYPARVIEW_IMPL_H
+
+#include "base/prng.h"
+#include "core/hyparview.h"
+#include "core/peerlist.h"
+
+/** Peers named in one message; as in argus.options. */
+#define MESSAGE_PEERS 8
+
+enum hlink_state {
+    HLINK_WAITING, /* accepted; the peer has not said what it wants */
+    HLINK_ASKED,   /* dialed; Join or Neighbor sent, no reply yet */
+    HLINK_ACTIVE,  /* the peer is in the active view by this link */
+    HLINK_CLOSING, /* we asked the owner to close it */
+};
+
+struct hlink {
+    link_id link;
+    enum hlink_state state;
+    bool is_dialed;
+    bool is_high;      /* asked with priority */
+    bool is_displacing; /* once accepted, another makes room */
+    uint32_t audit_misses;
+    uint64_t deadline_ms; /* WAITING, ASKED */
+    uint64_t up_ms;       /* ACTIVE since */
+    struct peer_info peer;
+};
+
+enum dial_purpose { DIAL_JOIN, DIAL_NEIGHBOR, DIAL_REPLY };
+
+struct hdial {
+    dial_id dial;
+    enum dial_purpose purpose;
+    struct node_id peer; /* zero: whoever answers */
+    int32_t contact;     /* index, or -1 */
+    bool is_high, is_displacing;
+    bool is_forced; /* join even who is known to be alive */
+};
+
+struct contact {
+    struct node_id id; /* who answered there last; zero: nobody yet */
+    bool is_self;
+    char address[ADDRESS_SIZE];
+};
+
+struct hyparview {
+    struct hyparview_options options;
+    struct hyparview_listener listener;
+    struct prng prng;
+    uint64_t now_ms;
+    uint64_t deadline_ms;
+    bool is_started, has_left;
+
+    struct hlink *links;
+    uint32_t links_count, links_room;
+    uint32_t active_count;
+    struct peerlist passive, lost;
+    struct contact *contacts;
+    uint32_t contacts_count;
+    struct hdial dials[HYPARVIEW_DIALS_MAX];
+    uint32_t dials_count;
+    uint64_t dial_counter;
+
+    struct node_id sent_ids[MESSAGE_PEERS]; /* in the last shuffle */
+    uint32_t sent_ids_count;
+    uint64_t shuffle_answer_until_ms; /* a ShuffleReply is expected */
+
+    uint64_t shuffle_at_ms, swap_at_ms, probe_at_ms;
+    uint64_t seek_at_ms;  /* while without neighbors: next contact or lost */
+    uint32_t seek_wait_ms;
+    uint32_t contact_next;
+    uint64_t fill_at_ms;  /* no low request before this */
+    uint32_t rejected_row;
+    uint32_t returned_row; /* peers back from the lost within a window */
+    uint64_t returned_since_ms;
+    uint64_t join_tokens_milli, join_tokens_at_ms;
+    struct hyparview_stats stats;
+};
+
+/** Can it be dialed? A node that does not know its host yet says ":port". */
+static inline bool is_dialable(const char *address)
+{
+    return address[0] != '\0' && address[0] != ':';
+}
+
+/* hyparview.c */
+struct hlink *hyparview_link_of(const struct hyparview *h,
+                                const struct node_id *peer,
+                                enum hlink_state state);
+struct hlink *hyparview_random_active(struct hyparview *h,
+                                      const struct node_id *but,
+                                      const struct node_id *nor);
+void hyparview_close(struct hyparview *h, struct hlink *hl,
+                     argus_RefuseCode code, const char *text,
+                     struct actions *out);
+void hyparview_end_neighbor(struct hyparview *h, struct hlink *hl,
+                            bool leaving, struct actions *out);
+void hyparview_add_passive(struct hyparview *h, const struct node_id *id,
+                           const char *address, uint32_t generation);
+void hyparview_add_lost(struct hyparview *h, const struct node_id *id,
+                        const char *address, uint32_t generation);
+uint32_t hyparview_sample(struct hyparview *h, const struct node_id *but,
+                          uint32_t actives, uint32_t passives,
+                          argus_Peer peers[MESSAGE_PEERS]);
+void hyparview_self(const struct hyparview *h, argus_Peer *out);
+void hyparview_send(struct hyparview *h, link_id link, const argus_Frame *f,
+                    struct actions *out);
+
+/* hyparview_seek.c */
+
+/** NULL: too many under way. */
+struct hdial *hyparview_dial(struct hyparview *h, enum dial_purpose purpose,
+                             const struct node_id *peer, const char *address,
+                             struct actions *out);
+bool hyparview_is_dialing(const struct hyparview *h,
+                          const struct node_id *peer);
+bool hyparview_take_dial(struct hyparview *h, dial_id dial, struct hdial *out);
+
+/** A candidate did not become a neighbor: when to try it again. */
+void hyparview_postpone(struct hyparview *h, const struct node_id *id,
+                        uint32_t wait_ms, bool failed);
+
+/** Last thing in every input: dial whoever is missing, find the deadline. */
+void hyparview_settle(struct hyparview *h, struct actions *out);
+void hyparview_seek_start(struct hyparview *h);
+void hyparview_seek_timeout(struct hyparview *h, struct actions *out);
+
+/** The active view has just run empty or got its first member. */
+void hyparview_seek_alone(struct hyparview *h);
+void hyparview_seek_joined(struct hyparview *h);
+
+/** A full peer said no; a peer came back from the lost. */
+void hyparview_seek_rejected(struct hyparview *h);
+void hyparview_seek_returned(struct hyparview *h);
+
+#endif

@@ -1,0 +1,107 @@
+/* links.h - every link that is up, whatever its kind: who is at the other end,
+ * how far away, and whether it still answers.
+ *
+ * TCP says at once when a peer's process dies, and nothing at all when its
+ * machine or the network does (PROTOCOLS.md §4, half-open TCP). So MESH and
+ * METRICS links are pinged when nothing came for ping_ms; one on which nothing
+ * came for suspect_ms although it was pinged is closed and reported silent.
+ * Links of the active view are pinged every ping_ms even when busy: the ping
+ * says "you are in my active view", which is the symmetry audit.
+ *
+ * Round trip and clock offset come from the four stamps of ping and pong (NTP);
+ * of the last 8 samples the one with the least round trip counts.
+ *
+ * A node that comes late to its own timers (stopped, overloaded) has no right
+ * to accuse others: it gives every link a fresh full wait (Lifeguard, Dadgar,
+ * Phillips, Currey 2018).
+ *
+ * Hostile input: a pong that answers no ping of ours, or whose stamps cannot
+ * be, is counted and ignored. Bounds: links_max, peer_links_max. */
+#ifndef ARGUS_CORE_LINKS_H
+#define ARGUS_CORE_LINKS_H
+
+#include "core/actions.h"
+#include "core/peer.h"
+
+struct links; /* opaque; one an engine */
+
+/** Accepted links leave so many of links_max to our own dials. */
+#define LINKS_RESERVED 32
+
+struct links_options {
+    uint32_t ping_ms;
+    uint32_t suspect_ms;
+    uint32_t links_max;      /* > LINKS_RESERVED */
+    uint32_t peer_links_max; /* accepted from one node at a time */
+};
+
+/* What links tells upward, from within its inputs. */
+struct links_listener {
+    void *context;
+    /** A link fell silent: it is closed and forgotten already; no other word
+     *  of it will come. peer is borrowed for the call. */
+    void (*silent)(void *context, link_id link, const struct peer_info *peer,
+                   struct actions *out);
+    /** Is the peer of this link in our active view, by this link? */
+    bool (*is_active)(void *context, link_id link);
+    /** The peer's side of the symmetry audit came in with a ping. */
+    void (*audited)(void *context, link_id link, bool active,
+                    struct actions *out);
+};
+
+struct links_stats {
+    uint64_t ping_sent, pong_received;
+    uint64_t pong_refused;  /* no such ping, or stamps that cannot be */
+    uint64_t link_silent;   /* closed for silence */
+    uint64_t link_refused;  /* a bound was reached */
+    uint64_t timer_missed;  /* we came late and accused nobody */
+    uint64_t frame_unknown; /* on a link that is closed or was never up */
+};
+
+/** @retval ARGUS_EINVAL, ARGUS_ENOMEM; *out is written on ARGUS_OK only. */
+int links_new(const struct links_options *options,
+              const struct links_listener *listener, struct links **out);
+void links_free(struct links *l);
+
+/** @return false: refused with REFUSE_BUSY; the link was never up. */
+bool links_on_link_up(struct links *l, uint64_t now_ms, link_id link,
+                      dial_id dial, const struct peer_info *peer,
+                      struct actions *out);
+
+/** @return false: not known (closed for silence before). After true the link
+ *  is still there; links_forget() ends it. */
+bool links_on_link_down(struct links *l, link_id link);
+void links_forget(struct links *l, link_id link);
+
+/** Any frame came on a link. Pings and pongs are dealt with here.
+ *  @return false: on no link that is up; ignore it. */
+bool links_on_frame(struct links *l, uint64_t now_ms, uint64_t wall_us,
+                    link_id link, const argus_Frame *frame,
+                    struct actions *out);
+
+void links_on_timeout(struct links *l, uint64_t now_ms, uint64_t wall_us,
+                      struct actions *out);
+uint64_t links_deadline_ms(const struct links *l);
+
+/** We have asked for this link to be closed: nothing is sent or believed on
+ *  it any more. @return false: it is not up or was closed before. */
+bool links_on_close(struct links *l, link_id link);
+
+/** Can a frame be sent on it? */
+bool links_is_open(const struct links *l, link_id link);
+
+/** NULL: not up. Borrowed until the link is forgotten. */
+const struct peer_info *links_peer(const struct links *l, link_id link);
+
+/** Did we dial it, and by which dial? 0: accepted, or not up. */
+dial_id links_dial(const struct links *l, link_id link);
+
+/** Best sample of the last 8. offset: the peer's clock minus ours.
+ *  @return false: none yet. */
+bool links_clock(const struct links *l, link_id link, int64_t *rtt_us,
+                 int64_t *offset_us);
+
+uint32_t links_count(const struct links *l);
+const struct links_stats *links_stats(const struct links *l);
+
+#endif

@@ -1,0 +1,130 @@
+#include "core/missing.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+static uint64_t slot_bit(unsigned slot)
+{
+    assert(slot < MISSING_SLOTS);
+    return UINT64_C(1) << slot;
+}
+
+void missing_init(struct missing *t, const struct plumtree_options *options,
+                  struct plumtree_stats *stats)
+{
+    *t = (struct missing){.options = options, .stats = stats};
+}
+
+void missing_close(struct missing *t)
+{
+    while (t->ids != NULL)
+        missing_remove(t, t->ids);
+}
+
+struct missing_id *missing_find(const struct missing *t,
+                                const uint8_t id[CONTENT_ID_SIZE])
+{
+    struct missing_id *m;
+
+    HASH_FIND(hh, t->ids, id, CONTENT_ID_SIZE, m);
+    return m;
+}
+
+void missing_remove(struct missing *t, struct missing_id *m)
+{
+    assert(t->charged[m->first_slot] > 0);
+    t->charged[m->first_slot]--;
+    HASH_DEL(t->ids, m);
+    free(m);
+}
+
+#undef uthash_nonfatal_oom
+#define uthash_nonfatal_oom(element) (t->out_of_memory = true)
+
+static struct missing_id *missing_add(struct missing *t, uint64_t now_ms,
+                                      unsigned slot,
+                                      const uint8_t id[CONTENT_ID_SIZE])
+{
+    if (t->charged[slot] >= t->options->missing_link_max) {
+        t->stats->missing_refused++;
+        return NULL;
+    }
+
+    struct missing_id *m = calloc(1, sizeof *m);
+    t->out_of_memory = m == NULL;
+    if (m != NULL) {
+        memcpy(m->id, id, CONTENT_ID_SIZE);
+        m->since_ms = now_ms;
+        m->first_slot = (uint8_t)slot;
+        m->best_round = UINT32_MAX;
+        HASH_ADD(hh, t->ids, id, CONTENT_ID_SIZE, m);
+    }
+    if (t->out_of_memory) {
+        t->stats->missing_refused++;
+        t->stats->memory_refused++;
+        free(m);
+        return NULL;
+    }
+    t->charged[slot]++;
+    if (HASH_COUNT(t->ids) > t->options->missing_max) {
+        t->stats->missing_dropped++;
+        missing_remove(t, t->ids);
+    }
+    return m;
+}
+
+struct missing_id *missing_announce(struct missing *t, uint64_t now_ms,
+                                    unsigned slot,
+                                    const uint8_t id[CONTENT_ID_SIZE],
+                                    uint32_t round, uint64_t due_ms)
+{
+    struct missing_id *m = missing_find(t, id);
+
+    if (m == NULL) {
+        m = missing_add(t, now_ms, slot, id);
+        if (m == NULL)
+            return NULL;
+        m->due_ms = due_ms;
+    }
+    m->announced |= slot_bit(slot);
+    if (round < m->best_round) {
+        m->best_round = round;
+        m->best_slot = (uint8_t)slot;
+    }
+    return m;
+}
+
+/* The id counts from now on against another of its announcers. */
+static void charge_another(struct missing *t, struct missing_id *m)
+{
+    t->charged[m->first_slot]--;
+    m->first_slot = (uint8_t)__builtin_ctzll(m->announced);
+    t->charged[m->first_slot]++;
+}
+
+void missing_clear_slot(struct missing *t, unsigned slot)
+{
+    struct missing_id *m, *next;
+    uint64_t bit = slot_bit(slot);
+
+    HASH_ITER(hh, t->ids, m, next)
+    {
+        m->announced &= ~bit;
+        m->asked &= ~bit;
+        if (m->announced == 0) {
+            missing_remove(t, m);
+            continue;
+        }
+        if (m->first_slot == slot)
+            charge_another(t, m);
+        if (m->best_slot == slot)
+            m->best_round = UINT32_MAX;
+    }
+    assert(t->charged[slot] == 0);
+}
+
+uint32_t missing_count(const struct missing *t)
+{
+    return HASH_COUNT(t->ids);
+}

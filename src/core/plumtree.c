@@ -1,0 +1,847 @@
+#include "core/plumtree.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/prng.h"
+#include "base/status.h"
+#include "core/missing.h"
+#include "core/seen.h"
+
+/* A round only grows, so a peer that lies cannot make it wrap. */
+#define ROUND_MAX 0xffffu
+
+/* Ids that fit in one IHave; as in argus.options. */
+#define ANNOUNCED_MAX 64
+
+/* Tables are walked for what is due at most this often. */
+#define MISSING_SCAN_MS 5
+#define EXPIRE_SCAN_MS 1000
+
+/* In shares of the graft wait. Measured on simulated meshes of 32 to 200 nodes
+ * with 8 senders at once: less and the surveyor is not yet the same everywhere,
+ * more and duplicates last longer. */
+#define PRUNE_WAIT(wait_ms) ((wait_ms) / 4)
+#define SURVEY(wait_ms) ((wait_ms)*3 / 2)
+#define RETRY_WAIT(wait_ms) ((wait_ms) / 2)
+
+/* Rounds of asking after which the retry wait doubles no further. */
+#define RETRY_DOUBLINGS_MAX 5
+
+/* The lag between copies of a message is kept in fractions of a millisecond. */
+#define LAG_UNIT 16
+
+/* Greatest graft_wait_max_ms. */
+#define GRAFT_WAIT_MAX_MS 10000
+
+/* So many of one kind in each second. */
+struct rate {
+    uint64_t second;
+    uint32_t used;
+};
+
+/* departs: one state for each link in place of the paper's two sets, so that a
+ * peer cannot be in both. */
+struct neighbor {
+    link_id link;
+    unsigned slot;
+    bool eager;
+    bool pruned; /* by us, ever: then pruned_ms holds */
+    uint64_t pruned_ms;
+    uint64_t prune_due_ms; /* UINT64_MAX: not seen to be redundant */
+    uint8_t redundant_id[CONTENT_ID_SIZE]; /* the surveyor that showed it */
+    struct rate grafts_sent;
+    struct rate grafts_answered;
+    uint32_t pending_count;
+    argus_Announcement pending[ANNOUNCED_MAX]; /* to be announced */
+};
+
+struct plumtree {
+    struct plumtree_options options;
+    struct plumtree_listener listener;
+    struct plumtree_stats stats;
+    struct prng prng;
+    uint64_t now_ms;
+    struct neighbor *neighbors[MISSING_SLOTS]; /* by slot; NULL: free */
+    struct seen seen;
+    struct missing missing;
+    uint8_t surveyor_id[CONTENT_ID_SIZE];
+    uint64_t surveyor_until_ms;       /* when any other may follow */
+    uint64_t shortcut_after_ms;       /* 0: not yet drawn */
+    uint32_t lag_mean, lag_deviation; /* 1/LAG_UNIT ms */
+    uint32_t graft_wait_ms;           /* as measured */
+    uint64_t announce_ms;             /* deadlines; UINT64_MAX: none */
+    uint64_t prune_ms;
+    uint64_t missing_ms;
+    uint64_t expire_ms;
+    uint64_t missing_scan_ms; /* last walk of the missing table */
+};
+
+/* ------------------------------------------------------- life, questions */
+
+void plumtree_defaults(struct plumtree_options *options)
+{
+    *options = (struct plumtree_options){
+        .graft_wait_ms = 80,
+        .graft_wait_max_ms = 1000, /* guess */
+        .announce_wait_ms = 5,
+        .hop_gain_min = 7,        /* the paper's, for many senders */
+        .shortcut_gap_ms = 10000, /* guess */
+        .prune_gap_ms = 100,      /* guess */
+        .grafts_per_s = 256,      /* guess */
+        .neighbors_max = MISSING_SLOTS,
+        .missing_max = 8192, /* guess, as are the following */
+        .missing_link_max = 2048,
+        .missing_ms = 30000,
+        .seen_max = 65536,
+        .seen_ms = 90000,
+        .cache_bytes_max = 8u << 20,
+        .cache_ms = 30000,
+        .recent_ms = 10000,
+        .recent_max = 1024,
+    };
+}
+
+static bool options_are_valid(const struct plumtree_options *o)
+{
+    return o->hash != NULL && o->graft_wait_ms >= 4 &&
+           o->graft_wait_ms <= o->graft_wait_max_ms &&
+           o->graft_wait_max_ms <= GRAFT_WAIT_MAX_MS && o->hop_gain_min > 0 &&
+           o->shortcut_gap_ms > 0 && o->grafts_per_s > 0 &&
+           o->neighbors_max > 0 && o->neighbors_max <= MISSING_SLOTS &&
+           o->missing_max > 0 && o->missing_link_max > 0 &&
+           o->missing_link_max <= o->missing_max && o->missing_ms > 0 &&
+           o->seen_max > 0 && o->cache_ms > 0 && o->cache_ms <= o->seen_ms &&
+           o->recent_ms <= o->cache_ms && o->cache_bytes_max >= SEALED_SIZE_MAX;
+}
+
+int plumtree_new(const struct plumtree_options *options,
+                 const struct plumtree_listener *listener,
+                 struct plumtree **out)
+{
+    if (!options_are_valid(options) || listener->deliver == NULL)
+        return ARGUS_EINVAL;
+
+    struct plumtree *p = calloc(1, sizeof *p);
+    if (p == NULL)
+        return ARGUS_ENOMEM;
+    p->options = *options;
+    p->listener = *listener;
+    prng_seed(&p->prng, options->seed);
+    p->graft_wait_ms = options->graft_wait_ms;
+    seen_init(&p->seen, &p->options, &p->stats);
+    missing_init(&p->missing, &p->options, &p->stats);
+    p->announce_ms = p->prune_ms = UINT64_MAX;
+    p->missing_ms = p->expire_ms = UINT64_MAX;
+    *out = p;
+    return ARGUS_OK;
+}
+
+void plumtree_free(struct plumtree *p)
+{
+    if (p == NULL)
+        return;
+    seen_close(&p->seen);
+    missing_close(&p->missing);
+    for (unsigned i = 0; i < MISSING_SLOTS; i++)
+        free(p->neighbors[i]);
+    free(p);
+}
+
+const struct plumtree_stats *plumtree_stats(const struct plumtree *p)
+{
+    return &p->stats;
+}
+
+static struct neighbor *neighbor_find(const struct plumtree *p, link_id link)
+{
+    for (unsigned i = 0; i < p->options.neighbors_max; i++)
+        if (p->neighbors[i] != NULL && p->neighbors[i]->link == link)
+            return p->neighbors[i];
+    return NULL;
+}
+
+bool plumtree_is_eager(const struct plumtree *p, link_id link)
+{
+    const struct neighbor *n = neighbor_find(p, link);
+
+    return n != NULL && n->eager;
+}
+
+static uint32_t eager_count(const struct plumtree *p)
+{
+    uint32_t count = 0;
+
+    for (unsigned i = 0; i < p->options.neighbors_max; i++)
+        if (p->neighbors[i] != NULL && p->neighbors[i]->eager)
+            count++;
+    return count;
+}
+
+void plumtree_usage(const struct plumtree *p, struct plumtree_usage *out)
+{
+    *out = (struct plumtree_usage){
+        .eager = eager_count(p),
+        .seen = seen_count(&p->seen),
+        .missing = missing_count(&p->missing),
+        .cache_bytes = p->seen.cache_bytes,
+        .graft_wait_ms = p->graft_wait_ms,
+    };
+    for (unsigned i = 0; i < p->options.neighbors_max; i++)
+        if (p->neighbors[i] != NULL)
+            out->neighbors++;
+}
+
+static void advance(struct plumtree *p, uint64_t now_ms)
+{
+    assert(now_ms >= p->now_ms);
+    p->now_ms = now_ms;
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+uint64_t plumtree_deadline_ms(const struct plumtree *p)
+{
+    return earlier(earlier(p->announce_ms, p->prune_ms),
+                   earlier(p->missing_ms, p->expire_ms));
+}
+
+static bool rate_take(struct rate *r, uint64_t now_ms, uint32_t per_s)
+{
+    uint64_t second = now_ms / 1000;
+
+    if (r->second != second)
+        *r = (struct rate){.second = second};
+    if (r->used >= per_s)
+        return false;
+    r->used++;
+    return true;
+}
+
+/* --------------------------------------------------------------- sending */
+
+static void send_gossip(struct plumtree *p, link_id to,
+                        const struct seen_message *m, const uint8_t *payload,
+                        size_t size, struct actions *out)
+{
+    argus_Frame frame; /* large: only the fields of its body are set */
+
+    frame.hlc = 0;
+    frame.which_body = argus_Frame_gossip_tag;
+    frame.body.gossip.round = m->from == 0 ? 0 : m->round + 1;
+    frame.body.gossip.payload.size = (pb_size_t)size;
+    memcpy(frame.body.gossip.payload.bytes, payload, size);
+    p->stats.gossip_sent++;
+    actions_send(out, to, &frame);
+}
+
+/** @param id  NULL: no payload is wanted, only the link. */
+static void send_graft(struct plumtree *p, struct neighbor *n,
+                       const uint8_t *id, uint32_t round, struct actions *out)
+{
+    argus_Frame frame;
+
+    frame.hlc = 0;
+    frame.which_body = argus_Frame_graft_tag;
+    frame.body.graft.round = round;
+    frame.body.graft.id.size = id != NULL ? CONTENT_ID_SIZE : 0;
+    if (id != NULL)
+        memcpy(frame.body.graft.id.bytes, id, CONTENT_ID_SIZE);
+    n->eager = true;
+    p->stats.graft_sent++;
+    actions_send(out, n->link, &frame);
+}
+
+static void send_prune(struct plumtree *p, struct neighbor *n,
+                       struct actions *out)
+{
+    argus_Frame frame;
+
+    frame.hlc = 0;
+    frame.which_body = argus_Frame_prune_tag;
+    n->eager = false;
+    n->prune_due_ms = UINT64_MAX;
+    n->pruned = true;
+    n->pruned_ms = p->now_ms;
+    p->stats.prune_sent++;
+    actions_send(out, n->link, &frame);
+}
+
+static void flush_announcements(struct plumtree *p, struct neighbor *n,
+                                struct actions *out)
+{
+    argus_Frame frame;
+
+    if (n->pending_count == 0)
+        return;
+    frame.hlc = 0;
+    frame.which_body = argus_Frame_ihave_tag;
+    frame.body.ihave.announced_count = (pb_size_t)n->pending_count;
+    memcpy(frame.body.ihave.announced, n->pending,
+           n->pending_count * sizeof n->pending[0]);
+    p->stats.ihave_sent += n->pending_count;
+    n->pending_count = 0;
+    actions_send(out, n->link, &frame);
+}
+
+static void announce_later(struct plumtree *p, struct neighbor *n,
+                           const struct seen_message *m, struct actions *out)
+{
+    argus_Announcement *a = &n->pending[n->pending_count++];
+
+    memcpy(a->id, m->id, CONTENT_ID_SIZE);
+    a->round = m->from == 0 ? 0 : m->round + 1;
+    if (n->pending_count == ANNOUNCED_MAX)
+        flush_announcements(p, n, out);
+    else
+        p->announce_ms =
+            earlier(p->announce_ms, p->now_ms + p->options.announce_wait_ms);
+}
+
+/* The peer has shown that it has the message: not worth an announcement. */
+static void announce_not(struct neighbor *n, const uint8_t *id)
+{
+    for (uint32_t i = 0; i < n->pending_count; i++) {
+        if (memcmp(n->pending[i].id, id, CONTENT_ID_SIZE) != 0)
+            continue;
+        n->pending_count--;
+        memmove(&n->pending[i], &n->pending[i + 1],
+                (n->pending_count - i) * sizeof n->pending[0]);
+        return;
+    }
+}
+
+/* Algorithm 1, EagerPush and LazyPush.
+ * departs: not to those that have announced it themselves.
+ * @param have  a bit for each slot that has the message. */
+static void forward(struct plumtree *p, const struct seen_message *m,
+                    const uint8_t *payload, size_t size, uint64_t have,
+                    struct actions *out)
+{
+    for (unsigned i = 0; i < p->options.neighbors_max; i++) {
+        struct neighbor *n = p->neighbors[i];
+
+        if (n == NULL || (have >> i & 1) != 0)
+            continue;
+        if (n->eager)
+            send_gossip(p, n->link, m, payload, size, out);
+        else
+            announce_later(p, n, m, out);
+    }
+}
+
+static void expire_later(struct plumtree *p, uint64_t due_ms)
+{
+    if (due_ms != UINT64_MAX && due_ms < p->now_ms + EXPIRE_SCAN_MS)
+        due_ms = p->now_ms + EXPIRE_SCAN_MS;
+    p->expire_ms = earlier(p->expire_ms, due_ms);
+}
+
+/* ------------------------------------------------- surveyor and measures */
+
+/* A message came for the first time: is it the surveyor from now on? */
+static void survey(struct plumtree *p, const uint8_t *id)
+{
+    if (p->now_ms < p->surveyor_until_ms &&
+        memcmp(id, p->surveyor_id, CONTENT_ID_SIZE) > 0)
+        return;
+    memcpy(p->surveyor_id, id, CONTENT_ID_SIZE);
+    p->surveyor_until_ms = p->now_ms + SURVEY(p->graft_wait_ms);
+}
+
+static bool is_surveyor(const struct plumtree *p, const uint8_t *id)
+{
+    return memcmp(id, p->surveyor_id, CONTENT_ID_SIZE) == 0;
+}
+
+/* A copy of m came that nobody was asked for: how long after m was first heard
+ * of? Mean and deviation as TCP has them for round trips (RFC 6298), since the
+ * wait must cover nearly all. A sample is cut at twice the wait, so that a
+ * straggler, or a peer that lies, moves it by little. */
+static void measure_lag(struct plumtree *p, const struct neighbor *n,
+                        const struct seen_message *m)
+{
+    uint64_t lag_ms =
+        earlier(p->now_ms - m->heard_ms, 2 * (uint64_t)p->graft_wait_ms);
+
+    if ((m->asked >> n->slot & 1) != 0)
+        return;
+    uint32_t lag = (uint32_t)lag_ms * LAG_UNIT;
+    uint32_t off = lag > p->lag_mean ? lag - p->lag_mean : p->lag_mean - lag;
+    p->lag_deviation += off / 8 - p->lag_deviation / 8;
+    p->lag_mean += lag / 16 - p->lag_mean / 16;
+
+    uint32_t wait_ms = (p->lag_mean + 4 * p->lag_deviation) / LAG_UNIT;
+    if (wait_ms < p->options.graft_wait_ms)
+        wait_ms = p->options.graft_wait_ms;
+    if (wait_ms > p->options.graft_wait_max_ms)
+        wait_ms = p->options.graft_wait_max_ms;
+    p->graft_wait_ms = wait_ms;
+}
+
+bool plumtree_broadcast(struct plumtree *p, uint64_t now_ms,
+                        const uint8_t *payload, size_t size,
+                        struct actions *out)
+{
+    uint8_t id[CONTENT_ID_SIZE];
+    struct seen_message *m = NULL;
+
+    advance(p, now_ms);
+    if (size > 0 && size <= SEALED_SIZE_MAX) {
+        p->options.hash(payload, size, id);
+        if (seen_find(&p->seen, id) == NULL)
+            m = seen_add(&p->seen, now_ms, id, 0, 0);
+    }
+    if (m == NULL) {
+        p->stats.broadcast_refused++;
+        return false;
+    }
+    p->stats.broadcast_sent++;
+    survey(p, id);
+    seen_keep_payload(&p->seen, m, payload, size);
+    forward(p, m, payload, size, 0, out);
+    expire_later(p, now_ms + p->options.cache_ms);
+    return true;
+}
+
+/* ------------------------------------------------------------- neighbors */
+
+/* departs: a new neighbor is told at once what was delivered lately, so that
+ * what was under way when other links broke is not lost. */
+static void announce_recent(struct plumtree *p, struct neighbor *n,
+                            struct actions *out)
+{
+    struct seen_message *m, *first = NULL;
+    uint32_t count = 0;
+
+    TAILQ_FOREACH_REVERSE(m, &p->seen.cache, seen_cache, cached)
+    {
+        if (p->now_ms - m->at_ms > p->options.recent_ms ||
+            count == p->options.recent_max)
+            break;
+        first = m;
+        count++;
+    }
+    for (m = first; m != NULL; m = TAILQ_NEXT(m, cached))
+        announce_later(p, n, m, out);
+    flush_announcements(p, n, out);
+}
+
+void plumtree_neighbor_up(struct plumtree *p, uint64_t now_ms, link_id link,
+                          struct actions *out)
+{
+    unsigned slot = 0;
+
+    advance(p, now_ms);
+    if (neighbor_find(p, link) != NULL)
+        return;
+    while (slot < p->options.neighbors_max && p->neighbors[slot] != NULL)
+        slot++;
+    if (slot == p->options.neighbors_max) {
+        p->stats.neighbor_refused++;
+        return;
+    }
+
+    struct neighbor *n = calloc(1, sizeof *n);
+    if (n == NULL) {
+        p->stats.neighbor_refused++;
+        p->stats.memory_refused++;
+        return;
+    }
+    n->link = link;
+    n->slot = slot;
+    n->prune_due_ms = UINT64_MAX;
+    n->eager = true;
+    if (p->shortcut_after_ms == 0)
+        p->shortcut_after_ms =
+            now_ms + 1 + prng_below(&p->prng, p->options.shortcut_gap_ms);
+    p->neighbors[slot] = n;
+    announce_recent(p, n, out);
+}
+
+static void neighbor_remove(struct plumtree *p, struct neighbor *n)
+{
+    missing_clear_slot(&p->missing, n->slot);
+    p->neighbors[n->slot] = NULL;
+    free(n);
+}
+
+void plumtree_neighbor_down(struct plumtree *p, uint64_t now_ms, link_id link,
+                            struct actions *out)
+{
+    struct neighbor *n = neighbor_find(p, link);
+
+    (void)out; /* the tree mends itself by the next announcement */
+    advance(p, now_ms);
+    if (n != NULL)
+        neighbor_remove(p, n);
+}
+
+static void refuse_neighbor(struct plumtree *p, struct neighbor *n,
+                            const char *text, struct actions *out)
+{
+    link_id link = n->link;
+
+    neighbor_remove(p, n);
+    actions_close(out, link, argus_RefuseCode_REFUSE_MALFORMED, text);
+}
+
+/* ---------------------------------------------------------------- gossip */
+
+static bool has_just_pruned(const struct plumtree *p, const struct neighbor *n)
+{
+    return n->pruned && p->now_ms - n->pruned_ms < p->options.prune_gap_ms;
+}
+
+/* A later copy shows its link to be redundant: it leaves the tree, and the
+ * sender is told so. Algorithm 1, Receive(Gossip), else branch.
+ * departs: only for the surveyor, and after a wait in which a lesser id may yet
+ * replace it. Not when the same link brought the first copy too (it answered
+ * two grafts: no cycle there), and at most once in prune_gap_ms on a link,
+ * since copies are under way while the Prune travels. */
+static void on_duplicate(struct plumtree *p, struct neighbor *n,
+                         const struct seen_message *m)
+{
+    p->stats.gossip_duplicate++;
+    announce_not(n, m->id);
+    if (m->from == n->link)
+        return;
+    measure_lag(p, n, m);
+    if (!is_surveyor(p, m->id) || n->prune_due_ms != UINT64_MAX ||
+        has_just_pruned(p, n)) {
+        p->stats.prune_limited++;
+        return;
+    }
+    memcpy(n->redundant_id, m->id, CONTENT_ID_SIZE);
+    n->prune_due_ms = p->now_ms + PRUNE_WAIT(p->graft_wait_ms);
+    p->prune_ms = earlier(p->prune_ms, n->prune_due_ms);
+}
+
+static void prune_redundant(struct plumtree *p, struct actions *out)
+{
+    p->prune_ms = UINT64_MAX;
+    for (unsigned i = 0; i < p->options.neighbors_max; i++) {
+        struct neighbor *n = p->neighbors[i];
+
+        if (n == NULL || n->prune_due_ms == UINT64_MAX)
+            continue;
+        if (n->prune_due_ms > p->now_ms) {
+            p->prune_ms = earlier(p->prune_ms, n->prune_due_ms);
+            continue;
+        }
+        n->prune_due_ms = UINT64_MAX;
+        if (is_surveyor(p, n->redundant_id))
+            send_prune(p, n, out);
+        else
+            p->stats.prune_limited++;
+    }
+}
+
+/* §3.8: a neighbor announced the message from so much nearer its origin that
+ * its link should be in the tree.
+ * departs: the link that brought the message stays until a later surveyor cuts
+ * the cycle; pruned at once, it would leave a gap for whatever is under way.
+ * And seldom, at a time drawn at random, so that of many nodes behind the same
+ * long way the first to act spares the others the change. */
+static void take_shortcut(struct plumtree *p,
+                          const struct missing_id *announced, uint32_t round,
+                          struct actions *out)
+{
+    struct neighbor *best = p->neighbors[announced->best_slot];
+
+    if (announced->best_round == UINT32_MAX || best == NULL || best->eager ||
+        announced->best_round + p->options.hop_gain_min > round ||
+        !is_surveyor(p, announced->id) || p->now_ms < p->shortcut_after_ms ||
+        !rate_take(&best->grafts_sent, p->now_ms, p->options.grafts_per_s))
+        return;
+    p->stats.shortcut_taken++;
+    p->shortcut_after_ms =
+        p->now_ms + prng_jitter(&p->prng, p->options.shortcut_gap_ms);
+    send_graft(p, best, NULL, announced->best_round, out);
+}
+
+/* A first copy shows that its link is needed, unless it was sent before our
+ * Prune arrived there. */
+static void keep_in_tree(const struct plumtree *p, struct neighbor *n)
+{
+    if (!has_just_pruned(p, n))
+        n->eager = true;
+}
+
+/** @param n  NULL: the link is gone. */
+static void on_news(struct plumtree *p, struct neighbor *n,
+                    struct seen_message *m, const argus_Gossip *gossip,
+                    struct actions *out)
+{
+    struct missing_id *announced = missing_find(&p->missing, m->id);
+    uint64_t have = n != NULL ? UINT64_C(1) << n->slot : 0;
+
+    p->stats.gossip_delivered++;
+    survey(p, m->id);
+    if (n != NULL)
+        keep_in_tree(p, n);
+    if (announced != NULL) {
+        have |= announced->announced;
+        m->heard_ms = announced->since_ms;
+        m->asked = announced->asked;
+        if (n != NULL)
+            measure_lag(p, n, m);
+        take_shortcut(p, announced, m->round, out);
+        missing_remove(&p->missing, announced);
+    }
+    seen_keep_payload(&p->seen, m, gossip->payload.bytes, gossip->payload.size);
+    forward(p, m, gossip->payload.bytes, gossip->payload.size, have, out);
+}
+
+/* The first copy of a message keeps its link in the tree. */
+static void on_first(struct plumtree *p, struct neighbor *n,
+                     const argus_Gossip *gossip, const uint8_t *id,
+                     struct actions *out)
+{
+    uint32_t round = gossip->round < ROUND_MAX ? gossip->round : ROUND_MAX;
+    link_id link = n->link;
+
+    /* Known before it is delivered: the listener may broadcast. */
+    struct seen_message *m = seen_add(&p->seen, p->now_ms, id, link, round);
+    if (m == NULL)
+        return; /* a neighbor will announce it */
+    enum plumtree_verdict verdict =
+        p->listener.deliver(p->listener.context, link, gossip->payload.bytes,
+                            gossip->payload.size, id);
+
+    m = seen_find(&p->seen, id);
+    assert(m != NULL);
+    n = neighbor_find(p, link); /* NULL: what it said ended the link */
+    if (verdict == PLUMTREE_NEWS) {
+        on_news(p, n, m, gossip, out);
+        expire_later(p, p->now_ms + p->options.cache_ms);
+        return;
+    }
+
+    struct missing_id *announced = missing_find(&p->missing, id);
+    if (announced != NULL)
+        missing_remove(&p->missing, announced);
+    if (verdict == PLUMTREE_STALE) {
+        p->stats.gossip_stale++;
+        if (n != NULL)
+            keep_in_tree(p, n);
+        expire_later(p, p->now_ms + p->options.seen_ms);
+        return;
+    }
+    p->stats.gossip_bad++;
+    seen_remove(&p->seen, m);
+    if (n != NULL)
+        refuse_neighbor(p, n, "a broadcast that is damaged or signed wrongly",
+                        out);
+}
+
+static void on_gossip(struct plumtree *p, struct neighbor *n,
+                      const argus_Gossip *gossip, struct actions *out)
+{
+    uint8_t id[CONTENT_ID_SIZE];
+
+    if (gossip->payload.size == 0) {
+        p->stats.frame_malformed++;
+        refuse_neighbor(p, n, "a Gossip without payload", out);
+        return;
+    }
+    p->options.hash(gossip->payload.bytes, gossip->payload.size, id);
+    const struct seen_message *m = seen_find(&p->seen, id);
+    if (m != NULL)
+        on_duplicate(p, n, m);
+    else
+        on_first(p, n, gossip, id, out);
+}
+
+/* ----------------------------------------------- announcements and grafts */
+
+static void missing_later(struct plumtree *p, uint64_t due_ms)
+{
+    uint64_t scan_ms = p->missing_scan_ms + MISSING_SCAN_MS;
+
+    p->missing_ms = earlier(p->missing_ms, due_ms > scan_ms ? due_ms : scan_ms);
+}
+
+/* Algorithm 2, Receive(IHave). The wait is jittered: where a part of the tree
+ * was cut off, the first to graft brings the payload in for all of it.
+ * departs: without any eager link there is nothing to wait for, and a graft can
+ * close no cycle. */
+static void on_ihave(struct plumtree *p, struct neighbor *n,
+                     const argus_IHave *ihave, struct actions *out)
+{
+    bool is_cut_off = eager_count(p) == 0;
+
+    (void)out;
+    for (pb_size_t i = 0; i < ihave->announced_count; i++) {
+        const argus_Announcement *a = &ihave->announced[i];
+        uint32_t round = a->round < ROUND_MAX ? a->round : ROUND_MAX;
+
+        p->stats.ihave_received++;
+        if (seen_find(&p->seen, a->id) != NULL) {
+            announce_not(n, a->id);
+            continue;
+        }
+        uint64_t due_ms =
+            p->now_ms +
+            (is_cut_off ? 0 : prng_jitter(&p->prng, p->graft_wait_ms));
+        if (missing_announce(&p->missing, p->now_ms, n->slot, a->id, round,
+                             due_ms) != NULL)
+            missing_later(p, due_ms);
+    }
+}
+
+/* Whom to ask: an eager link, whose graft changes nothing in the tree, before
+ * the first announcer, before any other; of those not asked in this round and
+ * with a graft left in this second. */
+static struct neighbor *choose_announcer(struct plumtree *p,
+                                         const struct missing_id *m)
+{
+    uint64_t candidates = m->announced & ~m->asked;
+    struct neighbor *chosen = NULL;
+
+    for (unsigned i = 0; i < p->options.neighbors_max; i++) {
+        struct neighbor *n = p->neighbors[i];
+
+        if ((candidates >> i & 1) == 0)
+            continue;
+        assert(n != NULL);
+        if (n->grafts_sent.second == p->now_ms / 1000 &&
+            n->grafts_sent.used >= p->options.grafts_per_s)
+            continue;
+        if (chosen == NULL || (n->eager && !chosen->eager) ||
+            (n->eager == chosen->eager && i == m->first_slot))
+            chosen = n;
+    }
+    return chosen;
+}
+
+static void ask_for(struct plumtree *p, struct missing_id *m,
+                    struct actions *out)
+{
+    if ((m->announced & ~m->asked) == 0) {
+        m->asked = 0;
+        m->retries++;
+    }
+    struct neighbor *n = choose_announcer(p, m);
+    if (n == NULL) {
+        p->stats.graft_delayed++;
+        m->due_ms = (p->now_ms / 1000 + 1) * 1000;
+        return;
+    }
+    bool taken = rate_take(&n->grafts_sent, p->now_ms, p->options.grafts_per_s);
+    assert(taken);
+    m->asked |= UINT64_C(1) << n->slot;
+    uint32_t doublings =
+        m->retries < RETRY_DOUBLINGS_MAX ? m->retries : RETRY_DOUBLINGS_MAX;
+    m->due_ms =
+        p->now_ms + ((uint64_t)RETRY_WAIT(p->graft_wait_ms) << doublings);
+    send_graft(p, n, m->id, m->best_round, out);
+}
+
+/* Algorithm 2, Timer(missing). */
+static void ask_for_missing(struct plumtree *p, struct actions *out)
+{
+    struct missing_id *m, *next;
+    uint64_t due_ms = UINT64_MAX;
+
+    HASH_ITER(hh, p->missing.ids, m, next)
+    {
+        if (p->now_ms - m->since_ms >= p->options.missing_ms) {
+            p->stats.missing_expired++;
+            missing_remove(&p->missing, m);
+            continue;
+        }
+        if (m->due_ms <= p->now_ms)
+            ask_for(p, m, out);
+        due_ms = earlier(due_ms, m->due_ms);
+    }
+    p->missing_scan_ms = p->now_ms;
+    p->missing_ms = UINT64_MAX;
+    if (due_ms != UINT64_MAX)
+        missing_later(p, due_ms);
+}
+
+/* Algorithm 2, Receive(Graft). */
+static void on_graft(struct plumtree *p, struct neighbor *n,
+                     const argus_Graft *graft, struct actions *out)
+{
+    if (graft->id.size != 0 && graft->id.size != CONTENT_ID_SIZE) {
+        p->stats.frame_malformed++;
+        refuse_neighbor(p, n, "a Graft for an id of the wrong size", out);
+        return;
+    }
+    p->stats.graft_received++;
+    n->eager = true;
+    n->prune_due_ms = UINT64_MAX;
+    if (graft->id.size == 0)
+        return;
+
+    const struct seen_message *m = seen_find(&p->seen, graft->id.bytes);
+    if (m == NULL || m->payload == NULL) {
+        p->stats.graft_unanswered++;
+        return;
+    }
+    /* Twice what a peer of ours would send: its seconds are not ours. */
+    if (!rate_take(&n->grafts_answered, p->now_ms,
+                   2 * p->options.grafts_per_s)) {
+        p->stats.graft_limited++;
+        return;
+    }
+    announce_not(n, m->id);
+    send_gossip(p, n->link, m, m->payload, m->size, out);
+}
+
+/* ------------------------------------------------------- frames and time */
+
+void plumtree_on_frame(struct plumtree *p, uint64_t now_ms, link_id link,
+                       const argus_Frame *frame, struct actions *out)
+{
+    struct neighbor *n = neighbor_find(p, link);
+
+    advance(p, now_ms);
+    if (n == NULL) { /* sent before it heard that we parted, or a stranger */
+        p->stats.frame_stranger++;
+        return;
+    }
+    switch (frame->which_body) {
+    case argus_Frame_gossip_tag:
+        on_gossip(p, n, &frame->body.gossip, out);
+        break;
+    case argus_Frame_ihave_tag: on_ihave(p, n, &frame->body.ihave, out); break;
+    case argus_Frame_graft_tag: on_graft(p, n, &frame->body.graft, out); break;
+    case argus_Frame_prune_tag:
+        p->stats.prune_received++;
+        n->eager = false;
+        n->prune_due_ms = UINT64_MAX;
+        break;
+    default: assert(false); /* the engine routes by type */
+    }
+}
+
+static void flush_all_announcements(struct plumtree *p, struct actions *out)
+{
+    p->announce_ms = UINT64_MAX;
+    for (unsigned i = 0; i < p->options.neighbors_max; i++)
+        if (p->neighbors[i] != NULL)
+            flush_announcements(p, p->neighbors[i], out);
+}
+
+void plumtree_on_timeout(struct plumtree *p, uint64_t now_ms,
+                         struct actions *out)
+{
+    advance(p, now_ms);
+    if (now_ms >= p->announce_ms)
+        flush_all_announcements(p, out);
+    if (now_ms >= p->prune_ms)
+        prune_redundant(p, out);
+    if (now_ms >= p->missing_ms)
+        ask_for_missing(p, out);
+    if (now_ms >= p->expire_ms) {
+        p->expire_ms = UINT64_MAX;
+        expire_later(p, seen_expire(&p->seen, now_ms));
+    }
+}

@@ -1,0 +1,334 @@
+#include "runtime/answer.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "argus_config.h"
+#include "wire/frame.h"
+
+/* ------------------------------------------------------ ends and codes */
+
+const char *answer_code(int status)
+{
+    switch (status) {
+    case ARGUS_OK: return "";
+    case ARGUS_EINVAL: return "invalid";
+    case ARGUS_ENOMEM: return "no-memory";
+    case ARGUS_EFULL: return "rate-limited";
+    case ARGUS_EBUSY: return "busy";
+    case ARGUS_ENOENT: return "not-found";
+    case ARGUS_EDENIED: return "refused";
+    default: return "failed";
+    }
+}
+
+void answer_end(argus_Reply *out, const char *code, const char *message)
+{
+    memset(out, 0, sizeof *out);
+    out->which_body = argus_Reply_end_tag;
+    (void)snprintf(out->body.end.code, sizeof out->body.end.code, "%s", code);
+    (void)snprintf(out->body.end.message, sizeof out->body.end.message, "%.*s",
+                   (int)sizeof out->body.end.message - 1, message);
+}
+
+static enum answer_step end_with_coverage(struct answer *a, argus_Reply *out)
+{
+    answer_end(out, "", "");
+    out->body.end.has_coverage = true;
+    a->hooks->coverage(a->hooks->context, &out->body.end.coverage);
+    return ANSWER_END;
+}
+
+static enum answer_step end_plain(argus_Reply *out)
+{
+    answer_end(out, "", "");
+    return ANSWER_END;
+}
+
+static enum answer_step end_with_status(argus_Reply *out, int status,
+                                        const struct argus_error *err)
+{
+    answer_end(out, answer_code(status), status == ARGUS_OK ? "" : err->text);
+    return ANSWER_END;
+}
+
+static void *row_begin(argus_Reply *out, pb_size_t tag)
+{
+    memset(out, 0, sizeof *out);
+    out->which_body = tag;
+    return &out->body;
+}
+
+/* -------------------------------------------------------------- events */
+
+struct event_key event_key_of(const argus_Event *event,
+                              const struct node_id *origin)
+{
+    return (struct event_key){
+        .hlc = event->hlc, .origin = *origin, .number = event->number};
+}
+
+static struct event_key key_of_reply(const argus_EventReply *e)
+{
+    struct node_id origin = node_id_of(e->origin);
+    return event_key_of(&e->event, &origin);
+}
+
+static int key_compare(const struct event_key *a, const struct event_key *b)
+{
+    if (a->hlc != b->hlc)
+        return a->hlc < b->hlc ? -1 : 1;
+    int order = node_id_compare(&a->origin, &b->origin);
+    if (order != 0)
+        return order;
+    return a->number < b->number ? -1 : a->number > b->number;
+}
+
+/* First index whose event stands at or behind a place. `e` is room to read
+ * events into. */
+static uint32_t lower_bound(const struct control_hooks *hooks,
+                            const struct event_key *key, argus_EventReply *e)
+{
+    uint32_t low = 0;
+    uint32_t high = hooks->events_count(hooks->context);
+
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        memset(e, 0, sizeof *e);
+        if (!hooks->event(hooks->context, middle, e))
+            return low;
+        struct event_key at = key_of_reply(e);
+        if (key_compare(&at, key) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+bool answer_find_event(const struct control_hooks *hooks,
+                       const struct event_key *key, argus_EventReply *out)
+{
+    uint32_t index = lower_bound(hooks, key, out);
+
+    memset(out, 0, sizeof *out);
+    if (!hooks->event(hooks->context, index, out))
+        return false;
+    struct event_key at = key_of_reply(out);
+    return key_compare(&at, key) == 0;
+}
+
+/* Stamps carry Unix milliseconds in their upper 48 bits. A limit between two
+ * milliseconds means the later one, so that nothing older comes. */
+static uint64_t since_hlc(const argus_EventsRequest *request)
+{
+    uint64_t ms = request->since_us / 1000 + (request->since_us % 1000 != 0);
+    return ms > UINT64_MAX >> 16 ? UINT64_MAX : ms << 16;
+}
+
+bool answer_wants(const argus_EventsRequest *request, const argus_Event *event)
+{
+    if (event->hlc < since_hlc(request))
+        return false;
+    if (request->severity != argus_Severity_SEVERITY_NONE &&
+        event->severity > request->severity)
+        return false;
+    return request->node[0] == '\0' || strcmp(request->node, event->node) == 0;
+}
+
+bool answer_is_ahead(const struct answer *a, const struct event_key *key)
+{
+    return a->is_seeking || !a->has_place || key_compare(key, &a->place) > 0;
+}
+
+/* Back from the newest event until `limit` of them match. */
+static enum answer_step seek_events(struct answer *a, argus_Reply *out)
+{
+    const argus_EventsRequest *request = &a->request.body.events;
+    argus_EventReply *e = row_begin(out, argus_Reply_event_tag);
+    uint32_t index = a->has_place
+                         ? lower_bound(a->hooks, &a->place, e)
+                         : a->hooks->events_count(a->hooks->context);
+
+    for (uint32_t scanned = 0; scanned < ANSWER_SCAN_MAX; scanned++) {
+        memset(e, 0, sizeof *e);
+        if (index == 0 ||
+            !a->hooks->event(a->hooks->context, index - 1, e) ||
+            e->event.hlc < since_hlc(request) ||
+            a->matched == request->limit) {
+            a->is_seeking = false;
+            a->matched = 0;
+            /* The walk goes on behind its place: stand one before the first. */
+            a->has_place = index > 0;
+            a->place = key_of_reply(e);
+            return ANSWER_AGAIN;
+        }
+        index--;
+        a->place = key_of_reply(e);
+        a->has_place = true;
+        a->matched += answer_wants(request, &e->event);
+    }
+    return ANSWER_AGAIN;
+}
+
+static uint32_t walk_start(struct answer *a, argus_EventReply *e)
+{
+    if (!a->has_place) {
+        struct event_key since = {.hlc = since_hlc(&a->request.body.events)};
+        return lower_bound(a->hooks, &since, e);
+    }
+    struct event_key behind = a->place;
+    behind.number++;
+    return lower_bound(a->hooks, &behind, e);
+}
+
+static enum answer_step walk_events(struct answer *a, argus_Reply *out)
+{
+    const argus_EventsRequest *request = &a->request.body.events;
+    argus_EventReply *e = row_begin(out, argus_Reply_event_tag);
+    uint32_t index = walk_start(a, e);
+
+    for (uint32_t scanned = 0; scanned < ANSWER_SCAN_MAX; scanned++, index++) {
+        memset(e, 0, sizeof *e);
+        bool is_full = !request->follow && request->limit > 0 &&
+                       a->matched == request->limit;
+        if (is_full || !a->hooks->event(a->hooks->context, index, e))
+            return request->follow ? ANSWER_FOLLOW : end_with_coverage(a, out);
+        a->place = key_of_reply(e);
+        a->has_place = true;
+        if (answer_wants(request, &e->event)) {
+            a->matched++;
+            return ANSWER_ROW;
+        }
+    }
+    return ANSWER_AGAIN;
+}
+
+static enum answer_step next_event(struct answer *a, argus_Reply *out)
+{
+    return a->is_seeking ? seek_events(a, out) : walk_events(a, out);
+}
+
+/* --------------------------------------------------- the other verbs */
+
+static enum answer_step next_status(struct answer *a, argus_Reply *out)
+{
+    if (a->index++ > 0)
+        return end_plain(out);
+    a->hooks->status(a->hooks->context,
+                     row_begin(out, argus_Reply_status_tag));
+    return ANSWER_ROW;
+}
+
+static enum answer_step next_member(struct answer *a, argus_Reply *out)
+{
+    if (!a->hooks->member(a->hooks->context, a->index++,
+                          row_begin(out, argus_Reply_member_tag)))
+        return end_with_coverage(a, out);
+    return ANSWER_ROW;
+}
+
+static enum answer_step next_peer(struct answer *a, argus_Reply *out)
+{
+    if (!a->hooks->peer(a->hooks->context, a->index++,
+                        row_begin(out, argus_Reply_peer_tag)))
+        return end_plain(out);
+    return ANSWER_ROW;
+}
+
+static enum answer_step next_route(struct answer *a, argus_Reply *out)
+{
+    if (!a->hooks->route(a->hooks->context, a->request.body.route.key,
+                         a->index++, row_begin(out, argus_Reply_route_tag)))
+        return end_with_coverage(a, out);
+    return ANSWER_ROW;
+}
+
+static enum answer_step next_version(struct answer *a, argus_Reply *out)
+{
+    if (a->index++ > 0)
+        return end_plain(out);
+    argus_VersionReply *v = row_begin(out, argus_Reply_version_tag);
+    (void)snprintf(v->argus, sizeof v->argus, "%s", ARGUS_VERSION);
+    (void)snprintf(v->collectd, sizeof v->collectd, "%s", a->collectd_version);
+    v->protocol = ARGUS_PROTOCOL;
+    return ANSWER_ROW;
+}
+
+static int check_notify(argus_NotifyRequest *request, struct argus_error *err)
+{
+    switch (request->severity) {
+    case argus_Severity_SEVERITY_NONE:
+        request->severity = argus_Severity_SEVERITY_WARNING;
+        break;
+    case argus_Severity_SEVERITY_FAILURE:
+    case argus_Severity_SEVERITY_WARNING:
+    case argus_Severity_SEVERITY_OKAY: break;
+    default:
+        return argus_fail(err, ARGUS_EINVAL, "%d is no severity",
+                          (int)request->severity);
+    }
+    if (request->message[0] == '\0')
+        return argus_fail(err, ARGUS_EINVAL, "an event needs a message");
+    return ARGUS_OK;
+}
+
+static enum answer_step next_notify(struct answer *a, argus_Reply *out)
+{
+    struct argus_error err = {{0}};
+    int rc = ARGUS_OK;
+
+    if (a->index++ > 0)
+        return end_plain(out);
+    argus_NotifyReply *reply = row_begin(out, argus_Reply_notify_tag);
+    rc = check_notify(&a->request.body.notify, &err);
+    if (rc == ARGUS_OK)
+        rc = a->hooks->notify(a->hooks->context, &a->request.body.notify,
+                              reply, &err);
+    return rc == ARGUS_OK ? ANSWER_ROW : end_with_status(out, rc, &err);
+}
+
+static enum answer_step next_join(struct answer *a, argus_Reply *out)
+{
+    struct argus_error err = {{0}};
+    const char *address = a->request.body.join.address;
+
+    int rc = address[0] == '\0'
+                 ? argus_fail(&err, ARGUS_EINVAL, "join takes an address")
+                 : a->hooks->join(a->hooks->context, address, &err);
+    return end_with_status(out, rc, &err);
+}
+
+static enum answer_step next_leave(struct answer *a, argus_Reply *out)
+{
+    struct argus_error err = {{0}};
+    return end_with_status(out, a->hooks->leave(a->hooks->context, &err), &err);
+}
+
+void answer_begin(struct answer *a, const struct control_hooks *hooks,
+                  const char *collectd_version, const argus_Request *request)
+{
+    memset(a, 0, sizeof *a);
+    a->hooks = hooks;
+    a->collectd_version = collectd_version;
+    a->request = *request;
+    a->is_seeking = request->which_body == argus_Request_events_tag &&
+                    request->body.events.limit > 0;
+}
+
+enum answer_step answer_next(struct answer *a, argus_Reply *out)
+{
+    switch (a->request.which_body) {
+    case argus_Request_status_tag: return next_status(a, out);
+    case argus_Request_members_tag: return next_member(a, out);
+    case argus_Request_peers_tag: return next_peer(a, out);
+    case argus_Request_route_tag: return next_route(a, out);
+    case argus_Request_events_tag: return next_event(a, out);
+    case argus_Request_notify_tag: return next_notify(a, out);
+    case argus_Request_join_tag: return next_join(a, out);
+    case argus_Request_leave_tag: return next_leave(a, out);
+    case argus_Request_version_tag: return next_version(a, out);
+    }
+    answer_end(out, "unsupported", "this daemon does not know that verb");
+    return ANSWER_END;
+}

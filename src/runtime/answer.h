@@ -1,0 +1,63 @@
+/* answer.h - the rows that answer one request of the control socket.
+ *
+ * No socket in here: the owner asks for the next row when it has room for one.
+ * A step looks at no more than ANSWER_SCAN_MAX entries, so that a search
+ * through 100,000 events does not hold up the loop. */
+#ifndef ARGUS_RUNTIME_ANSWER_H
+#define ARGUS_RUNTIME_ANSWER_H
+
+#include "runtime/control.h"
+
+#define ANSWER_SCAN_MAX 2048
+
+/* Where an event stands on the timeline; a place that survives insertions. */
+struct event_key {
+    uint64_t hlc;
+    struct node_id origin;
+    uint64_t number;
+};
+
+enum answer_step {
+    ANSWER_ROW,    /* out is a row; more may come */
+    ANSWER_AGAIN,  /* nothing yet: ask again after a turn of the loop */
+    ANSWER_END,    /* out is the End */
+    ANSWER_FOLLOW, /* the past is told; new events come from the owner */
+};
+
+struct answer {
+    const struct control_hooks *hooks;
+    const char *collectd_version;
+    argus_Request request;
+    uint32_t index;
+    bool is_seeking;       /* still looking for the newest `limit` events */
+    bool has_place;        /* place says where the walk stands */
+    struct event_key place;
+    uint32_t matched;      /* while seeking; then rows given */
+};
+
+void answer_begin(struct answer *a, const struct control_hooks *hooks,
+                  const char *collectd_version, const argus_Request *request);
+
+/** Write the next row or the End into out (its former content is lost). */
+enum answer_step answer_next(struct answer *a, argus_Reply *out);
+
+/** Will the walk of a request with `follow` still come to that event? */
+bool answer_is_ahead(const struct answer *a, const struct event_key *key);
+
+/** Does an EventsRequest want that event? */
+bool answer_wants(const argus_EventsRequest *request, const argus_Event *event);
+
+struct event_key event_key_of(const argus_Event *event,
+                              const struct node_id *origin);
+
+/** Find an event by its place. @return false: it is no longer kept. */
+bool answer_find_event(const struct control_hooks *hooks,
+                       const struct event_key *key, argus_EventReply *out);
+
+/** Fill out with an End. */
+void answer_end(argus_Reply *out, const char *code, const char *message);
+
+/** The End code of a status: what a program may switch on. */
+const char *answer_code(int status);
+
+#endif

@@ -1,0 +1,133 @@
+/* conn.h - one TCP connection under transport.c: frames in, frames out, bounds.
+ *
+ * Two lanes wait for the socket, control before bulk, a frame at a time. What
+ * waits is bounded in bytes and in time without progress; whoever breaks that
+ * is told and cut. Plain bytes pass through bytes_in() and start_write() alone:
+ * there memory BIOs of TLS will sit.
+ *
+ * Events come from the loop, never from within a call below; ended comes once,
+ * gone comes last. */
+#ifndef ARGUS_RUNTIME_CONN_H
+#define ARGUS_RUNTIME_CONN_H
+
+#include <stdbool.h>
+#include <sys/queue.h>
+
+#include <uv.h>
+
+#include "argus.pb.h"
+#include "core/peer.h"
+#include "runtime/transport.h"
+#include "wire/frame.h"
+
+struct conn;
+struct conn_shared;
+struct out; /* an encoded frame that waits */
+
+struct conn_events {
+    void (*opened)(struct conn *c); /* conn_connect() went well */
+    void (*frame)(struct conn *c, const argus_Frame *frame); /* not Refuse */
+    void (*ended)(struct conn *c, enum link_end why, argus_RefuseCode code,
+                  const char *text);
+    void (*drained)(struct conn *c);
+    void (*gone)(struct conn *c); /* free it */
+    void (*turn)(struct conn_shared *shared); /* conn_shared_wake() was called */
+};
+
+TAILQ_HEAD(conn_list, conn);
+
+/* What the connections of one transport share. */
+struct conn_shared {
+    uv_loop_t *loop;
+    struct conn_events events;
+    uint32_t stall_ms, linger_ms;
+    struct transport_stats *stats;
+    uv_idle_t idle;           /* reports the ended */
+    struct conn_list ended;   /* not yet reported */
+    argus_Frame *frame;       /* scratch of decoding */
+    argus_Frame *refuse;      /* scratch of saying why */
+    uint8_t *read_buffer;     /* CONN_READ_SIZE */
+    uint8_t *write_buffer;    /* one whole frame */
+};
+
+#define CONN_READ_SIZE 65536
+
+enum conn_state {
+    CONN_NEW,
+    CONN_CONNECTING,
+    CONN_OPEN,
+    CONN_CLOSING, /* flushing; what arrives is thrown away */
+    CONN_CLOSED,  /* handles are on their way out */
+};
+
+STAILQ_HEAD(out_list, out);
+
+struct conn {
+    struct conn_shared *shared;
+    enum conn_state state;
+    uv_tcp_t tcp;
+    uv_timer_t timer;
+    uv_connect_t connecting;
+    uv_write_t writing;
+    uv_shutdown_t shutting;
+    unsigned handles;
+    char where[96]; /* "ip:port" of the peer */
+    char ip[64];
+
+    /* reading */
+    size_t body_max;
+    uint8_t *partial; /* a frame that is not whole yet, header first */
+    size_t partial_used, partial_room;
+    bool is_paused, is_ready;
+
+    /* writing */
+    struct out_list control, bulk, flying;
+    size_t queued_bytes, queued_max;
+    bool is_writing, is_congested, is_shut;
+    uint64_t written, written_seen, progress_ms;
+
+    /* the end */
+    TAILQ_ENTRY(conn) ended_entry;
+    bool has_end, has_reported;
+    enum link_end why;
+    argus_RefuseCode code;
+    char text[256];
+};
+
+int conn_shared_init(struct conn_shared *shared, uv_loop_t *loop);
+/** Frees the scratch; the idle handle is closed by its owner before. */
+void conn_shared_close(struct conn_shared *shared);
+
+/** Call turn from the loop, soon. */
+void conn_shared_wake(struct conn_shared *shared);
+
+/** @return 0 or libuv's code; then no handle is open. */
+int conn_init(struct conn *c, struct conn_shared *shared);
+
+/** Begin to connect; opened or ended follows. */
+void conn_connect(struct conn *c, const struct sockaddr *to, uint32_t wait_ms);
+
+/** Accepted or connected: read frames of at most body_max; unless conn_ready()
+ *  comes within wait_ms, it ends with TIMEOUT. @return false: ended. */
+bool conn_start(struct conn *c, size_t body_max, uint32_t wait_ms);
+
+/** Both Hellos went well: full frames, a queue of its kind. */
+void conn_ready(struct conn *c, size_t queued_max);
+
+void conn_send(struct conn *c, const argus_Frame *frame, bool is_urgent);
+void conn_pause(struct conn *c, bool pause);
+
+/** Flush, say Refuse(code, text), shut down, close; ended says CLOSED. */
+void conn_close(struct conn *c, argus_RefuseCode code, const char *text);
+
+/** Close at once; ended says why. */
+void conn_abort(struct conn *c, enum link_end why, argus_RefuseCode code,
+                const char *text);
+
+/** A broken frame: counted, told, closed. */
+void conn_malformed(struct conn *c, const char *text);
+
+/** Fill where and ip from the socket. */
+int conn_name_peer(struct conn *c, const struct sockaddr *address);
+
+#endif

@@ -1,0 +1,86 @@
+/* store.h - what a node remembers over a restart: SQLite in StateDir/argus.db.
+ *
+ * generation, HLC mark, known addresses, member records and reports. Writes
+ * gather in memory, the newer replaces the older of the same key, and go to disk
+ * in one transaction at each store_tick(). A disk that is full or fails costs
+ * one error line a minute and memory up to STORE_PENDING_MAX entries; the
+ * entries stay and are tried again. One thread at a time. */
+#ifndef ARGUS_RUNTIME_STORE_H
+#define ARGUS_RUNTIME_STORE_H
+
+#include "base/node_id.h"
+#include "base/status.h"
+
+/** Bounds; the oldest entry goes first and is counted. */
+#define STORE_ADDRESSES_MAX 512
+#define STORE_MEMBERS_MAX 65536 /* records; reports likewise */
+#define STORE_PENDING_MAX 8192
+
+struct store;
+
+struct store_stats {
+    uint64_t writes_done;    /* entries that reached the database */
+    uint64_t writes_failed;  /* transactions that did not */
+    uint64_t writes_dropped; /* entries given up for want of room */
+    uint64_t rows_dropped;   /* oldest rows removed by a bound */
+    uint64_t writes_pending; /* now */
+};
+
+/* ---- StateDir */
+
+/**
+ * Create StateDir (0750) when it is missing, and lock it.
+ * @param out_fd  the lock: close it to unlock. -1: no lock, for want of room.
+ * @retval ARGUS_EBUSY  another process holds it; err names dir and pid.
+ * @retval ARGUS_EIO    not writable; err names path, user and what to do.
+ * @retval ARGUS_EFULL  no room on the disk; err names dir. Go on in memory.
+ */
+int store_lock(const char *dir, int *out_fd, struct argus_error *err);
+
+/* ---- the database */
+
+/**
+ * Open or make the database; a damaged one is renamed to
+ * argus.db.damaged-<n> with an error line.
+ * @param dir  NULL: in memory alone.
+ * @retval ARGUS_EINVAL  written by a newer argus; err says what to do.
+ * @retval ARGUS_EFULL   no room on the disk: use dir NULL.
+ * @retval ARGUS_EIO, ARGUS_ENOMEM
+ */
+int store_open(const char *dir, struct store **out, struct argus_error *err);
+
+/** Writes what is pending, then closes. */
+void store_close(struct store *s);
+
+/** Bump and keep the generation: the one stored plus one, at least now_s
+ *  (Unix), so that it grows even when the database was lost. */
+uint32_t store_next_generation(struct store *s, uint64_t now_s);
+
+uint64_t store_hlc_mark(struct store *s);
+
+/** Oldest first. The callback must not touch the store. */
+typedef void (*store_row)(void *context, const struct node_id *id,
+                          const uint8_t *data, size_t size);
+void store_each_record(struct store *s, store_row row, void *context);
+void store_each_report(struct store *s, store_row row, void *context);
+/** data is the address with its NUL. */
+void store_each_address(struct store *s, store_row row, void *context);
+
+/** Writes; data is copied. A size of 0 removes. */
+void store_put_record(struct store *s, const struct node_id *id,
+                      const uint8_t *data, size_t size);
+void store_put_report(struct store *s, const struct node_id *subject,
+                      const uint8_t *data, size_t size);
+void store_put_address(struct store *s, const struct node_id *id,
+                       const char *address);
+void store_put_hlc(struct store *s, uint64_t mark);
+
+/** Drop record and report of a node. */
+void store_forget(struct store *s, const struct node_id *id);
+
+/** Write what is pending in one transaction. */
+void store_tick(struct store *s, uint64_t now_ms);
+
+const struct store_stats *store_stats(struct store *s);
+
+#endif

@@ -1,0 +1,634 @@
+/* The control socket against hooks that play a daemon of 10,000 members and a
+ * long timeline. Server and client share the thread: the client's socket never
+ * blocks, and the loop is turned until the client has what it waits for. */
+#include "test.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "core/actions.h"
+#include "runtime/control.h"
+#include "wire/frame.h"
+
+#define EVENTS_MAX 12000
+
+/* ------------------------------------------------------- the fake daemon */
+
+static struct {
+    uint32_t members;
+    uint32_t members_asked;
+    argus_EventReply events[EVENTS_MAX];
+    uint32_t events_count;
+    argus_NotifyRequest notified;
+    char joined[ADDRESS_SIZE];
+} fake;
+
+static void fake_status(void *context, argus_StatusReply *out)
+{
+    (void)context;
+    (void)snprintf(out->name, sizeof out->name, "node-1");
+    out->online = fake.members;
+}
+
+static bool fake_member(void *context, uint32_t index, argus_MemberReply *out)
+{
+    (void)context;
+    fake.members_asked++;
+    if (index >= fake.members)
+        return false;
+    out->has_record = true;
+    (void)snprintf(out->record.name, sizeof out->record.name, "node-%u", index);
+    memset(out->record.zone, 'z', sizeof out->record.zone - 1);
+    return true;
+}
+
+static bool fake_peer(void *context, uint32_t index, argus_PeerReply *out)
+{
+    (void)context;
+    out->active = true;
+    return index == 0;
+}
+
+static bool fake_route(void *context, const char *key, uint32_t index,
+                       argus_RouteReply *out)
+{
+    (void)context;
+    (void)snprintf(out->key, sizeof out->key, "%s", key);
+    return index == 0;
+}
+
+static uint32_t fake_events_count(void *context)
+{
+    (void)context;
+    return fake.events_count;
+}
+
+static bool fake_event(void *context, uint32_t index, argus_EventReply *out)
+{
+    (void)context;
+    if (index >= fake.events_count)
+        return false;
+    *out = fake.events[index];
+    return true;
+}
+
+static void fake_coverage(void *context, argus_Coverage *out)
+{
+    (void)context;
+    out->known = fake.members;
+    out->contributed = fake.members;
+}
+
+static int fake_notify(void *context, const argus_NotifyRequest *request,
+                       argus_NotifyReply *out, struct argus_error *err)
+{
+    (void)context;
+    fake.notified = *request;
+    if (strcmp(request->message, "storm") == 0)
+        return argus_fail(err, ARGUS_EFULL, "too many events");
+    out->hlc = 7;
+    return ARGUS_OK;
+}
+
+static int fake_join(void *context, const char *address,
+                     struct argus_error *err)
+{
+    (void)context;
+    (void)err;
+    (void)snprintf(fake.joined, sizeof fake.joined, "%s", address);
+    return ARGUS_OK;
+}
+
+static int fake_leave(void *context, struct argus_error *err)
+{
+    (void)context;
+    return argus_fail(err, ARGUS_EBUSY, "not now");
+}
+
+static const struct control_hooks hooks = {
+    .status = fake_status, .member = fake_member, .peer = fake_peer,
+    .route = fake_route, .events_count = fake_events_count,
+    .event = fake_event, .coverage = fake_coverage, .notify = fake_notify,
+    .join = fake_join, .leave = fake_leave,
+};
+
+/* The hlc of event i is (i + 1) ms; every third is a FAILURE. */
+static void fake_event_add(void)
+{
+    argus_EventReply *e = &fake.events[fake.events_count];
+
+    memset(e, 0, sizeof *e);
+    e->has_event = true;
+    e->event.hlc = (uint64_t)(fake.events_count + 1) << 16;
+    e->event.number = fake.events_count;
+    e->event.severity = fake.events_count % 3 == 0
+                            ? argus_Severity_SEVERITY_FAILURE
+                            : argus_Severity_SEVERITY_OKAY;
+    (void)snprintf(e->event.node, sizeof e->event.node, "node-%u",
+                   fake.events_count % 2);
+    memset(e->event.message, 'm', sizeof e->event.message - 1);
+    e->origin[0] = 1;
+    fake.events_count++;
+}
+
+/* ------------------------------------------------------------- fixture */
+
+static struct {
+    uv_loop_t loop;
+    struct control *control;
+    char dir[64];
+    char path[104];
+} at;
+
+static argus_Reply reply;
+static uint32_t write_wait_ms = 100;
+
+static int open_control(const char *group, struct argus_error *err)
+{
+    return control_new(&at.loop,
+                       &(struct control_options){.path = at.path,
+                                                 .group = group,
+                                                 .collectd_version = "5.12",
+                                                 .request_wait_ms = 100,
+                                                 .write_wait_ms = write_wait_ms},
+                       &hooks, &at.control, err);
+}
+
+static void begin(uint32_t members, uint32_t events)
+{
+    struct argus_error err;
+
+    memset(&fake, 0, sizeof fake);
+    memset(&at, 0, sizeof at);
+    fake.members = members;
+    for (uint32_t i = 0; i < events; i++)
+        fake_event_add();
+    (void)snprintf(at.dir, sizeof at.dir, "/tmp/argus-control-XXXXXX");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(at.dir));
+    (void)snprintf(at.path, sizeof at.path, "%s/control.sock", at.dir);
+    CU_ASSERT_EQUAL_FATAL(uv_loop_init(&at.loop), 0);
+    CU_ASSERT_EQUAL_FATAL(open_control(NULL, &err), ARGUS_OK);
+}
+
+static void finish(void)
+{
+    control_close(at.control);
+    CU_ASSERT_EQUAL(uv_run(&at.loop, UV_RUN_DEFAULT), 0);
+    CU_ASSERT_EQUAL(uv_loop_close(&at.loop), 0);
+    CU_ASSERT_EQUAL(access(at.path, F_OK), -1);
+    CU_ASSERT_EQUAL(rmdir(at.dir), 0);
+}
+
+static int dial(void)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+    memcpy(address.sun_path, at.path, strlen(at.path));
+    CU_ASSERT_EQUAL_FATAL(
+        connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+    return fd;
+}
+
+static void turn(void)
+{
+    (void)uv_run(&at.loop, UV_RUN_NOWAIT);
+}
+
+static void ask(int fd, const argus_Request *request)
+{
+    uint8_t bytes[FRAME_HEADER_SIZE + CONTROL_REQUEST_MAX];
+    int size = frame_encode(argus_Request_fields, request, bytes, sizeof bytes,
+                            NULL);
+
+    CU_ASSERT_TRUE_FATAL(size > 0);
+    CU_ASSERT_EQUAL_FATAL(write(fd, bytes, (size_t)size), size);
+}
+
+static bool read_whole(int fd, uint8_t *out, size_t size)
+{
+    uint64_t end = uv_hrtime() + 5000000000u;
+    size_t used = 0;
+
+    while (used < size && uv_hrtime() < end) {
+        turn();
+        ssize_t got = read(fd, out + used, size - used);
+        if (got > 0)
+            used += (size_t)got;
+        else if (got == 0)
+            return false;
+        else
+            (void)poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, 1);
+    }
+    return used == size;
+}
+
+/* The next reply of the stream, in `reply`; false at the end of the stream. */
+static bool next_reply(int fd)
+{
+    static uint8_t body[FRAME_BODY_MAX];
+    uint8_t header[FRAME_HEADER_SIZE];
+    struct argus_error err;
+
+    if (!read_whole(fd, header, sizeof header))
+        return false;
+    int length = frame_length(header, sizeof body, &err);
+    return length >= 0 && read_whole(fd, body, (size_t)length) &&
+           reply_decode(body, (size_t)length, &reply, &err) == ARGUS_OK;
+}
+
+static uint32_t rows_until_end(int fd)
+{
+    uint32_t rows = 0;
+
+    while (next_reply(fd) && reply.which_body != argus_Reply_end_tag)
+        rows++;
+    CU_ASSERT_EQUAL_FATAL(reply.which_body, argus_Reply_end_tag);
+    return rows;
+}
+
+static uint32_t ask_events(int fd, argus_EventsRequest request)
+{
+    argus_Request r = {.which_body = argus_Request_events_tag,
+                       .body.events = request};
+    ask(fd, &r);
+    return rows_until_end(fd);
+}
+
+/* --------------------------------------------------------------- tests */
+
+/* Goal: each verb answers, several on one connection, and ends with an End. */
+static void test_verbs_answer_on_one_connection(void)
+{
+    begin(3, 0);
+    int fd = dial();
+
+    ask(fd, &(argus_Request){.which_body = argus_Request_status_tag});
+    CU_ASSERT_TRUE_FATAL(next_reply(fd));
+    CU_ASSERT_STRING_EQUAL(reply.body.status.name, "node-1");
+    CU_ASSERT_EQUAL(rows_until_end(fd), 0);
+
+    ask(fd, &(argus_Request){.which_body = argus_Request_members_tag});
+    CU_ASSERT_EQUAL(rows_until_end(fd), 3);
+    CU_ASSERT_EQUAL(reply.body.end.coverage.known, 3);
+    ask(fd, &(argus_Request){.which_body = argus_Request_peers_tag});
+    CU_ASSERT_EQUAL(rows_until_end(fd), 1);
+
+    argus_Request route = {.which_body = argus_Request_route_tag};
+    (void)snprintf(route.body.route.key, sizeof route.body.route.key, "web/cpu");
+    ask(fd, &route);
+    CU_ASSERT_TRUE_FATAL(next_reply(fd));
+    CU_ASSERT_STRING_EQUAL(reply.body.route.key, "web/cpu");
+    CU_ASSERT_EQUAL(rows_until_end(fd), 0);
+
+    ask(fd, &(argus_Request){.which_body = argus_Request_version_tag});
+    CU_ASSERT_TRUE_FATAL(next_reply(fd));
+    CU_ASSERT_STRING_EQUAL(reply.body.version.collectd, "5.12");
+    CU_ASSERT_EQUAL(rows_until_end(fd), 0);
+
+    argus_Request join = {.which_body = argus_Request_join_tag};
+    (void)snprintf(join.body.join.address, sizeof join.body.join.address,
+                   "seed:25827");
+    ask(fd, &join);
+    CU_ASSERT_EQUAL(rows_until_end(fd), 0);
+    CU_ASSERT_STRING_EQUAL(reply.body.end.code, "");
+    CU_ASSERT_STRING_EQUAL(fake.joined, "seed:25827");
+
+    ask(fd, &(argus_Request){.which_body = argus_Request_leave_tag});
+    CU_ASSERT_EQUAL(rows_until_end(fd), 0);
+    CU_ASSERT_STRING_EQUAL(reply.body.end.code, "busy");
+    CU_ASSERT_STRING_EQUAL(reply.body.end.message, "not now");
+    CU_ASSERT_EQUAL(control_stats(at.control)->requests_answered, 7);
+    close(fd);
+    finish();
+}
+
+/* Goal: notify's severity defaults to WARNING, and each refusal has a code. */
+static void test_notify_is_checked(void)
+{
+    argus_Request r = {.which_body = argus_Request_notify_tag};
+
+    begin(1, 0);
+    int fd = dial();
+    ask(fd, &r);
+    CU_ASSERT_EQUAL(rows_until_end(fd), 0);
+    CU_ASSERT_STRING_EQUAL(reply.body.end.code, "invalid");
+
+    (void)snprintf(r.body.notify.message, sizeof r.body.notify.message, "storm");
+    ask(fd, &r);
+    CU_ASSERT_EQUAL(rows_until_end(fd), 0);
+    CU_ASSERT_STRING_EQUAL(reply.body.end.code, "rate-limited");
+    CU_ASSERT_EQUAL(fake.notified.severity, argus_Severity_SEVERITY_WARNING);
+
+    r.body.notify.severity = (argus_Severity)3;
+    ask(fd, &r);
+    CU_ASSERT_EQUAL(rows_until_end(fd), 0);
+    CU_ASSERT_STRING_EQUAL(reply.body.end.code, "invalid");
+
+    r.body.notify.severity = argus_Severity_SEVERITY_OKAY;
+    (void)snprintf(r.body.notify.message, sizeof r.body.notify.message, "fine");
+    ask(fd, &r);
+    CU_ASSERT_TRUE_FATAL(next_reply(fd));
+    CU_ASSERT_EQUAL(reply.body.notify.hlc, 7);
+    CU_ASSERT_EQUAL(rows_until_end(fd), 0);
+    close(fd);
+    finish();
+}
+
+/* Goal: rows are made as the client reads: one that does not read costs a
+ * buffer and not 10,000 members, and is cut after the wait. */
+static void test_rows_wait_for_the_reader(void)
+{
+    begin(10000, 0);
+    int fd = dial();
+
+    ask(fd, &(argus_Request){.which_body = argus_Request_members_tag});
+    for (int i = 0; i < 50; i++)
+        turn();
+    CU_ASSERT_TRUE(fake.members_asked > 0);
+    CU_ASSERT_TRUE(fake.members_asked < 3000);
+    CU_ASSERT_EQUAL(rows_until_end(fd), 10000);
+
+    ask(fd, &(argus_Request){.which_body = argus_Request_members_tag});
+    while (control_stats(at.control)->clients_slow == 0)
+        (void)uv_run(&at.loop, UV_RUN_ONCE);
+    CU_ASSERT_EQUAL(control_stats(at.control)->clients_slow, 1);
+    close(fd);
+    finish();
+}
+
+/* Goal: since, node, severity and limit choose the events they should, also
+ * where a search takes several turns of the loop. */
+static void test_events_are_filtered(void)
+{
+    begin(1, 10000);
+    int fd = dial();
+
+    CU_ASSERT_EQUAL(ask_events(fd, (argus_EventsRequest){0}), 10000);
+    CU_ASSERT_EQUAL(
+        ask_events(fd, (argus_EventsRequest){.since_us = 9990 * 1000}), 11);
+    CU_ASSERT_EQUAL(
+        ask_events(fd, (argus_EventsRequest){.since_us = 9990 * 1000 + 1}), 10);
+    CU_ASSERT_EQUAL(ask_events(fd, (argus_EventsRequest){.node = "node-1"}),
+                    5000);
+    CU_ASSERT_EQUAL(ask_events(fd, (argus_EventsRequest){.node = "node-2"}), 0);
+    CU_ASSERT_EQUAL(
+        ask_events(fd, (argus_EventsRequest){
+                           .severity = argus_Severity_SEVERITY_WARNING}),
+        3334);
+    CU_ASSERT_EQUAL(ask_events(fd, (argus_EventsRequest){.limit = 20000}),
+                    10000);
+    CU_ASSERT_EQUAL(ask_events(fd, (argus_EventsRequest){
+                                       .limit = 3000,
+                                       .severity =
+                                           argus_Severity_SEVERITY_FAILURE}),
+                    3000);
+    close(fd);
+    finish();
+}
+
+/* Goal: a limit gives the newest, oldest first. */
+static void test_limit_gives_the_newest(void)
+{
+    begin(1, 100);
+    int fd = dial();
+
+    ask(fd, &(argus_Request){.which_body = argus_Request_events_tag,
+                             .body.events.limit = 2});
+    CU_ASSERT_TRUE_FATAL(next_reply(fd));
+    CU_ASSERT_EQUAL(reply.body.event.event.number, 98);
+    CU_ASSERT_TRUE_FATAL(next_reply(fd));
+    CU_ASSERT_EQUAL(reply.body.event.event.number, 99);
+    CU_ASSERT_EQUAL(rows_until_end(fd), 0);
+    close(fd);
+    finish();
+}
+
+static void event_happens(void)
+{
+    fake_event_add();
+    const argus_EventReply *e = &fake.events[fake.events_count - 1];
+    struct node_id origin = node_id_of(e->origin);
+    control_on_event(at.control, &e->event, &origin);
+}
+
+/* Goal: a follower gets the past once, then each new event, filtered. */
+static void test_follower_gets_news(void)
+{
+    begin(1, 10);
+    int fd = dial();
+
+    ask(fd, &(argus_Request){
+                .which_body = argus_Request_events_tag,
+                .body.events = {.follow = true, .limit = 1, .node = "node-1"}});
+    CU_ASSERT_TRUE_FATAL(next_reply(fd));
+    CU_ASSERT_EQUAL(reply.body.event.event.number, 9);
+    turn();
+    event_happens(); /* 10: of node-0, not wanted */
+    event_happens();
+    event_happens();
+    event_happens();
+    CU_ASSERT_TRUE_FATAL(next_reply(fd));
+    CU_ASSERT_EQUAL(reply.body.event.event.number, 11);
+    CU_ASSERT_TRUE_FATAL(next_reply(fd));
+    CU_ASSERT_EQUAL(reply.body.event.event.number, 13);
+    close(fd);
+    turn();
+    event_happens();
+    turn();
+    finish();
+}
+
+/* Goal: a follower that does not read is cut, and told so if it reads again;
+ * so is one that talks. */
+static void test_bad_followers_are_cut(void)
+{
+    argus_Request follow = {.which_body = argus_Request_events_tag,
+                            .body.events = {.follow = true}};
+
+    write_wait_ms = CONTROL_WRITE_WAIT_MS; /* not the timer is tried here */
+    begin(1, 0);
+    write_wait_ms = 100;
+    int slow = dial();
+    int talker = dial();
+    ask(slow, &follow);
+    ask(talker, &follow);
+    turn();
+    ask(talker, &follow);
+    CU_ASSERT_EQUAL(rows_until_end(talker), 0);
+    CU_ASSERT_STRING_EQUAL(reply.body.end.code, "invalid");
+
+    while (control_stats(at.control)->clients_slow == 0 &&
+           fake.events_count < EVENTS_MAX) {
+        event_happens();
+        turn();
+    }
+    CU_ASSERT_EQUAL_FATAL(control_stats(at.control)->clients_slow, 1);
+    uint32_t rows = rows_until_end(slow);
+    CU_ASSERT_TRUE(rows > 0 && rows < fake.events_count);
+    CU_ASSERT_STRING_EQUAL(reply.body.end.code, "slow");
+    CU_ASSERT_FALSE(next_reply(slow));
+    close(slow);
+    close(talker);
+    finish();
+}
+
+/* Goal: more events in one turn than the table of news holds. */
+static void test_flood_of_news_is_told(void)
+{
+    begin(1, 0);
+    int fd = dial();
+
+    ask(fd, &(argus_Request){.which_body = argus_Request_events_tag,
+                             .body.events = {.follow = true}});
+    turn();
+    turn();
+    for (int i = 0; i < CONTROL_NEWS_MAX + 1; i++)
+        event_happens();
+    (void)rows_until_end(fd);
+    CU_ASSERT_STRING_EQUAL(reply.body.end.code, "slow");
+    close(fd);
+    finish();
+}
+
+/* Goal: what is too long, does not parse, or does not come is refused with a
+ * message; others are served. */
+static void test_bad_requests_are_refused(void)
+{
+    static const uint8_t huge[] = {0, 0, 0xff, 0xff};
+    static const uint8_t garbage[] = {0, 0, 0, 3, 0xf8, 0x7f, 0x01};
+
+    begin(1, 0);
+    int fd = dial();
+    CU_ASSERT_EQUAL(write(fd, huge, sizeof huge), (ssize_t)sizeof huge);
+    CU_ASSERT_EQUAL(rows_until_end(fd), 0);
+    CU_ASSERT_STRING_EQUAL(reply.body.end.code, "invalid");
+    CU_ASSERT_PTR_NOT_NULL(strstr(reply.body.end.message, "65535"));
+    close(fd);
+
+    fd = dial();
+    CU_ASSERT_EQUAL(write(fd, garbage, sizeof garbage),
+                    (ssize_t)sizeof garbage);
+    CU_ASSERT_EQUAL(rows_until_end(fd), 0);
+    CU_ASSERT_STRING_EQUAL(reply.body.end.code, "invalid");
+    close(fd);
+
+    fd = dial();
+    CU_ASSERT_EQUAL(write(fd, huge, 2), 2); /* and never more */
+    CU_ASSERT_EQUAL(rows_until_end(fd), 0);
+    CU_ASSERT_STRING_EQUAL(reply.body.end.code, "late");
+    close(fd);
+    CU_ASSERT_EQUAL(control_stats(at.control)->requests_invalid, 2);
+    CU_ASSERT_EQUAL(control_stats(at.control)->clients_late, 1);
+    finish();
+}
+
+/* Goal: one client too many is told so, however many come, and the table is
+ * usable again once others leave. */
+static void test_clients_are_bounded(void)
+{
+    int fds[CONTROL_CLIENTS_MAX];
+
+    begin(1, 0);
+    for (int i = 0; i < CONTROL_CLIENTS_MAX; i++) {
+        fds[i] = dial();
+        turn();
+    }
+    int late[3];
+    for (int i = 0; i < 3; i++)
+        late[i] = dial();
+    for (int i = 0; i < 3; i++) {
+        CU_ASSERT_EQUAL(rows_until_end(late[i]), 0);
+        CU_ASSERT_STRING_EQUAL(reply.body.end.code, "busy");
+        CU_ASSERT_FALSE(next_reply(late[i]));
+        close(late[i]);
+    }
+    CU_ASSERT_EQUAL(control_stats(at.control)->clients_refused, 3);
+    for (int i = 0; i < CONTROL_CLIENTS_MAX; i++)
+        close(fds[i]);
+    turn();
+    turn();
+
+    int fd = dial();
+    ask(fd, &(argus_Request){.which_body = argus_Request_status_tag});
+    CU_ASSERT_EQUAL(rows_until_end(fd), 1);
+    close(fd);
+    finish();
+}
+
+/* Goal: mode 0660; a live socket is not taken over, a stale one is, a file that
+ * is no socket is left alone; a group that is not there is named. */
+static void test_file_is_handled_with_care(void)
+{
+    struct argus_error err;
+    struct stat st;
+
+    begin(1, 0);
+    struct control *first = at.control;
+    CU_ASSERT_EQUAL_FATAL(stat(at.path, &st), 0);
+    CU_ASSERT_EQUAL(st.st_mode & 07777, 0660);
+    CU_ASSERT_EQUAL(open_control(NULL, &err), ARGUS_EBUSY);
+    CU_ASSERT_PTR_NOT_NULL(strstr(err.text, at.path));
+    CU_ASSERT_EQUAL(open_control("no-such-group", &err), ARGUS_EINVAL);
+    CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "no-such-group"));
+
+    /* What a killed daemon leaves: a file that nobody listens to. */
+    CU_ASSERT_EQUAL(unlink(at.path), 0);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    memcpy(address.sun_path, at.path, strlen(at.path));
+    CU_ASSERT_EQUAL(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+    close(fd);
+    CU_ASSERT_EQUAL_FATAL(open_control("root", &err), ARGUS_OK);
+    control_close(first); /* must not remove what is not its own */
+    turn();
+    CU_ASSERT_EQUAL(access(at.path, F_OK), 0);
+    finish();
+}
+
+static void test_other_files_are_left_alone(void)
+{
+    struct argus_error err;
+
+    begin(1, 0);
+    CU_ASSERT_EQUAL(unlink(at.path), 0);
+    int fd = open(at.path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    CU_ASSERT_TRUE(fd >= 0);
+    close(fd);
+    struct control *first = at.control;
+    CU_ASSERT_EQUAL(open_control(NULL, &err), ARGUS_EIO);
+    CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "no socket"));
+    at.control = first;
+    CU_ASSERT_EQUAL(access(at.path, F_OK), 0);
+    CU_ASSERT_EQUAL(unlink(at.path), 0);
+
+    char path[200] = {0};
+    memset(path, 'x', sizeof path - 1);
+    struct control_options options = {.path = path, .collectd_version = ""};
+    CU_ASSERT_EQUAL(control_new(&at.loop, &options, &hooks, &first, &err),
+                    ARGUS_EINVAL);
+    finish();
+}
+
+CU_TestInfo suite_control[] = {
+    {"verbs_answer_on_one_connection", test_verbs_answer_on_one_connection},
+    {"notify_is_checked", test_notify_is_checked},
+    {"rows_wait_for_the_reader", test_rows_wait_for_the_reader},
+    {"events_are_filtered", test_events_are_filtered},
+    {"limit_gives_the_newest", test_limit_gives_the_newest},
+    {"follower_gets_news", test_follower_gets_news},
+    {"bad_followers_are_cut", test_bad_followers_are_cut},
+    {"flood_of_news_is_told", test_flood_of_news_is_told},
+    {"bad_requests_are_refused", test_bad_requests_are_refused},
+    {"clients_are_bounded", test_clients_are_bounded},
+    {"file_is_handled_with_care", test_file_is_handled_with_care},
+    {"other_files_are_left_alone", test_other_files_are_left_alone},
+    CU_TEST_INFO_NULL,
+};

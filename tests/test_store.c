@@ -1,0 +1,353 @@
+#include "test.h"
+
+#include <fcntl.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <signal.h>
+
+#include <sqlite3.h>
+
+#include "base/log.h"
+#include "folder.h"
+#include "runtime/store.h"
+
+static char line[LOG_LINE_SIZE];
+static unsigned lines;
+
+static void keep_line(enum log_level level, const char *text)
+{
+    (void)level;
+    lines++;
+    (void)strcpy(line, text);
+}
+
+static struct node_id id_of(uint32_t n)
+{
+    struct node_id id = {{0}};
+
+    memcpy(id.bytes, &n, sizeof n);
+    id.bytes[15] = 1;
+    return id;
+}
+
+struct seen {
+    unsigned count;
+    uint32_t first, last;
+    char text[64];
+};
+
+static void see(void *context, const struct node_id *id, const uint8_t *data,
+                size_t size)
+{
+    struct seen *seen = context;
+
+    memcpy(&seen->last, id->bytes, sizeof seen->last);
+    if (seen->count++ == 0)
+        seen->first = seen->last;
+    memset(seen->text, 0, sizeof seen->text);
+    memcpy(seen->text, data, size < 63 ? size : 63);
+}
+
+/* Goal: what was written is there after a restart; the newer of two writes
+ * wins; forgetting forgets. */
+static void test_store_remembers(void)
+{
+    char dir[256];
+    struct argus_error err = {{0}};
+    struct store *s;
+    struct node_id a = id_of(1), b = id_of(2);
+
+    folder_make(dir);
+    CU_ASSERT_EQUAL_FATAL(store_open(dir, &s, &err), ARGUS_OK);
+    CU_ASSERT_EQUAL(store_next_generation(s, 1000), 1000);
+    store_put_record(s, &a, (const uint8_t *)"old", 3);
+    store_put_record(s, &a, (const uint8_t *)"new", 3);
+    store_put_record(s, &b, (const uint8_t *)"b", 1);
+    store_tick(s, 1);
+    store_put_report(s, &b, (const uint8_t *)"gone", 4);
+    store_put_report(s, &a, (const uint8_t *)"gone", 4);
+    store_put_report(s, &a, NULL, 0);
+    store_put_address(s, &a, "10.0.0.1:25827");
+    store_put_hlc(s, 0x123456789abcdef0u);
+    store_close(s);
+
+    CU_ASSERT_EQUAL_FATAL(store_open(dir, &s, &err), ARGUS_OK);
+    struct seen records = {0}, reports = {0}, addresses = {0};
+    store_each_record(s, see, &records);
+    store_each_report(s, see, &reports);
+    store_each_address(s, see, &addresses);
+    CU_ASSERT_EQUAL(records.count, 2);
+    CU_ASSERT_EQUAL(records.first, 1);
+    CU_ASSERT_STRING_EQUAL(records.text, "b");
+    CU_ASSERT_EQUAL(reports.count, 1);
+    CU_ASSERT_EQUAL(reports.last, 2);
+    CU_ASSERT_EQUAL(addresses.count, 1);
+    CU_ASSERT_STRING_EQUAL(addresses.text, "10.0.0.1:25827");
+    CU_ASSERT_EQUAL(store_hlc_mark(s), 0x123456789abcdef0u);
+    CU_ASSERT_EQUAL(store_next_generation(s, 900), 1001); /* clock went back */
+    CU_ASSERT_EQUAL(store_next_generation(s, 2000), 2000);
+
+    store_forget(s, &b);
+    store_tick(s, 2);
+    records = reports = (struct seen){0};
+    store_each_record(s, see, &records);
+    store_each_report(s, see, &reports);
+    CU_ASSERT_EQUAL(records.count, 1);
+    CU_ASSERT_STRING_EQUAL(records.text, "new");
+    CU_ASSERT_EQUAL(reports.count, 0);
+    store_close(s);
+    folder_remove(dir);
+}
+
+/* Goal: known addresses are bounded, the oldest goes. */
+static void test_store_addresses_are_bounded(void)
+{
+    struct argus_error err = {{0}};
+    struct store *s;
+
+    CU_ASSERT_EQUAL_FATAL(store_open(NULL, &s, &err), ARGUS_OK);
+    for (uint32_t n = 0; n < STORE_ADDRESSES_MAX + 100; n++) {
+        struct node_id id = id_of(n);
+        store_put_address(s, &id, "10.0.0.1:1");
+    }
+    struct node_id first = id_of(100); /* written again: young */
+    store_tick(s, 1);
+    store_put_address(s, &first, "10.0.0.1:2");
+    for (uint32_t n = 1000; n < 1010; n++) {
+        struct node_id id = id_of(n);
+        store_put_address(s, &id, "10.0.0.1:1");
+    }
+    store_tick(s, 2);
+    struct seen seen = {0};
+    store_each_address(s, see, &seen);
+    CU_ASSERT_EQUAL(seen.count, STORE_ADDRESSES_MAX);
+    CU_ASSERT_EQUAL(seen.first, 111); /* 0..99 and 101..110 went */
+    CU_ASSERT_EQUAL(store_stats(s)->rows_dropped, 110);
+    store_close(s);
+}
+
+/* Goal: a damaged database is kept aside and said; life goes on. */
+static void test_store_damaged_is_put_aside(void)
+{
+    char dir[256], junk[8192];
+    struct argus_error err = {{0}};
+    struct store *s;
+    struct node_id a = id_of(1);
+
+    folder_make(dir);
+    memset(junk, 'j', sizeof junk);
+    log_set_sink(keep_line);
+    for (int i = 1; i <= 2; i++) {
+        CU_ASSERT_TRUE(file_write(dir, "argus.db", junk, sizeof junk));
+        lines = 0;
+        CU_ASSERT_EQUAL_FATAL(store_open(dir, &s, &err), ARGUS_OK);
+        CU_ASSERT_EQUAL(lines, 1);
+        CU_ASSERT_PTR_NOT_NULL(strstr(line, "argus.db.damaged-"));
+        store_put_record(s, &a, (const uint8_t *)"x", 1);
+        store_tick(s, 1);
+        CU_ASSERT_EQUAL(store_stats(s)->writes_done, 1);
+        store_close(s);
+    }
+    log_set_sink(NULL);
+    CU_ASSERT_TRUE(file_exists(dir, "argus.db.damaged-1"));
+    CU_ASSERT_TRUE(file_exists(dir, "argus.db.damaged-2"));
+    folder_remove(dir);
+}
+
+/* Goal: damage behind a sound header is found at open as well. */
+static void test_store_damaged_page_is_found(void)
+{
+    static char bytes[1 << 20];
+    char dir[256];
+    struct argus_error err = {{0}};
+    struct store *s;
+
+    folder_make(dir);
+    CU_ASSERT_EQUAL_FATAL(store_open(dir, &s, &err), ARGUS_OK);
+    for (uint32_t n = 0; n < 200; n++) {
+        struct node_id id = id_of(n);
+        store_put_record(s, &id, (const uint8_t *)bytes, 500);
+    }
+    store_close(s);
+    long size = file_read(dir, "argus.db", bytes, sizeof bytes);
+    CU_ASSERT_TRUE_FATAL(size > 3 * 4096);
+    memset(bytes + 4096, 0xee, (size_t)size - 4096);
+    CU_ASSERT_TRUE(file_write(dir, "argus.db", bytes, (size_t)size));
+    log_set_sink(keep_line);
+    CU_ASSERT_EQUAL_FATAL(store_open(dir, &s, &err), ARGUS_OK);
+    log_set_sink(NULL);
+    CU_ASSERT_TRUE(file_exists(dir, "argus.db.damaged-1"));
+    struct seen seen = {0};
+    store_each_record(s, see, &seen);
+    CU_ASSERT_EQUAL(seen.count, 0);
+    store_close(s);
+    folder_remove(dir);
+}
+
+/* Goal: a database of a newer argus is not touched. */
+static void test_store_newer_schema_is_refused(void)
+{
+    char dir[256], path[300];
+    struct argus_error err = {{0}};
+    struct store *s;
+    sqlite3 *db;
+
+    folder_make(dir);
+    (void)snprintf(path, sizeof path, "%s/argus.db", dir);
+    CU_ASSERT_EQUAL_FATAL(sqlite3_open(path, &db), SQLITE_OK);
+    CU_ASSERT_EQUAL(
+        sqlite3_exec(db, "PRAGMA user_version=99", NULL, NULL, NULL),
+        SQLITE_OK);
+    (void)sqlite3_close(db);
+    CU_ASSERT_EQUAL(store_open(dir, &s, &err), ARGUS_EINVAL);
+    CU_ASSERT_PTR_NOT_NULL(strstr(err.text, path));
+    CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "99"));
+    folder_remove(dir);
+}
+
+/* Goal: a database that refuses writes costs one line and no entry; when it
+ * takes them again all is written.
+ * Method: another connection holds the write lock. */
+static void test_store_failing_disk_keeps_entries(void)
+{
+    char dir[256], path[300];
+    struct argus_error err = {{0}};
+    struct store *s;
+    struct node_id a = id_of(1);
+    sqlite3 *other;
+
+    folder_make(dir);
+    CU_ASSERT_EQUAL_FATAL(store_open(dir, &s, &err), ARGUS_OK);
+    (void)snprintf(path, sizeof path, "%s/argus.db", dir);
+    CU_ASSERT_EQUAL_FATAL(sqlite3_open(path, &other), SQLITE_OK);
+    CU_ASSERT_EQUAL(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL),
+                    SQLITE_OK);
+    log_set_sink(keep_line);
+    lines = 0;
+    for (uint64_t now = 100000; now < 130000; now += 1000) {
+        store_put_record(s, &a, (const uint8_t *)"x", 1);
+        store_tick(s, now);
+    }
+    CU_ASSERT_EQUAL(lines, 1);
+    CU_ASSERT_PTR_NOT_NULL(strstr(line, path));
+    CU_ASSERT_TRUE(store_stats(s)->writes_failed >= 5);
+    CU_ASSERT_EQUAL(store_stats(s)->writes_pending, 1);
+    for (uint32_t n = 0; n < STORE_PENDING_MAX + 5; n++) {
+        struct node_id id = id_of(n + 10);
+        store_put_record(s, &id, (const uint8_t *)"y", 1);
+    }
+    CU_ASSERT_EQUAL(store_stats(s)->writes_pending, STORE_PENDING_MAX);
+    CU_ASSERT_EQUAL(store_stats(s)->writes_dropped, 6);
+    CU_ASSERT_EQUAL(sqlite3_exec(other, "COMMIT", NULL, NULL, NULL), SQLITE_OK);
+    (void)sqlite3_close(other);
+    store_tick(s, 200000);
+    log_set_sink(NULL);
+    CU_ASSERT_EQUAL(store_stats(s)->writes_pending, 0);
+    CU_ASSERT_EQUAL(store_stats(s)->writes_done, STORE_PENDING_MAX);
+    store_close(s);
+    folder_remove(dir);
+}
+
+/* Goal: a full disk loses nothing that still fits in memory.
+ * Method: in a child, files may not grow beyond a limit (EFBIG, as SQLite sees
+ * it a failed write), then the limit is lifted. */
+static int full_disk_child(const char *dir)
+{
+    struct rlimit limit, old;
+    struct argus_error err = {{0}};
+    struct store *s;
+
+    (void)signal(SIGXFSZ, SIG_IGN);
+    log_set_sink(keep_line);
+    if (store_open(dir, &s, &err) != ARGUS_OK)
+        return 1;
+    (void)getrlimit(RLIMIT_FSIZE, &old);
+    limit = old;
+    limit.rlim_cur = 65536;
+    (void)setrlimit(RLIMIT_FSIZE, &limit);
+    uint8_t data[900] = {1};
+    for (uint32_t n = 0; n < 500; n++) {
+        struct node_id id = id_of(n);
+        store_put_record(s, &id, data, sizeof data);
+    }
+    store_tick(s, 1000);
+    if (store_stats(s)->writes_failed == 0 ||
+        store_stats(s)->writes_pending != 500 || lines == 0)
+        return 2;
+    (void)setrlimit(RLIMIT_FSIZE, &old);
+    store_tick(s, 100000);
+    if (store_stats(s)->writes_pending != 0)
+        return 3;
+    store_close(s);
+    return 0;
+}
+
+static void test_store_full_disk_catches_up(void)
+{
+    char dir[256];
+    int status = 0;
+    struct argus_error err = {{0}};
+    struct store *s;
+    struct seen seen = {0};
+
+    folder_make(dir);
+    pid_t child = fork();
+    if (child == 0)
+        _exit(full_disk_child(dir));
+    CU_ASSERT_TRUE_FATAL(child > 0);
+    CU_ASSERT_EQUAL(waitpid(child, &status, 0), child);
+    CU_ASSERT_TRUE(WIFEXITED(status));
+    CU_ASSERT_EQUAL(WEXITSTATUS(status), 0);
+    CU_ASSERT_EQUAL_FATAL(store_open(dir, &s, &err), ARGUS_OK);
+    store_each_record(s, see, &seen);
+    CU_ASSERT_EQUAL(seen.count, 500);
+    store_close(s);
+    folder_remove(dir);
+}
+
+/* Goal: StateDir is made when missing, and locked: the second holder is told
+ * where and who. */
+static void test_store_lock_names_the_holder(void)
+{
+    char base[256], dir[300], pid[32];
+    struct argus_error err = {{0}};
+    int first, second;
+
+    folder_make(base);
+    (void)snprintf(dir, sizeof dir, "%s/argus", base);
+    CU_ASSERT_EQUAL_FATAL(store_lock(dir, &first, &err), ARGUS_OK);
+    CU_ASSERT_EQUAL(store_lock(dir, &second, &err), ARGUS_EBUSY);
+    CU_ASSERT_PTR_NOT_NULL(strstr(err.text, dir));
+    (void)snprintf(pid, sizeof pid, "process %d", (int)getpid());
+    CU_ASSERT_PTR_NOT_NULL(strstr(err.text, pid));
+    CU_ASSERT_EQUAL(second, -1);
+    CU_ASSERT_TRUE(fcntl(first, F_GETFD) & FD_CLOEXEC);
+    (void)close(first);
+    CU_ASSERT_EQUAL(store_lock(dir, &first, &err), ARGUS_OK);
+    (void)close(first);
+    folder_remove(dir);
+
+    /* A folder that cannot be: below a file. */
+    CU_ASSERT_TRUE(file_write(base, "file", "", 0));
+    (void)snprintf(dir, sizeof dir, "%s/file/argus", base);
+    CU_ASSERT_EQUAL(store_lock(dir, &first, &err), ARGUS_EIO);
+    CU_ASSERT_PTR_NOT_NULL(strstr(err.text, dir));
+    CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "user \""));
+    CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "StateDir"));
+    folder_remove(base);
+}
+
+CU_TestInfo suite_store[] = {
+    {"remembers", test_store_remembers},
+    {"addresses_are_bounded", test_store_addresses_are_bounded},
+    {"damaged_is_put_aside", test_store_damaged_is_put_aside},
+    {"damaged_page_is_found", test_store_damaged_page_is_found},
+    {"newer_schema_is_refused", test_store_newer_schema_is_refused},
+    {"failing_disk_keeps_entries", test_store_failing_disk_keeps_entries},
+    {"full_disk_catches_up", test_store_full_disk_catches_up},
+    {"lock_names_the_holder", test_store_lock_names_the_holder},
+    CU_TEST_INFO_NULL,
+};
