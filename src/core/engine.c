@@ -1,0 +1,810 @@
+#include "core/engine.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/status.h"
+#include "core/engine_impl.h"
+
+/* --------------------------------------------------- the way outward */
+
+/* Every action passes here: a frame gets its stamp, nothing is sent on a link
+ * that is closing, no link is closed twice. */
+static void engine_emit(void *context, const struct action *action)
+{
+    struct engine *e = context;
+
+    switch (action->type) {
+    case ACTION_SEND:
+        if (!links_is_open(e->links, action->send.link)) {
+            e->stats.send_dropped++;
+            return;
+        }
+        /* The frame belongs to the part that sends it, which made it for this
+         * call; see actions.h. */
+        ((argus_Frame *)(uintptr_t)action->send.frame)->hlc =
+            hlc_stamp(&e->hlc, e->wall_us);
+        e->stats.frame_sent++;
+        break;
+    case ACTION_CLOSE:
+        if (links_peer(e->links, action->close.link) != NULL &&
+            !links_on_close(e->links, action->close.link))
+            return;
+        break;
+    default: break;
+    }
+    e->owner->emit(e->owner->context, action);
+}
+
+static void store(struct engine *e, enum store_what what,
+                  const struct node_id *key, const char *text, uint64_t number)
+{
+    struct action a = {.type = ACTION_STORE,
+                       .store = {.what = what, .text = text, .number = number}};
+    if (key != NULL)
+        a.store.key = *key;
+    e->owner->emit(e->owner->context, &a);
+}
+
+/* --------------------------------------------------- what parts tell */
+
+static void on_link_down(struct engine *e, link_id link,
+                         const struct peer_info *peer, enum link_end why,
+                         argus_RefuseCode code);
+
+static void links_silent(void *context, link_id link,
+                         const struct peer_info *peer, struct actions *out)
+{
+    (void)out;
+    on_link_down(context, link, peer, LINK_END_TIMEOUT,
+                 argus_RefuseCode_REFUSE_SILENT);
+}
+
+static bool links_is_active(void *context, link_id link)
+{
+    struct engine *e = context;
+    return hyparview_is_active_link(e->hyparview, link);
+}
+
+static void links_audited(void *context, link_id link, bool active,
+                          struct actions *out)
+{
+    struct engine *e = context;
+    hyparview_on_audit(e->hyparview, e->now_ms, link, active, out);
+}
+
+static void neighbor_up(void *context, link_id link,
+                        const struct peer_info *peer, struct actions *out)
+{
+    struct engine *e = context;
+
+    plumtree_neighbor_up(e->plumtree, e->now_ms, link, out);
+    directory_neighbor_up(e->directory, e->now_ms, e->wall_us, peer, out);
+}
+
+/* An orderly end says nothing about the peer's health; all else is evidence. */
+static void neighbor_down(void *context, link_id link,
+                          const struct node_id *peer, enum link_end why,
+                          argus_RefuseCode code, struct actions *out)
+{
+    struct engine *e = context;
+
+    plumtree_neighbor_down(e->plumtree, e->now_ms, link, out);
+    if (why == LINK_END_CLOSED)
+        directory_neighbor_released(e->directory, e->now_ms, e->wall_us, peer,
+                                    out);
+    else
+        directory_neighbor_lost(e->directory, e->now_ms, e->wall_us, peer, why,
+                                code, out);
+}
+
+static void learned_address(void *context, const struct node_id *peer,
+                            const char *address, struct actions *out)
+{
+    (void)out;
+    store(context, STORE_ADDRESS, peer, address, 0);
+}
+
+static bool is_live_member(const struct member *m)
+{
+    return m != NULL && (m->state == argus_MemberState_MEMBER_ONLINE ||
+                         m->state == argus_MemberState_MEMBER_SUSPECT);
+}
+
+static bool is_live_address(void *context, const char *address)
+{
+    struct engine *e = context;
+    return is_live_member(directory_find_address(e->directory, address));
+}
+
+static bool is_live(void *context, const struct node_id *id)
+{
+    struct engine *e = context;
+    return is_live_member(directory_find(e->directory, id));
+}
+
+static void spread(void *context, const uint8_t *payload, size_t size)
+{
+    struct engine *e = context;
+    (void)plumtree_broadcast(e->plumtree, e->now_ms, payload, size, &e->out);
+}
+
+static uint64_t stamp_own(void *context)
+{
+    struct engine *e = context;
+    uint64_t stamp = hlc_stamp(&e->hlc, e->wall_us);
+
+    store(e, STORE_HLC, NULL, NULL, stamp);
+    return stamp;
+}
+
+static void generation_raised(void *context, uint32_t generation)
+{
+    struct engine *e = context;
+
+    hyparview_set_generation(e->hyparview, generation);
+    store(e, STORE_GENERATION, &e->options.id, NULL, generation);
+}
+
+static const char *state_text(argus_MemberState state)
+{
+    static const char *const texts[] = {"unknown", "online", "suspect",
+                                        "offline", "left"};
+    return state < sizeof texts / sizeof texts[0] ? texts[state] : "unknown";
+}
+
+/* "node web-17 is offline (reset, says web-3)" */
+static void log_change(struct engine *e, const struct member *m)
+{
+    argus_Statement s;
+    struct node_id author;
+    const char *name = m->name != NULL && m->name[0] != '\0' ? m->name : "?";
+    enum log_level level = m->state == argus_MemberState_MEMBER_OFFLINE
+                               ? LOG_LEVEL_WARNING
+                               : LOG_LEVEL_NOTICE;
+
+    if ((m->state == argus_MemberState_MEMBER_OFFLINE ||
+         m->state == argus_MemberState_MEMBER_SUSPECT) &&
+        m->report != NULL &&
+        e->options.seal.open(e->options.seal.context, m->report->packed,
+                             m->report->packed_size, &s, &author) &&
+        s.which_body == argus_Statement_report_tag)
+        actions_log(&e->out, level, "node %s is %s (%s, says %s)", name,
+                    state_text(m->state), s.body.report.reason,
+                    directory_name(e->directory, &author));
+    else
+        actions_log(&e->out, level, "node %s is %s", name,
+                    state_text(m->state));
+}
+
+static void note_changed(struct engine *e, const struct node_id *id)
+{
+    if (e->changed_count == e->changed_room) {
+        uint32_t room = e->changed_room == 0 ? 16 : 2 * e->changed_room;
+        struct node_id *grown = realloc(e->changed, room * sizeof *grown);
+        if (grown == NULL) {
+            e->stats.memory_refused++;
+            return;
+        }
+        e->changed = grown;
+        e->changed_room = room;
+    }
+    e->changed[e->changed_count++] = *id;
+}
+
+static void member_changed(void *context, const struct member *m,
+                           argus_MemberState old_state)
+{
+    struct engine *e = context;
+
+    if (m->is_self)
+        return;
+    if (old_state != m->state && e->is_started)
+        log_change(e, m);
+    note_changed(e, &m->id);
+}
+
+static void member_forgotten(void *context, const struct node_id *id)
+{
+    note_changed(context, id);
+}
+
+/* What follows for the views, once the directory is at rest again. */
+static void settle_changes(struct engine *e)
+{
+    for (uint32_t i = 0; i < e->changed_count; i++) {
+        const struct node_id id = e->changed[i];
+        const struct member *m = directory_find(e->directory, &id);
+
+        if (m == NULL || m->state == argus_MemberState_MEMBER_LEFT)
+            hyparview_forget(e->hyparview, &id);
+        else if (m->state == argus_MemberState_MEMBER_ONLINE)
+            hyparview_offer(e->hyparview, e->now_ms, &id, m->address,
+                            m->generation, &e->out);
+        else if (m->state == argus_MemberState_MEMBER_OFFLINE)
+            hyparview_lose(e->hyparview, e->now_ms, &id, &e->out);
+    }
+    e->changed_count = 0;
+}
+
+static bool reserve_aggregators(struct engine *e, uint32_t count)
+{
+    if (count <= e->aggregators_room)
+        return true;
+    struct aggregator *grown =
+        realloc(e->aggregators, count * sizeof *grown);
+    if (grown == NULL)
+        return false;
+    e->aggregators = grown;
+    e->aggregators_room = count;
+    return true;
+}
+
+static void copy_text(char *out, size_t size, const char *text)
+{
+    (void)snprintf(out, size, "%s", text != NULL ? text : "");
+}
+
+static void settle_aggregators(struct engine *e)
+{
+    uint64_t stamp = directory_aggregators_stamp(e->directory);
+    const struct member *m;
+    uint32_t count = 0;
+
+    if (e->aggregators_told && stamp == e->aggregators_stamp)
+        return;
+    for (uint32_t i = 0; (m = directory_aggregator(e->directory, i)); i++) {
+        if (m->is_self)
+            continue;
+        if (!reserve_aggregators(e, count + 1)) {
+            e->stats.memory_refused++;
+            return;
+        }
+        struct aggregator *a = &e->aggregators[count++];
+        memset(a, 0, sizeof *a);
+        a->id = m->id;
+        a->weight = m->weight;
+        a->usable = m->state == argus_MemberState_MEMBER_ONLINE;
+        copy_text(a->name, sizeof a->name, m->name);
+        copy_text(a->zone, sizeof a->zone, m->zone);
+        copy_text(a->address, sizeof a->address, m->address);
+    }
+    e->aggregators_stamp = stamp;
+    e->aggregators_told = true;
+    spool_on_aggregators(e->spool, e->now_ms, e->aggregators, count, &e->out);
+}
+
+/* ------------------------------------------------------- broadcasts */
+
+static void tell_event(struct engine *e, enum action_type type,
+                       const argus_Event *event, const struct node_id *origin)
+{
+    struct action a = {.type = type,
+                       .event = {.event = event,
+                                 .origin = origin,
+                                 .received_us = e->wall_us}};
+    e->owner->emit(e->owner->context, &a);
+}
+
+static bool is_aggregator(const struct engine *e)
+{
+    return e->options.role == argus_Role_ROLE_AGGREGATOR;
+}
+
+static enum plumtree_verdict deliver_event(struct engine *e,
+                                           const argus_Event *event,
+                                           const struct node_id *author)
+{
+    switch (timeline_add(e->timeline, author, event, e->wall_us)) {
+    case TIMELINE_KNOWN:
+    case TIMELINE_TOO_OLD: return PLUMTREE_STALE;
+    case TIMELINE_FAILED: return PLUMTREE_NEWS;
+    case TIMELINE_ADDED: break;
+    }
+    e->stats.event_received++;
+    directory_heard(e->directory, e->now_ms, e->wall_us, author);
+    tell_event(e, ACTION_TIMELINE, event, author);
+    if (is_aggregator(e))
+        tell_event(e, ACTION_NOTIFY, event, author);
+    return PLUMTREE_NEWS;
+}
+
+static enum plumtree_verdict deliver(void *context, link_id from,
+                                     const uint8_t *payload, size_t size,
+                                     const uint8_t id[CONTENT_ID_SIZE])
+{
+    struct engine *e = context;
+    argus_Statement s;
+    struct node_id author;
+
+    (void)from;
+    (void)id;
+    if (!e->options.seal.open(e->options.seal.context, payload, size, &s,
+                              &author)) {
+        e->stats.statement_bad++;
+        return PLUMTREE_BAD;
+    }
+    switch (s.which_body) {
+    case argus_Statement_event_tag:
+        return deliver_event(e, &s.body.event, &author);
+    case argus_Statement_record_tag:
+    case argus_Statement_report_tag: break;
+    default: /* of a later version; it is signed, so pass it on */
+        return PLUMTREE_NEWS;
+    }
+    switch (directory_on_statement(e->directory, e->now_ms, e->wall_us,
+                                   payload, size, &s, &author, &e->out)) {
+    case DIRECTORY_NEWS: return PLUMTREE_NEWS;
+    case DIRECTORY_BAD: e->stats.statement_bad++; return PLUMTREE_BAD;
+    case DIRECTORY_STALE: break;
+    }
+    return PLUMTREE_STALE;
+}
+
+/* ------------------------------------------------------------- life */
+
+static int new_views(struct engine *e, uint64_t seed)
+{
+    const struct engine_options *o = &e->options;
+    struct links_options links = {.ping_ms = o->ping_ms,
+                                  .suspect_ms = o->suspect_ms,
+                                  .links_max = ENGINE_LINKS_MAX,
+                                  .peer_links_max = ENGINE_PEER_LINKS_MAX};
+    struct links_listener links_up = {.context = e,
+                                      .silent = links_silent,
+                                      .is_active = links_is_active,
+                                      .audited = links_audited};
+    struct hyparview_options views = {.seed = seed,
+                                      .id = o->id,
+                                      .generation = o->generation,
+                                      .active_max = o->active_max,
+                                      .passive_max = o->passive_max,
+                                      .shuffle_ms = o->shuffle_ms,
+                                      .answer_ms = o->suspect_ms,
+                                      .contacts = o->contacts,
+                                      .contacts_count = o->contacts_count};
+    struct hyparview_listener views_up = {.context = e,
+                                          .neighbor_up = neighbor_up,
+                                          .neighbor_down = neighbor_down,
+                                          .learned_address = learned_address,
+                                          .is_live_address = is_live_address,
+                                          .is_live = is_live};
+
+    copy_text(views.address, sizeof views.address, o->address);
+    int rc = links_new(&links, &links_up, &e->links);
+    return rc != ARGUS_OK ? rc : hyparview_new(&views, &views_up,
+                                               &e->hyparview);
+}
+
+static int new_spreading(struct engine *e, uint64_t seed)
+{
+    const struct engine_options *o = &e->options;
+    struct plumtree_options tree;
+    struct plumtree_listener tree_up = {.context = e, .deliver = deliver};
+    struct timeline_options events = {.self = o->id,
+                                      .generation = o->generation,
+                                      .retain_events = o->retain_events,
+                                      .event_rate = o->event_rate};
+    struct directory_listener directory_up = {
+        .context = e,
+        .broadcast = spread,
+        .stamp = stamp_own,
+        .member_changed = member_changed,
+        .member_forgotten = member_forgotten,
+        .generation_raised = generation_raised};
+
+    plumtree_defaults(&tree);
+    tree.seed = seed;
+    tree.hash = o->seal.hash;
+    int rc = plumtree_new(&tree, &tree_up, &e->plumtree);
+    if (rc == ARGUS_OK)
+        rc = timeline_new(&events, &e->timeline);
+    if (rc == ARGUS_OK)
+        rc = directory_new(o, 0, &directory_up, &e->directory);
+    return rc;
+}
+
+static int new_routing(struct engine *e, uint64_t seed)
+{
+    const struct engine_options *o = &e->options;
+    struct spool_options spool = {.seed = seed,
+                                  .generation = o->generation,
+                                  .zone = o->zone,
+                                  .bytes_max = o->spool_bytes_max,
+                                  .write_order_known = o->write_order_known,
+                                  .describe = o->describe};
+    struct intake_options intake = {
+        .is_aggregator = o->role == argus_Role_ROLE_AGGREGATOR,
+        .queue_max = o->intake_queue_max,
+        .listener = {.context = e, .is_online = is_live}};
+
+    int rc = spool_new(&spool, &e->spool);
+    return rc != ARGUS_OK ? rc : intake_new(&intake, &e->intake);
+}
+
+int engine_new(const struct engine_options *options, struct engine **out)
+{
+    struct prng seeds;
+    struct engine *e = calloc(1, sizeof *e);
+
+    if (e == NULL)
+        return ARGUS_ENOMEM;
+    e->options = *options;
+    e->out = (struct actions){.emit = engine_emit, .context = e};
+    /* A generator of its own for each part: a change in one does not change
+     * the run of the others. */
+    prng_seed(&seeds, options->seed);
+    int rc = new_views(e, prng_next(&seeds));
+    if (rc == ARGUS_OK)
+        rc = new_spreading(e, prng_next(&seeds));
+    if (rc == ARGUS_OK)
+        rc = new_routing(e, prng_next(&seeds));
+    if (rc != ARGUS_OK) {
+        engine_free(e);
+        return rc;
+    }
+    e->options.contacts = NULL; /* the caller's */
+    hlc_init(&e->hlc, options->hlc_mark, 0, options->clock_max_offset_ms);
+    *out = e;
+    return ARGUS_OK;
+}
+
+void engine_free(struct engine *e)
+{
+    if (e == NULL)
+        return;
+    intake_free(e->intake);
+    spool_free(e->spool);
+    directory_free(e->directory);
+    timeline_free(e->timeline);
+    plumtree_free(e->plumtree);
+    hyparview_free(e->hyparview);
+    links_free(e->links);
+    free(e->aggregators);
+    free(e->changed);
+    free(e);
+}
+
+/* Whoever is on disk may still live: candidates, until a dial says no. */
+static void on_start(struct engine *e)
+{
+    const struct member *m;
+
+    for (uint32_t i = 0; (m = directory_member(e->directory, i)); i++)
+        if (!m->is_self && !m->has_left)
+            hyparview_offer(e->hyparview, e->now_ms, &m->id, m->address,
+                            m->generation, &e->out);
+    e->is_started = true;
+    directory_start(e->directory, e->now_ms, e->wall_us, &e->out);
+    hyparview_start(e->hyparview, e->now_ms, &e->out);
+}
+
+/* The acknowledgements stop first: what collectd frees unwritten from here on
+ * must stay with its sender. Then the news of the stop, while there are
+ * neighbors to tell; then the goodbyes. */
+static void on_stop(struct engine *e)
+{
+    if (e->is_stopped)
+        return;
+    e->is_stopped = true;
+    intake_freeze(e->intake);
+    spool_flush(e->spool, e->now_ms, &e->out);
+    directory_stop(e->directory, e->now_ms, e->wall_us, &e->out);
+    hyparview_leave(e->hyparview, e->now_ms, &e->out);
+}
+
+/* ------------------------------------------------------------ links */
+
+static void on_dial_failed(struct engine *e, dial_id dial, enum link_end why,
+                           argus_RefuseCode code)
+{
+    switch (dial >> 56) {
+    case HYPARVIEW_DIAL_TAG:
+        hyparview_on_dial_failed(e->hyparview, e->now_ms, dial, why, code,
+                                 &e->out);
+        break;
+    case DIRECTORY_DIAL_TAG:
+        directory_on_dial_failed(e->directory, e->now_ms, e->wall_us, dial,
+                                 why, code, &e->out);
+        break;
+    case SPOOL_DIAL_TAG:
+        spool_on_dial_failed(e->spool, e->now_ms, dial, why, code, &e->out);
+        break;
+    }
+}
+
+static void on_link_up(struct engine *e, link_id link, dial_id dial,
+                       const struct peer_info *peer)
+{
+    uint32_t tag = (uint32_t)(dial >> 56);
+
+    if (!links_on_link_up(e->links, e->now_ms, link, dial, peer, &e->out)) {
+        if (dial != 0)
+            on_dial_failed(e, dial, LINK_END_LOCAL,
+                           argus_RefuseCode_REFUSE_BUSY);
+        return;
+    }
+    directory_heard(e->directory, e->now_ms, e->wall_us, &peer->id);
+    if (peer->kind == argus_LinkKind_LINK_MESH &&
+        (dial == 0 || tag == HYPARVIEW_DIAL_TAG))
+        hyparview_on_link_up(e->hyparview, e->now_ms, link, dial, peer,
+                             &e->out);
+    else if (peer->kind == argus_LinkKind_LINK_METRICS && dial == 0)
+        intake_on_link_up(e->intake, e->now_ms, link, peer, &e->out);
+    else if (peer->kind == argus_LinkKind_LINK_METRICS &&
+             tag == SPOOL_DIAL_TAG)
+        spool_on_link_up(e->spool, e->now_ms, link, dial, peer, &e->out);
+    else if (tag == DIRECTORY_DIAL_TAG ||
+             peer->kind == argus_LinkKind_LINK_SYNC)
+        directory_on_link_up(e->directory, e->now_ms, e->wall_us, link, dial,
+                             peer, &e->out);
+    else
+        actions_close(&e->out, link, argus_RefuseCode_REFUSE_BYE, "answered");
+
+    /* Whoever reaches us can be reached, or says where. */
+    if (peer->kind != argus_LinkKind_LINK_MESH)
+        hyparview_offer(e->hyparview, e->now_ms, &peer->id, peer->address,
+                        peer->generation, &e->out);
+}
+
+static void on_link_down(struct engine *e, link_id link,
+                         const struct peer_info *peer, enum link_end why,
+                         argus_RefuseCode code)
+{
+    switch (peer->kind) {
+    case argus_LinkKind_LINK_MESH:
+        hyparview_on_link_down(e->hyparview, e->now_ms, link, why, code,
+                               &e->out);
+        break;
+    case argus_LinkKind_LINK_METRICS: /* each ignores the other's */
+        spool_on_link_down(e->spool, e->now_ms, link, why, code, &e->out);
+        intake_on_link_down(e->intake, e->now_ms, link, &e->out);
+        break;
+    default:
+        directory_on_link_down(e->directory, e->now_ms, e->wall_us, link, why,
+                               code, &e->out);
+        break;
+    }
+}
+
+static void on_link_ended(struct engine *e, link_id link, enum link_end why,
+                          argus_RefuseCode code)
+{
+    const struct peer_info *known = links_peer(e->links, link);
+
+    if (known == NULL) /* refused, or closed for silence before */
+        return;
+    struct peer_info peer = *known;
+    links_forget(e->links, link);
+    on_link_down(e, link, &peer, why, code);
+}
+
+static void on_mesh_frame(struct engine *e, link_id link, const argus_Frame *f)
+{
+    switch (f->which_body) {
+    case argus_Frame_gossip_tag:
+    case argus_Frame_i_have_tag:
+    case argus_Frame_graft_tag:
+    case argus_Frame_prune_tag:
+        plumtree_on_frame(e->plumtree, e->now_ms, link, f, &e->out);
+        break;
+    case argus_Frame_join_tag:
+    case argus_Frame_forward_join_tag:
+    case argus_Frame_neighbor_tag:
+    case argus_Frame_neighbor_reply_tag:
+    case argus_Frame_disconnect_tag:
+    case argus_Frame_shuffle_tag:
+    case argus_Frame_shuffle_reply_tag:
+        hyparview_on_frame(e->hyparview, e->now_ms, link, f, &e->out);
+        break;
+    default: e->stats.frame_misplaced++; break;
+    }
+}
+
+static void on_frame(struct engine *e, link_id link, const argus_Frame *f)
+{
+    if (!links_on_frame(e->links, e->now_ms, e->wall_us, link, f, &e->out))
+        return;
+    e->stats.frame_received++;
+    if (f->hlc != 0)
+        (void)hlc_merge(&e->hlc, f->hlc, e->wall_us);
+    if (f->which_body == argus_Frame_ping_tag ||
+        f->which_body == argus_Frame_pong_tag)
+        return;
+    switch (links_peer(e->links, link)->kind) {
+    case argus_LinkKind_LINK_MESH: on_mesh_frame(e, link, f); break;
+    case argus_LinkKind_LINK_METRICS:
+        if (links_dial(e->links, link) != 0)
+            spool_on_frame(e->spool, e->now_ms, link, f, &e->out);
+        else
+            intake_on_frame(e->intake, e->now_ms, link, f, &e->out);
+        break;
+    case argus_LinkKind_LINK_SYNC:
+        directory_on_frame(e->directory, e->now_ms, e->wall_us, link, f,
+                           &e->out);
+        break;
+    default: e->stats.frame_misplaced++; break;
+    }
+}
+
+/* ------------------------------------------------------ other inputs */
+
+static void on_timeout(struct engine *e)
+{
+    links_on_timeout(e->links, e->now_ms, e->wall_us, &e->out);
+    hyparview_on_timeout(e->hyparview, e->now_ms, &e->out);
+    plumtree_on_timeout(e->plumtree, e->now_ms, &e->out);
+    directory_on_timeout(e->directory, e->now_ms, e->wall_us, &e->out);
+    spool_on_timeout(e->spool, e->now_ms, &e->out);
+    intake_on_timeout(e->intake, e->now_ms, &e->out);
+}
+
+static void on_notice(struct engine *e, const argus_Event *event, bool always,
+                      uint64_t *hlc, uint64_t *number)
+{
+    argus_Statement s;
+    uint8_t packed[SEALED_SIZE_MAX];
+
+    *hlc = 0;
+    *number = 0;
+    if (!always && event->severity > e->options.forward) {
+        e->stats.event_mild++;
+        return;
+    }
+    s.which_body = argus_Statement_event_tag;
+    s.body.event = *event;
+    if (!timeline_stamp_own(e->timeline, &e->hlc, e->now_ms, e->wall_us,
+                            &s.body.event))
+        return;
+    size_t size =
+        e->options.seal.close(e->options.seal.context, &s, packed);
+    if (size == 0) {
+        e->stats.event_unsealed++;
+        return;
+    }
+    store(e, STORE_HLC, NULL, NULL, s.body.event.hlc);
+    if (timeline_add(e->timeline, &e->options.id, &s.body.event, e->wall_us) ==
+        TIMELINE_ADDED)
+        tell_event(e, ACTION_TIMELINE, &s.body.event, &e->options.id);
+    /* A notification went through collectd here already; words of an operator
+     * did not. */
+    if (always && is_aggregator(e))
+        tell_event(e, ACTION_NOTIFY, &s.body.event, &e->options.id);
+    (void)plumtree_broadcast(e->plumtree, e->now_ms, packed, size, &e->out);
+    e->stats.event_sent++;
+    *hlc = s.body.event.hlc;
+    *number = s.body.event.number;
+}
+
+static bool is_loopback(const char *ip)
+{
+    return strncmp(ip, "127.", 4) == 0 || strcmp(ip, "::1") == 0;
+}
+
+/* Our address lacks its host until a peer says where it sees us. A loopback
+ * address gives way to a real one, and never the other way round. */
+static void on_observed(struct engine *e, const char *ip)
+{
+    char address[ADDRESS_SIZE];
+    char *own = e->options.address;
+    const char *port = strrchr(own, ':');
+
+    bool open = own[0] == ':';
+    bool loopback = strncmp(own, "127.", 4) == 0 ||
+                    strncmp(own, "[::1]", 5) == 0;
+    if (port == NULL || (!open && !(loopback && !is_loopback(ip))))
+        return;
+    int size = strchr(ip, ':') != NULL
+                   ? snprintf(address, sizeof address, "[%s]%s", ip, port)
+                   : snprintf(address, sizeof address, "%s%s", ip, port);
+    if (size < 0 || (size_t)size >= sizeof address)
+        return;
+    copy_text(own, ADDRESS_SIZE, address);
+    hyparview_set_address(e->hyparview, address);
+    directory_set_address(e->directory, e->now_ms, e->wall_us, address,
+                          &e->out);
+}
+
+static void on_values(struct engine *e, const struct value_input *values,
+                      uint32_t count)
+{
+    if (!e->options.route) {
+        e->stats.value_unrouted += count;
+        return;
+    }
+    spool_on_values(e->spool, e->now_ms, values, count, &e->out);
+}
+
+static void on_join(struct engine *e, const char *address)
+{
+    int rc = hyparview_join(e->hyparview, e->now_ms, address, &e->out);
+    if (rc != ARGUS_OK)
+        actions_log(&e->out, LOG_LEVEL_WARNING, "cannot join %s: %s", address,
+                    argus_strstatus(rc));
+}
+
+static void on_leave(struct engine *e)
+{
+    directory_leave(e->directory, e->now_ms, e->wall_us, &e->out);
+    hyparview_leave(e->hyparview, e->now_ms, &e->out);
+}
+
+static void dispatch(struct engine *e, const struct event *event)
+{
+    switch (event->type) {
+    case EVENT_START: on_start(e); break;
+    case EVENT_TIMEOUT: on_timeout(e); break;
+    case EVENT_LINK_UP:
+        on_link_up(e, event->link_up.link, event->link_up.dial,
+                   event->link_up.peer);
+        break;
+    case EVENT_LINK_DOWN:
+        on_link_ended(e, event->link_down.link, event->link_down.why,
+                      event->link_down.code);
+        break;
+    case EVENT_DIAL_FAILED:
+        on_dial_failed(e, event->dial_failed.dial, event->dial_failed.why,
+                       event->dial_failed.code);
+        break;
+    case EVENT_FRAME:
+        on_frame(e, event->frame.link, event->frame.frame);
+        break;
+    case EVENT_LINK_DRAINED:
+        spool_on_drained(e->spool, e->now_ms, event->drained, &e->out);
+        break;
+    case EVENT_VALUES:
+        on_values(e, event->values.values, event->values.count);
+        break;
+    case EVENT_SEEN:
+        intake_on_seen(e->intake, e->now_ms, event->seen.tokens,
+                       event->seen.count, &e->out);
+        break;
+    case EVENT_NOTICE:
+        on_notice(e, event->notice.event, event->notice.always,
+                  event->notice.hlc, event->notice.number);
+        break;
+    case EVENT_RECORD:
+        (void)directory_load(e->directory, e->now_ms, e->wall_us,
+                             &event->record.id, event->record.data,
+                             event->record.size);
+        break;
+    case EVENT_ADDRESS:
+        hyparview_offer(e->hyparview, e->now_ms, &event->address.id,
+                        event->address.address, 0, &e->out);
+        break;
+    case EVENT_OBSERVED: on_observed(e, event->observed); break;
+    case EVENT_JOIN: on_join(e, event->join); break;
+    case EVENT_LEAVE: on_leave(e); break;
+    case EVENT_STOP: on_stop(e); break;
+    }
+}
+
+void engine_step(struct engine *e, const struct event *event,
+                 struct actions *out)
+{
+    assert(event->now_ms >= e->now_ms);
+    e->now_ms = event->now_ms;
+    e->wall_us = event->wall_us;
+    e->owner = out;
+    dispatch(e, event);
+    settle_changes(e);
+    settle_aggregators(e);
+    e->owner = NULL;
+}
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+uint64_t engine_deadline_ms(const struct engine *e)
+{
+    uint64_t d = least(links_deadline_ms(e->links),
+                       hyparview_deadline_ms(e->hyparview));
+    d = least(d, plumtree_deadline_ms(e->plumtree));
+    d = least(d, directory_deadline_ms(e->directory));
+    d = least(d, spool_deadline_ms(e->spool));
+    return least(d, intake_deadline_ms(e->intake));
+}
