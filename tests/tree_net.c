@@ -218,8 +218,8 @@ static enum plumtree_verdict on_deliver(void *context, link_id from,
         m->hops_max = net->acting_round + 1;
     if (net->latencies_count % 65536 == 0)
         net->latencies_us =
-            must(realloc(net->latencies_us, (net->latencies_count + 65536) *
-                                                sizeof(uint32_t)));
+            must(realloc(net->latencies_us,
+                         (net->latencies_count + 65536) * sizeof(uint32_t)));
     net->latencies_us[net->latencies_count++] =
         (uint32_t)(net->now_us - m->sent_us);
     return PLUMTREE_NEWS;
@@ -453,8 +453,7 @@ static bool step(struct net *net, uint64_t until_us)
 {
     uint64_t timeout_us;
     int node = next_timeout(net, &timeout_us);
-    uint64_t event_us =
-        net->heap_count > 0 ? net->heap[0]->at_us : UINT64_MAX;
+    uint64_t event_us = net->heap_count > 0 ? net->heap[0]->at_us : UINT64_MAX;
 
     if ((event_us < timeout_us ? event_us : timeout_us) > until_us)
         return false;

@@ -19,8 +19,19 @@
 #define MISSING_SCAN_MS 5
 #define EXPIRE_SCAN_MS 1000
 
+/* In shares of the graft wait. Measured on simulated meshes of 32 to 200 nodes
+ * with 8 senders at once: less and the surveyor is not yet the same everywhere,
+ * more and duplicates last longer. */
+#define PRUNE_WAIT(wait_ms) ((wait_ms) / 4)
+#define SURVEY(wait_ms) ((wait_ms)*3 / 2)
+#define RETRY_WAIT(wait_ms) ((wait_ms) / 2)
+
 /* Rounds of asking after which the retry wait doubles no further. */
 #define RETRY_DOUBLINGS_MAX 5
+
+/* Lag between copies of a message: kept in fractions, one sample bounded. */
+#define LAG_UNIT 16
+#define LAG_MAX_MS 10000
 
 /* So many of one kind in each second. */
 struct rate {
@@ -34,8 +45,10 @@ struct neighbor {
     link_id link;
     unsigned slot;
     bool eager;
-    bool pruned;        /* by us, ever: then pruned_ms holds */
+    bool pruned; /* by us, ever: then pruned_ms holds */
     uint64_t pruned_ms;
+    uint64_t prune_due_ms; /* UINT64_MAX: not seen to be redundant */
+    uint8_t redundant_id[CONTENT_ID_SIZE]; /* the surveyor that showed it */
     struct rate grafts_sent;
     struct rate grafts_answered;
     uint32_t pending_count;
@@ -51,7 +64,13 @@ struct plumtree {
     struct neighbor *neighbors[MISSING_SLOTS]; /* by slot; NULL: free */
     struct seen seen;
     struct missing missing;
-    uint64_t announce_ms;     /* deadlines; UINT64_MAX: none */
+    uint8_t surveyor_id[CONTENT_ID_SIZE];
+    uint64_t surveyor_until_ms;       /* when any other may follow */
+    uint64_t shortcut_after_ms;       /* 0: not yet drawn */
+    uint32_t lag_mean, lag_deviation; /* 1/LAG_UNIT ms */
+    uint32_t graft_wait_ms;           /* as measured */
+    uint64_t announce_ms;             /* deadlines; UINT64_MAX: none */
+    uint64_t prune_ms;
     uint64_t missing_ms;
     uint64_t expire_ms;
     uint64_t missing_scan_ms; /* last walk of the missing table */
@@ -63,13 +82,14 @@ void plumtree_defaults(struct plumtree_options *options)
 {
     *options = (struct plumtree_options){
         .graft_wait_ms = 80,
-        .graft_retry_ms = 40,
+        .graft_wait_max_ms = 1000, /* guess */
         .announce_wait_ms = 5,
-        .hop_gain_min = 7, /* the paper's, for many senders */
-        .prune_gap_ms = 100,       /* guess */
-        .grafts_per_s = 256,       /* guess */
+        .hop_gain_min = 7,        /* the paper's, for many senders */
+        .shortcut_gap_ms = 10000, /* guess */
+        .prune_gap_ms = 100,      /* guess */
+        .grafts_per_s = 256,      /* guess */
         .neighbors_max = MISSING_SLOTS,
-        .missing_max = 8192,       /* guess, as are the following */
+        .missing_max = 8192, /* guess, as are the following */
         .missing_link_max = 2048,
         .missing_ms = 30000,
         .seen_max = 65536,
@@ -83,14 +103,15 @@ void plumtree_defaults(struct plumtree_options *options)
 
 static bool options_are_valid(const struct plumtree_options *o)
 {
-    return o->hash != NULL && o->graft_wait_ms > 0 && o->graft_retry_ms > 0 &&
-           o->graft_retry_ms <= o->graft_wait_ms && o->hop_gain_min > 0 &&
-           o->grafts_per_s > 0 && o->neighbors_max > 0 &&
-           o->neighbors_max <= MISSING_SLOTS && o->missing_max > 0 &&
-           o->missing_link_max > 0 && o->missing_link_max <= o->missing_max &&
-           o->missing_ms > 0 && o->seen_max > 0 && o->cache_ms > 0 &&
-           o->cache_ms <= o->seen_ms && o->recent_ms <= o->cache_ms &&
-           o->cache_bytes_max >= SEALED_SIZE_MAX;
+    return o->hash != NULL && o->graft_wait_ms >= 4 &&
+           o->graft_wait_ms <= o->graft_wait_max_ms &&
+           o->graft_wait_max_ms <= LAG_MAX_MS && o->hop_gain_min > 0 &&
+           o->shortcut_gap_ms > 0 && o->grafts_per_s > 0 &&
+           o->neighbors_max > 0 && o->neighbors_max <= MISSING_SLOTS &&
+           o->missing_max > 0 && o->missing_link_max > 0 &&
+           o->missing_link_max <= o->missing_max && o->missing_ms > 0 &&
+           o->seen_max > 0 && o->cache_ms > 0 && o->cache_ms <= o->seen_ms &&
+           o->recent_ms <= o->cache_ms && o->cache_bytes_max >= SEALED_SIZE_MAX;
 }
 
 int plumtree_new(const struct plumtree_options *options,
@@ -106,9 +127,11 @@ int plumtree_new(const struct plumtree_options *options,
     p->options = *options;
     p->listener = *listener;
     prng_seed(&p->prng, options->seed);
+    p->graft_wait_ms = options->graft_wait_ms;
     seen_init(&p->seen, &p->options, &p->stats);
     missing_init(&p->missing, &p->options, &p->stats);
-    p->announce_ms = p->missing_ms = p->expire_ms = UINT64_MAX;
+    p->announce_ms = p->prune_ms = UINT64_MAX;
+    p->missing_ms = p->expire_ms = UINT64_MAX;
     *out = p;
     return ARGUS_OK;
 }
@@ -161,6 +184,7 @@ void plumtree_usage(const struct plumtree *p, struct plumtree_usage *out)
         .seen = seen_count(&p->seen),
         .missing = missing_count(&p->missing),
         .cache_bytes = p->seen.cache_bytes,
+        .graft_wait_ms = p->graft_wait_ms,
     };
     for (unsigned i = 0; i < p->options.neighbors_max; i++)
         if (p->neighbors[i] != NULL)
@@ -180,7 +204,8 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 
 uint64_t plumtree_deadline_ms(const struct plumtree *p)
 {
-    return earlier(p->announce_ms, earlier(p->missing_ms, p->expire_ms));
+    return earlier(earlier(p->announce_ms, p->prune_ms),
+                   earlier(p->missing_ms, p->expire_ms));
 }
 
 static bool rate_take(struct rate *r, uint64_t now_ms, uint32_t per_s)
@@ -237,6 +262,7 @@ static void send_prune(struct plumtree *p, struct neighbor *n,
     frame.hlc = 0;
     frame.which_body = argus_Frame_prune_tag;
     n->eager = false;
+    n->prune_due_ms = UINT64_MAX;
     n->pruned = true;
     n->pruned_ms = p->now_ms;
     p->stats.prune_sent++;
@@ -313,6 +339,47 @@ static void expire_later(struct plumtree *p, uint64_t due_ms)
     p->expire_ms = earlier(p->expire_ms, due_ms);
 }
 
+/* ------------------------------------------------- surveyor and measures */
+
+/* A message came for the first time: is it the surveyor from now on? */
+static void survey(struct plumtree *p, const uint8_t *id)
+{
+    if (p->now_ms < p->surveyor_until_ms &&
+        memcmp(id, p->surveyor_id, CONTENT_ID_SIZE) > 0)
+        return;
+    memcpy(p->surveyor_id, id, CONTENT_ID_SIZE);
+    p->surveyor_until_ms = p->now_ms + SURVEY(p->graft_wait_ms);
+}
+
+static bool is_surveyor(const struct plumtree *p, const uint8_t *id)
+{
+    return memcmp(id, p->surveyor_id, CONTENT_ID_SIZE) == 0;
+}
+
+/* A copy of m came that nobody was asked for: how long after m was first heard
+ * of? Mean and deviation as TCP has them for round trips (RFC 6298), since a
+ * wait must cover nearly all, and one straggler must not move it far. */
+static void measure_lag(struct plumtree *p, const struct neighbor *n,
+                        const struct seen_message *m)
+{
+    uint64_t lag_ms = p->now_ms - m->heard_ms;
+
+    if ((m->asked >> n->slot & 1) != 0)
+        return;
+    uint32_t lag =
+        (uint32_t)(lag_ms < LAG_MAX_MS ? lag_ms : LAG_MAX_MS) * LAG_UNIT;
+    uint32_t off = lag > p->lag_mean ? lag - p->lag_mean : p->lag_mean - lag;
+    p->lag_deviation += off / 8 - p->lag_deviation / 8;
+    p->lag_mean += lag / 16 - p->lag_mean / 16;
+
+    uint32_t wait_ms = (p->lag_mean + 4 * p->lag_deviation) / LAG_UNIT;
+    if (wait_ms < p->options.graft_wait_ms)
+        wait_ms = p->options.graft_wait_ms;
+    if (wait_ms > p->options.graft_wait_max_ms)
+        wait_ms = p->options.graft_wait_max_ms;
+    p->graft_wait_ms = wait_ms;
+}
+
 bool plumtree_broadcast(struct plumtree *p, uint64_t now_ms,
                         const uint8_t *payload, size_t size,
                         struct actions *out)
@@ -331,6 +398,7 @@ bool plumtree_broadcast(struct plumtree *p, uint64_t now_ms,
         return false;
     }
     p->stats.broadcast_sent++;
+    survey(p, id);
     seen_keep_payload(&p->seen, m, payload, size);
     forward(p, m, payload, size, 0, out);
     expire_later(p, now_ms + p->options.cache_ms);
@@ -383,7 +451,11 @@ void plumtree_neighbor_up(struct plumtree *p, uint64_t now_ms, link_id link,
     }
     n->link = link;
     n->slot = slot;
+    n->prune_due_ms = UINT64_MAX;
     n->eager = true;
+    if (p->shortcut_after_ms == 0)
+        p->shortcut_after_ms =
+            now_ms + 1 + prng_below(&p->prng, p->options.shortcut_gap_ms);
     p->neighbors[slot] = n;
     announce_recent(p, n, out);
 }
@@ -417,44 +489,84 @@ static void refuse_neighbor(struct plumtree *p, struct neighbor *n,
 
 /* ---------------------------------------------------------------- gossip */
 
+static bool has_just_pruned(const struct plumtree *p, const struct neighbor *n)
+{
+    return n->pruned && p->now_ms - n->pruned_ms < p->options.prune_gap_ms;
+}
+
 /* A later copy shows its link to be redundant: it leaves the tree, and the
  * sender is told so. Algorithm 1, Receive(Gossip), else branch.
- * departs: not when the same link brought the first copy too (it answered two
- * grafts: no cycle there), and at most once in prune_gap_ms on a link, since
- * what is under way while the Prune travels would only be answered alike. */
+ * departs: only for the surveyor, and after a wait in which a lesser id may yet
+ * replace it. Not when the same link brought the first copy too (it answered
+ * two grafts: no cycle there), and at most once in prune_gap_ms on a link,
+ * since copies are under way while the Prune travels. */
 static void on_duplicate(struct plumtree *p, struct neighbor *n,
-                         const struct seen_message *m, struct actions *out)
+                         const struct seen_message *m)
 {
     p->stats.gossip_duplicate++;
     announce_not(n, m->id);
     if (m->from == n->link)
         return;
-    if (n->pruned && p->now_ms - n->pruned_ms < p->options.prune_gap_ms) {
+    measure_lag(p, n, m);
+    if (!is_surveyor(p, m->id) || n->prune_due_ms != UINT64_MAX ||
+        has_just_pruned(p, n)) {
         p->stats.prune_limited++;
         return;
     }
-    send_prune(p, n, out);
+    memcpy(n->redundant_id, m->id, CONTENT_ID_SIZE);
+    n->prune_due_ms = p->now_ms + PRUNE_WAIT(p->graft_wait_ms);
+    p->prune_ms = earlier(p->prune_ms, n->prune_due_ms);
+}
+
+static void prune_redundant(struct plumtree *p, struct actions *out)
+{
+    p->prune_ms = UINT64_MAX;
+    for (unsigned i = 0; i < p->options.neighbors_max; i++) {
+        struct neighbor *n = p->neighbors[i];
+
+        if (n == NULL || n->prune_due_ms == UINT64_MAX)
+            continue;
+        if (n->prune_due_ms > p->now_ms) {
+            p->prune_ms = earlier(p->prune_ms, n->prune_due_ms);
+            continue;
+        }
+        n->prune_due_ms = UINT64_MAX;
+        if (is_surveyor(p, n->redundant_id))
+            send_prune(p, n, out);
+        else
+            p->stats.prune_limited++;
+    }
 }
 
 /* §3.8: a neighbor announced the message from so much nearer its origin that
- * its link should replace the one that brought it. */
-static void take_shortcut(struct plumtree *p, struct neighbor *from,
+ * its link should be in the tree.
+ * departs: the link that brought the message stays until a later surveyor cuts
+ * the cycle; pruned at once, it would leave a gap for whatever is under way.
+ * And seldom, at a time drawn at random, so that of many nodes behind the same
+ * long way the first to act spares the others the change. */
+static void take_shortcut(struct plumtree *p,
                           const struct missing_id *announced, uint32_t round,
                           struct actions *out)
 {
     struct neighbor *best = p->neighbors[announced->best_slot];
 
-    if (announced->best_round == UINT32_MAX || best == NULL || best == from ||
-        best->eager ||
-        announced->best_round + p->options.hop_gain_min > round)
-        return;
-    if (from->pruned && p->now_ms - from->pruned_ms < p->options.prune_gap_ms)
-        return;
-    if (!rate_take(&best->grafts_sent, p->now_ms, p->options.grafts_per_s))
+    if (announced->best_round == UINT32_MAX || best == NULL || best->eager ||
+        announced->best_round + p->options.hop_gain_min > round ||
+        !is_surveyor(p, announced->id) || p->now_ms < p->shortcut_after_ms ||
+        !rate_take(&best->grafts_sent, p->now_ms, p->options.grafts_per_s))
         return;
     p->stats.shortcut_taken++;
+    p->shortcut_after_ms =
+        p->now_ms + prng_jitter(&p->prng, p->options.shortcut_gap_ms);
     send_graft(p, best, NULL, announced->best_round, out);
-    send_prune(p, from, out);
+}
+
+/* A first copy shows that its link is needed, unless it was sent before our
+ * Prune arrived there. */
+static void keep_in_tree(const struct plumtree *p, struct neighbor *n)
+{
+    if (!has_just_pruned(p, n))
+        n->eager = true;
 }
 
 static void on_news(struct plumtree *p, struct neighbor *n,
@@ -465,10 +577,14 @@ static void on_news(struct plumtree *p, struct neighbor *n,
     uint64_t have = UINT64_C(1) << n->slot;
 
     p->stats.gossip_delivered++;
-    n->eager = true;
+    survey(p, m->id);
+    keep_in_tree(p, n);
     if (announced != NULL) {
         have |= announced->announced;
-        take_shortcut(p, n, announced, m->round, out);
+        m->heard_ms = announced->since_ms;
+        m->asked = announced->asked;
+        measure_lag(p, n, m);
+        take_shortcut(p, announced, m->round, out);
         missing_remove(&p->missing, announced);
     }
     seen_keep_payload(&p->seen, m, gossip->payload.bytes, gossip->payload.size);
@@ -487,9 +603,9 @@ static void on_first(struct plumtree *p, struct neighbor *n,
     struct seen_message *m = seen_add(&p->seen, p->now_ms, id, link, round);
     if (m == NULL)
         return; /* a neighbor will announce it */
-    enum plumtree_verdict verdict = p->listener.deliver(
-        p->listener.context, link, gossip->payload.bytes, gossip->payload.size,
-        id);
+    enum plumtree_verdict verdict =
+        p->listener.deliver(p->listener.context, link, gossip->payload.bytes,
+                            gossip->payload.size, id);
 
     m = seen_find(&p->seen, id);
     assert(m != NULL && neighbor_find(p, link) == n);
@@ -504,7 +620,7 @@ static void on_first(struct plumtree *p, struct neighbor *n,
         missing_remove(&p->missing, announced);
     if (verdict == PLUMTREE_STALE) {
         p->stats.gossip_stale++;
-        n->eager = true;
+        keep_in_tree(p, n);
         expire_later(p, p->now_ms + p->options.seen_ms);
         return;
     }
@@ -526,7 +642,7 @@ static void on_gossip(struct plumtree *p, struct neighbor *n,
     p->options.hash(gossip->payload.bytes, gossip->payload.size, id);
     const struct seen_message *m = seen_find(&p->seen, id);
     if (m != NULL)
-        on_duplicate(p, n, m, out);
+        on_duplicate(p, n, m);
     else
         on_first(p, n, gossip, id, out);
 }
@@ -561,7 +677,7 @@ static void on_ihave(struct plumtree *p, struct neighbor *n,
         }
         uint64_t due_ms =
             p->now_ms +
-            (is_cut_off ? 0 : prng_jitter(&p->prng, p->options.graft_wait_ms));
+            (is_cut_off ? 0 : prng_jitter(&p->prng, p->graft_wait_ms));
         if (missing_announce(&p->missing, p->now_ms, n->slot, a->id, round,
                              due_ms) != NULL)
             missing_later(p, due_ms);
@@ -606,13 +722,13 @@ static void ask_for(struct plumtree *p, struct missing_id *m,
         m->due_ms = (p->now_ms / 1000 + 1) * 1000;
         return;
     }
-    bool taken =
-        rate_take(&n->grafts_sent, p->now_ms, p->options.grafts_per_s);
+    bool taken = rate_take(&n->grafts_sent, p->now_ms, p->options.grafts_per_s);
     assert(taken);
     m->asked |= UINT64_C(1) << n->slot;
     uint32_t doublings =
         m->retries < RETRY_DOUBLINGS_MAX ? m->retries : RETRY_DOUBLINGS_MAX;
-    m->due_ms = p->now_ms + ((uint64_t)p->options.graft_retry_ms << doublings);
+    m->due_ms =
+        p->now_ms + ((uint64_t)RETRY_WAIT(p->graft_wait_ms) << doublings);
     send_graft(p, n, m->id, m->best_round, out);
 }
 
@@ -650,6 +766,7 @@ static void on_graft(struct plumtree *p, struct neighbor *n,
     }
     p->stats.graft_received++;
     n->eager = true;
+    n->prune_due_ms = UINT64_MAX;
     if (graft->id.size == 0)
         return;
 
@@ -689,6 +806,7 @@ void plumtree_on_frame(struct plumtree *p, uint64_t now_ms, link_id link,
     case argus_Frame_prune_tag:
         p->stats.prune_received++;
         n->eager = false;
+        n->prune_due_ms = UINT64_MAX;
         break;
     default: assert(false); /* the engine routes by type */
     }
@@ -708,6 +826,8 @@ void plumtree_on_timeout(struct plumtree *p, uint64_t now_ms,
     advance(p, now_ms);
     if (now_ms >= p->announce_ms)
         flush_all_announcements(p, out);
+    if (now_ms >= p->prune_ms)
+        prune_redundant(p, out);
     if (now_ms >= p->missing_ms)
         ask_for_missing(p, out);
     if (now_ms >= p->expire_ms) {

@@ -10,6 +10,17 @@
  * never believed. Its round is the number of links it crossed before the link
  * it came by. A neighbor is a link of the active view.
  *
+ * departs, for many senders: when several messages spread at once, each would
+ * cut the cycles of the overlay at another place, and the tree would fall apart
+ * (riak_core #378). So one message at a time, the surveyor, decides about
+ * prunes and shortcuts: of those received within a while, the one of the least
+ * id, which is the same nearly everywhere. The first receipts of one message
+ * are a spanning tree by themselves.
+ *
+ * departs: the wait before a Graft (§3.5, timeout1) follows what this node
+ * measures, by how much the copies of one message differ in time of arrival.
+ * The retry (timeout2) is half of it, a Prune waits for a quarter of it.
+ *
  * What holds: as long as a link lasts, each of its ends pushes or announces to
  * the other whatever it delivers. So wherever the overlay is connected, each
  * node hears of each message, whatever the prunes cut: pruning too much costs
@@ -31,13 +42,14 @@ struct plumtree_options {
     uint64_t seed; /* of the jitter */
     void (*hash)(const uint8_t *data, size_t size,
                  uint8_t out[CONTENT_ID_SIZE]); /* seal.hash */
-    uint32_t graft_wait_ms;    /* first IHave to Graft; §3.5 timeout1 */
-    uint32_t graft_retry_ms;   /* Graft to next Graft; §3.5 timeout2; doubles
-                                  from round to round of the announcers */
+    uint32_t graft_wait_ms;    /* least time from IHave to Graft; grows with
+                                  what is measured, see below */
+    uint32_t graft_wait_max_ms;
     uint32_t announce_wait_ms; /* IHaves are collected for so long */
     uint32_t hop_gain_min;     /* hops a lazy link must save; §3.8 threshold */
+    uint32_t shortcut_gap_ms;  /* between two links made eager for that */
     uint32_t prune_gap_ms;     /* least time between two Prunes on a link */
-    uint32_t grafts_per_s;     /* sent on a link; as many again are answered */
+    uint32_t grafts_per_s;     /* sent on a link; twice that are answered */
     uint32_t neighbors_max;
     uint32_t missing_max;      /* announced ids remembered; oldest go first */
     uint32_t missing_link_max; /* of these, first announced by one link */
@@ -82,7 +94,7 @@ struct plumtree_stats {
     uint64_t graft_limited;      /* asked for more than grafts_per_s */
     uint64_t prune_sent;
     uint64_t prune_received;
-    uint64_t prune_limited;      /* duplicates that prune_gap_ms let pass */
+    uint64_t prune_limited;      /* duplicates that pruned nothing */
     uint64_t shortcut_taken;     /* tree optimisations, §3.8 */
     uint64_t frame_stranger;     /* from a link that is no neighbor */
     uint64_t frame_malformed;    /* broke a bound; closes the link */
@@ -139,6 +151,7 @@ struct plumtree_usage {
     uint32_t neighbors, eager;
     uint32_t seen, missing;
     uint32_t cache_bytes;
+    uint32_t graft_wait_ms; /* as measured */
 };
 void plumtree_usage(const struct plumtree *p, struct plumtree_usage *out);
 

@@ -59,6 +59,7 @@ struct seen_message *seen_add(struct seen *s, uint64_t now_ms,
     }
     memcpy(m->id, id, CONTENT_ID_SIZE);
     m->at_ms = now_ms;
+    m->heard_ms = now_ms;
     m->from = from;
     m->round = round;
 

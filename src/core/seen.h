@@ -17,7 +17,9 @@
 struct seen_message {
     uint8_t id[CONTENT_ID_SIZE];
     uint64_t at_ms;
-    link_id from;     /* brought the first copy; 0: our own */
+    uint64_t heard_ms; /* first heard of: announced, or at_ms */
+    uint64_t asked;    /* a bit for each slot that was sent a Graft for it */
+    link_id from;      /* brought the first copy; 0: our own */
     uint8_t *payload; /* NULL: no longer, or never, in the cache */
     uint32_t size;
     uint32_t round;   /* links crossed before ours */
