@@ -46,6 +46,7 @@
 #ifndef ARGUS_CORE_DIRECTORY_H
 #define ARGUS_CORE_DIRECTORY_H
 
+#include "base/status.h"
 #include "core/actions.h"
 #include "core/engine.h"
 #include "core/members.h"
@@ -56,6 +57,9 @@
 
 /** Top byte of the dial numbers that the directory makes. */
 #define DIRECTORY_DIAL_TAG 2
+
+/** Neighbors followed at most; beyond: refused and counted. */
+#define DIRECTORY_NEIGHBORS_MAX 1024
 
 struct directory;
 
@@ -78,8 +82,8 @@ struct directory_listener {
 
 enum directory_verdict {
     DIRECTORY_NEWS,  /* pass it on */
-    DIRECTORY_STALE, /* known, older or void */
-    DIRECTORY_BAD,   /* nobody may say such a thing; or refused for a bound */
+    DIRECTORY_STALE, /* known, older, void, or refused for a bound of ours */
+    DIRECTORY_BAD,   /* nobody may say such a thing */
 };
 
 struct directory_stats {
@@ -95,9 +99,9 @@ struct directory_stats {
     uint64_t probes_dropped;   /* no room in the queue */
     uint64_t mass_deaths;      /* episodes */
     uint64_t late_wakeups;     /* this node missed its own timer */
-    uint64_t neighbors_refused; /* more than NEIGHBORS_MAX */
+    uint64_t neighbors_refused; /* more than DIRECTORY_NEIGHBORS_MAX */
     uint64_t syncs_begun, syncs_accepted, syncs_done, syncs_failed;
-    uint64_t syncs_refused;    /* too many at once */
+    uint64_t syncs_refused;    /* too many at once, or a second of one peer */
     uint64_t syncs_malformed;  /* a peer broke the rules of a session */
     uint64_t frames_stranger;  /* of no session */
     uint64_t items_sent, items_received, items_bad;
@@ -149,7 +153,8 @@ enum directory_verdict directory_on_statement(
 void directory_heard(struct directory *d, uint64_t now_ms, uint64_t wall_us,
                      const struct node_id *id);
 
-/** A neighbor entered the active view. */
+/** A neighbor entered the active view. Tell the broadcast first: the own record
+ *  may be published here. */
 void directory_neighbor_up(struct directory *d, uint64_t now_ms,
                            uint64_t wall_us, const struct peer_info *peer,
                            struct actions *out);

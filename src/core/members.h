@@ -72,7 +72,8 @@ struct member {
     bool is_accused : 1;   /* this node has reported this life of it */
     bool is_undialable : 1; /* it lives, yet a dial from here failed */
     bool is_superseded : 1; /* another id holds its name and address */
-    bool is_spreading : 1;  /* in the queue of what is broadcast again */
+    bool spreads_record : 1; /* either: in the queue of what is */
+    bool spreads_report : 1; /* ... broadcast again */
 
     /* of members.c */
     uint32_t index;

@@ -1,0 +1,209 @@
+#include "core/own_record.h"
+
+#include <stdio.h>
+
+#include "core/directory_state.h"
+
+void own_init(struct directory *d, const struct engine_options *node)
+{
+    argus_NodeRecord *r = &d->own.record;
+
+    r->generation = node->generation;
+    (void)snprintf(r->name, sizeof r->name, "%s", node->name);
+    (void)snprintf(r->address, sizeof r->address, "%s", node->address);
+    r->role = node->role;
+    (void)snprintf(r->zone, sizeof r->zone, "%s", node->zone);
+    r->tags_count = (pb_size_t)node->tags_count;
+    memcpy(r->tags, node->tags, node->tags_count * sizeof node->tags[0]);
+    r->weight = node->weight;
+    (void)snprintf(r->software, sizeof r->software, "%s", node->software);
+    r->instance = node->instance;
+    r->started_ms = node->started_ms;
+    d->own.due_ms = UINT64_MAX;
+}
+
+uint32_t own_lease_ms(const struct directory *d)
+{
+    const uint32_t *in_state = d->members.in_state;
+    uint32_t present = in_state[argus_MemberState_MEMBER_ONLINE] +
+                       in_state[argus_MemberState_MEMBER_SUSPECT];
+    uint32_t lease_ms = present * LEASE_MEMBER_MS;
+
+    return lease_ms > LEASE_MIN_MS ? lease_ms : LEASE_MIN_MS;
+}
+
+/* @return false: the numbers are used up. */
+static bool raise_generation(struct directory *d, uint32_t above)
+{
+    if (above == UINT32_MAX)
+        return false;
+    d->own.record.generation = above + 1;
+    d->own.record.version = 0;
+    d->stats.generations_raised++;
+    d->listener.generation_raised(d->listener.context, above + 1);
+    return true;
+}
+
+void own_publish(struct directory *d, struct actions *out)
+{
+    struct own *own = &d->own;
+    uint8_t packed[SEALED_SIZE_MAX];
+
+    own->due_ms = UINT64_MAX;
+    if (!own->is_started || own->is_silent)
+        return;
+    if (own->record.version == UINT32_MAX &&
+        !raise_generation(d, own->record.generation))
+        return;
+
+    own->due_ms = d->now_ms + prng_jitter(&d->prng, own_lease_ms(d));
+    own->published_ms = d->now_ms;
+    own->was_alone = d->sync.neighbors_count == 0;
+    own->record.version++;
+    own->record.hlc = d->listener.stamp(d->listener.context);
+    argus_Statement statement = {.which_body = argus_Statement_record_tag,
+                                 .body.record = own->record};
+    size_t size = d->seal.close(d->seal.context, &statement, packed);
+    if (size == 0) {
+        d->stats.seal_failed++;
+        return;
+    }
+    if (!statements_keep_record(d, own->member, &own->record, packed, size,
+                                out))
+        return;
+    statements_heard(d, own->member);
+    d->stats.records_published++;
+    d->listener.broadcast(d->listener.context, packed, size);
+}
+
+static void publish_not_before(struct directory *d, uint64_t when_ms,
+                               struct actions *out)
+{
+    if (when_ms <= d->now_ms)
+        own_publish(d, out);
+    else if (when_ms < d->own.due_ms)
+        d->own.due_ms = when_ms;
+}
+
+void own_publish_soon(struct directory *d, struct actions *out)
+{
+    if (d->own.is_started && !d->own.is_silent)
+        publish_not_before(d, d->own.published_ms + PUBLISH_GAP_MS, out);
+}
+
+enum directory_verdict own_on_report(struct directory *d,
+                                     const argus_Report *report,
+                                     struct actions *out)
+{
+    argus_NodeRecord *r = &d->own.record;
+
+    if (!d->own.is_started || d->own.is_silent ||
+        version_compare(report->generation, report->version, r->generation,
+                        r->version) < 0) {
+        d->stats.reports_stale++;
+        return DIRECTORY_STALE;
+    }
+    bool is_newer_life = report->generation > r->generation;
+    uint32_t leap = is_newer_life ? report->generation - r->generation
+                                  : report->version - r->version;
+    if (leap > VERSION_LEAP_MAX) {
+        d->stats.reports_bad++;
+        return DIRECTORY_BAD;
+    }
+    d->stats.refutations++;
+    actions_log(out, LOG_LEVEL_INFO, "refuting a report on this node: %s",
+                report->reason);
+    if (is_newer_life)
+        (void)raise_generation(d, report->generation);
+    else
+        r->version = report->version;
+    own_publish_soon(d, out);
+    return DIRECTORY_STALE;
+}
+
+static bool is_looked_up(const struct own *own, uint64_t instance)
+{
+    for (uint32_t i = 0; i < own->clones_count && i < CLONES_REMEMBERED; i++)
+        if (own->clones[i] == instance)
+            return true;
+    return false;
+}
+
+static void look_for_clone(struct directory *d, const argus_NodeRecord *record,
+                           struct actions *out)
+{
+    struct own *own = &d->own;
+
+    if (record->left || strcmp(record->address, own->record.address) == 0 ||
+        !address_can_be_dialed(record->address) ||
+        is_looked_up(own, record->instance))
+        return;
+    if (failure_probe_clone(d, record, out))
+        own->clones[own->clones_count++ % CLONES_REMEMBERED] =
+            record->instance;
+}
+
+/* Another life of our id is ahead of us. */
+static void outrun(struct directory *d, uint32_t generation,
+                   struct actions *out)
+{
+    struct own *own = &d->own;
+
+    if (!raise_generation(d, generation))
+        return;
+    if (out == NULL || !own->is_started)
+        return; /* the first record will carry it */
+
+    if (d->now_ms - own->contest_ms > CONTEST_QUIET_MS)
+        own->contest_wait_ms = 0;
+    own->contest_ms = d->now_ms;
+    publish_not_before(
+        d, own->published_ms + PUBLISH_GAP_MS + own->contest_wait_ms, out);
+    own->contest_wait_ms = own->contest_wait_ms == 0
+                               ? PUBLISH_GAP_MS
+                               : 2 * own->contest_wait_ms;
+    if (own->contest_wait_ms > CONTEST_WAIT_MAX_MS)
+        own->contest_wait_ms = CONTEST_WAIT_MAX_MS;
+}
+
+enum directory_verdict own_on_record(struct directory *d,
+                                     const argus_NodeRecord *record,
+                                     struct actions *out)
+{
+    argus_NodeRecord *r = &d->own.record;
+
+    d->stats.records_stale++;
+    if (record->instance == r->instance || d->own.is_silent)
+        return DIRECTORY_STALE;
+    if (out != NULL && d->own.is_started)
+        look_for_clone(d, record, out);
+    if (version_compare(record->generation, record->version, r->generation,
+                        r->version) >= 0)
+        outrun(d, record->generation, out);
+    return DIRECTORY_STALE;
+}
+
+void own_on_clone(struct directory *d, uint64_t instance, uint64_t started_ms,
+                  struct actions *out)
+{
+    argus_NodeRecord *r = &d->own.record;
+    bool we_are_later =
+        r->started_ms > started_ms ||
+        (r->started_ms == started_ms && r->instance > instance);
+
+    if (instance == r->instance || d->own.is_silent)
+        return;
+    d->stats.clones_found++;
+    if (!we_are_later) {
+        actions_log(out, LOG_LEVEL_WARNING,
+                    "another process runs with the identity of this node; it "
+                    "started later and has to make a new one");
+        return;
+    }
+    actions_log(out, LOG_LEVEL_WARNING,
+                "another process runs with the identity of this node and "
+                "started earlier: a new identity is made here");
+    d->own.is_silent = true;
+    struct action a = {.type = ACTION_NEW_IDENTITY};
+    out->emit(out->context, &a);
+}

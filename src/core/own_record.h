@@ -1,0 +1,59 @@
+/* own_record.h - what this node states of itself: publish, refute, outrun.
+ *
+ * A part of the directory (see directory.h), not of its door.
+ *
+ * Versions count up within a generation. Another life of our id that is ahead
+ * (a restored disk, a clone) is outrun by a higher generation: first at once,
+ * then with a wait that doubles up to CONTEST_WAIT_MAX_MS, so that two living
+ * holders who cannot reach each other do not fill the mesh. */
+#ifndef ARGUS_CORE_OWN_RECORD_H
+#define ARGUS_CORE_OWN_RECORD_H
+
+#include "core/directory.h"
+
+#define LEASE_MIN_MS 300000
+#define LEASE_MEMBER_MS 10000
+#define PUBLISH_GAP_MS 100 /* between two versions, at least */
+#define CONTEST_WAIT_MAX_MS 60000
+#define CONTEST_QUIET_MS 600000 /* then the wait begins anew */
+#define CLONES_REMEMBERED 8
+/* What a statement on us may be ahead at most: else one lie would use up the
+ * numbers that there are. */
+#define VERSION_LEAP_MAX 65536
+
+struct own {
+    argus_NodeRecord record; /* as last published */
+    struct member *member;
+    bool is_started;
+    bool is_silent; /* stopped, left, or yielded to a clone */
+    bool was_alone; /* published while nobody was there to hear it */
+    uint64_t published_ms;
+    uint64_t due_ms; /* of the lease, or of a refutation that had to wait */
+    uint64_t contest_ms;
+    uint32_t contest_wait_ms; /* 0: no contest lately */
+    uint64_t clones[CLONES_REMEMBERED]; /* instances looked up already */
+    uint32_t clones_count;
+};
+
+void own_init(struct directory *d, const struct engine_options *node);
+
+/** The lease that every node keeps at the present size of the mesh. */
+uint32_t own_lease_ms(const struct directory *d);
+void own_publish(struct directory *d, struct actions *out);
+
+/** Now, or PUBLISH_GAP_MS after the last time. */
+void own_publish_soon(struct directory *d, struct actions *out);
+
+/** Someone says that we are suspect or offline. */
+enum directory_verdict own_on_report(struct directory *d,
+                                     const argus_Report *report,
+                                     struct actions *out);
+/** A record of our id. out NULL: from disk. */
+enum directory_verdict own_on_record(struct directory *d,
+                                     const argus_NodeRecord *record,
+                                     struct actions *out);
+/** Another process answers with our id: one of the two must go. */
+void own_on_clone(struct directory *d, uint64_t instance, uint64_t started_ms,
+                  struct actions *out);
+
+#endif
