@@ -17,6 +17,8 @@
     X(hlc)                                                                     \
     X(plumtree)                                                                \
     X(timeline)
+    X(router)                                                                  \
+    X(routing)
 /* clang-format on */
 
 #define TEST_SUITE_DECLARE(name) extern CU_TestInfo suite_##name[];

@@ -54,7 +54,7 @@
 /** Series known, of one sender and in all. Those that no link names and that
  *  have no value here make room, least recently used first. */
 #define INTAKE_SENDER_SERIES_MAX 1000000
-#define INTAKE_SERIES_MAX 4000000
+#define INTAKE_SERIES_MAX 1000000
 
 struct intake_listener {
     void *context;

@@ -52,8 +52,7 @@ void router_free(struct router *r);
  * @retval ARGUS_ENOMEM  the old list stands.
  * @retval ARGUS_EFULL   taken, but cut at ROUTER_AGGREGATORS_MAX.
  */
-int router_set(struct router *r, const struct aggregator *list,
-               uint32_t count);
+int router_set(struct router *r, const struct aggregator *list, uint32_t count);
 
 uint32_t router_count(const struct router *r);
 
@@ -72,8 +71,9 @@ bool router_is_better(const struct router_score *a, uint32_t a_position,
 
 /**
  * The aggregator with `index` others before it in the order of preference.
- * For people; costs a sort each time.
- * @param host   the key, or an identifier: the part before the first "/" counts.
+ * For people: costs a comparison of each with each.
+ * @param host   the key, or an identifier: the part before the first "/"
+ * counts.
  * @param score  may be NULL.
  * @return NULL: no such index.
  */

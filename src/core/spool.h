@@ -67,9 +67,9 @@ struct spool_options {
 };
 
 struct spool_stats {
-    uint64_t values_queued;    /* taken in */
-    uint64_t values_sent;      /* for the first time */
-    uint64_t values_resent;    /* again, after a link broke */
+    uint64_t values_queued; /* taken in */
+    uint64_t values_sent;   /* for the first time */
+    uint64_t values_resent; /* again, after a link broke */
     uint64_t values_acked;
     uint64_t values_dropped;   /* oldest waiting ones, beyond bytes_max */
     uint64_t values_refused;   /* bad name, bad count, no room for a series */
