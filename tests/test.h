@@ -11,14 +11,17 @@
 #include <CUnit/CUnit.h>
 
 /* clang-format off: one suite a line, in the order they run */
-#define TEST_SUITES(X)                                                         \
-    X(base)                                                                    \
-    X(frame)                                                                   \
-    X(hlc)                                                                     \
-    X(plumtree)                                                                \
-    X(timeline)
-    X(router)                                                                  \
-    X(routing)
+#define TEST_SUITES(X)                                                        \
+    X(base)                                                                   \
+    X(frame)                                                                  \
+    X(links)                                                                  \
+    X(hyparview)                                                              \
+    X(hlc)                                                                    \
+    X(plumtree)                                                               \
+    X(timeline)                                                               \
+    X(router)                                                                 \
+    X(routing)                                                                \
+    X(mesh)
 /* clang-format on */
 
 #define TEST_SUITE_DECLARE(name) extern CU_TestInfo suite_##name[];

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/prng.h"
 #include "base/status.h"
 #include "core/engine_impl.h"
 
@@ -585,7 +586,7 @@ static void on_mesh_frame(struct engine *e, link_id link, const argus_Frame *f)
 {
     switch (f->which_body) {
     case argus_Frame_gossip_tag:
-    case argus_Frame_i_have_tag:
+    case argus_Frame_ihave_tag:
     case argus_Frame_graft_tag:
     case argus_Frame_prune_tag:
         plumtree_on_frame(e->plumtree, e->now_ms, link, f, &e->out);

@@ -1,0 +1,372 @@
+/* engine_query.c - what the control socket and the read callback ask of an
+ * engine. Nothing here changes it. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/engine_impl.h"
+
+static void copy_text(char *out, size_t size, const char *text)
+{
+    (void)snprintf(out, size, "%s", text != NULL ? text : "");
+}
+
+static const char *state_text(uint32_t state)
+{
+    static const char *const texts[] = {"unknown", "online", "suspect",
+                                        "offline", "left"};
+    return state < sizeof texts / sizeof texts[0] ? texts[state] : "unknown";
+}
+
+/* ------------------------------------------------------------- status */
+
+/* Members that could be reached, this node apart. */
+static uint32_t others_known(const struct engine *e)
+{
+    uint32_t n = 0;
+    for (int state = argus_MemberState_MEMBER_ONLINE;
+         state <= argus_MemberState_MEMBER_OFFLINE; state++)
+        n += directory_count(e->directory, (argus_MemberState)state);
+    const struct member *self = directory_find(e->directory, &e->options.id);
+    return self != NULL && !self->has_left && n > 0 ? n - 1 : n;
+}
+
+static argus_NodeState node_state(const struct engine *e)
+{
+    if (hyparview_active_count(e->hyparview) > 0)
+        return argus_NodeState_NODE_JOINED;
+    return others_known(e) > 0 ? argus_NodeState_NODE_ISOLATED
+                               : argus_NodeState_NODE_ALONE;
+}
+
+static int by_offset(const void *a, const void *b)
+{
+    const int64_t *x = a, *y = b;
+    return *x < *y ? -1 : *x > *y;
+}
+
+/* Our clock against the median of the neighbors'; half the worst of their
+ * best round trips bounds the error. */
+static void fill_clock(const struct engine *e, argus_StatusReply *out)
+{
+    int64_t offsets[HYPARVIEW_ACTIVE_LIMIT], rtt, offset, worst = 0;
+    struct hyparview_peer p;
+    size_t count = 0;
+
+    for (uint32_t i = 0; hyparview_active(e->hyparview, i, &p); i++) {
+        if (!links_clock(e->links, p.link, &rtt, &offset))
+            continue;
+        offsets[count++] = offset;
+        worst = rtt > worst ? rtt : worst;
+    }
+    out->offset_s = NAN;
+    out->uncertainty_s = NAN;
+    out->drift_ppm = NAN;
+    if (count == 0)
+        return;
+    qsort(offsets, count, sizeof offsets[0], by_offset);
+    out->offset_s = -(double)offsets[count / 2] / 1e6;
+    out->uncertainty_s = (double)worst / 2e6;
+}
+
+static void fill_aggregators(const struct engine *e, argus_StatusReply *out)
+{
+    const size_t max =
+        sizeof out->aggregators / sizeof out->aggregators[0];
+    const struct aggregator *a;
+
+    for (uint32_t i = 0; i < max; i++) {
+        a = router_rank(spool_router(e->spool), e->options.name, i, NULL);
+        if (a == NULL)
+            return;
+        copy_text(out->aggregators[out->aggregators_count++],
+                  sizeof out->aggregators[0], a->name);
+    }
+}
+
+static void fill_counters(const struct engine *e, argus_StatusReply *out)
+{
+    enum { MAX = sizeof out->counters / sizeof out->counters[0] };
+    struct engine_counter counters[MAX];
+    uint32_t count = engine_counters(e, counters, MAX);
+
+    for (uint32_t i = 0; i < count; i++) {
+        copy_text(out->counters[i].name, sizeof out->counters[i].name,
+                  counters[i].name);
+        out->counters[i].value = counters[i].value;
+    }
+    out->counters_count = (pb_size_t)count;
+}
+
+void engine_status(const struct engine *e, uint64_t now_ms, uint64_t wall_us,
+                   argus_StatusReply *out)
+{
+    const struct engine_options *o = &e->options;
+    const struct spool_stats *spool = spool_stats(e->spool);
+
+    (void)now_ms;
+    memset(out, 0, sizeof *out);
+    copy_text(out->name, sizeof out->name, o->name);
+    memcpy(out->id, o->id.bytes, NODE_ID_SIZE);
+    out->role = o->role;
+    copy_text(out->zone, sizeof out->zone, o->zone);
+    copy_text(out->address, sizeof out->address, o->address);
+    out->generation = directory_generation(e->directory);
+    out->state = node_state(e);
+    if (wall_us / 1000 > o->started_ms)
+        out->uptime_s = (double)(wall_us / 1000 - o->started_ms) / 1000;
+    out->hlc = hlc_now(&e->hlc, wall_us);
+    fill_clock(e, out);
+    out->active = hyparview_active_count(e->hyparview);
+    out->passive = hyparview_passive_count(e->hyparview);
+    out->online =
+        directory_count(e->directory, argus_MemberState_MEMBER_ONLINE);
+    out->suspect =
+        directory_count(e->directory, argus_MemberState_MEMBER_SUSPECT);
+    out->offline =
+        directory_count(e->directory, argus_MemberState_MEMBER_OFFLINE);
+    out->left = directory_count(e->directory, argus_MemberState_MEMBER_LEFT);
+    fill_aggregators(e, out);
+    out->queue_values = spool->values;
+    out->queue_bytes = spool->bytes;
+    fill_counters(e, out);
+}
+
+/* ------------------------------------------------- members, peers, route */
+
+bool engine_member(const struct engine *e, uint32_t index, uint64_t now_ms,
+                   uint64_t wall_us, argus_MemberReply *out)
+{
+    const struct member *m = directory_member(e->directory, index);
+
+    (void)now_ms;
+    if (m == NULL)
+        return false;
+    memset(out, 0, sizeof *out);
+    memcpy(out->id, m->id.bytes, NODE_ID_SIZE);
+    out->state = (argus_MemberState)m->state;
+    out->since_us = m->since_us;
+    out->last_heard_us = directory_heard_us(m, wall_us);
+    out->has_record = m->packed != NULL && directory_record(m, &out->record);
+    for (uint32_t i = 0; m->report != NULL && i < m->report->witnesses_count;
+         i++)
+        copy_text(out->witnesses[out->witnesses_count++],
+                  sizeof out->witnesses[0],
+                  directory_name(e->directory, &m->report->witnesses[i]));
+    return true;
+}
+
+static void fill_peer(const struct engine *e, const struct hyparview_peer *p,
+                      argus_PeerReply *out)
+{
+    const struct peer_info *info = links_peer(e->links, p->link);
+    const char *name = directory_name(e->directory, &p->id);
+
+    memset(out, 0, sizeof *out);
+    memcpy(out->id, p->id.bytes, NODE_ID_SIZE);
+    copy_text(out->name, sizeof out->name,
+              name[0] == '\0' && info != NULL ? info->name : name);
+    copy_text(out->address, sizeof out->address, p->address);
+    out->rtt_s = NAN;
+    out->offset_s = NAN;
+    copy_text(out->state, sizeof out->state, "passive");
+    if (p->link == 0)
+        return;
+    int64_t rtt, offset;
+    out->active = true;
+    copy_text(out->state, sizeof out->state, "active");
+    out->eager = plumtree_is_eager(e->plumtree, p->link);
+    if (links_clock(e->links, p->link, &rtt, &offset)) {
+        out->rtt_s = (double)rtt / 1e6;
+        out->offset_s = (double)offset / 1e6;
+    }
+}
+
+bool engine_peer(const struct engine *e, uint32_t index, argus_PeerReply *out,
+                 link_id *link)
+{
+    uint32_t active = hyparview_active_count(e->hyparview);
+    struct hyparview_peer p;
+
+    if (index < active ? !hyparview_active(e->hyparview, index, &p)
+                       : !hyparview_passive(e->hyparview, index - active, &p))
+        return false;
+    *link = p.link;
+    fill_peer(e, &p, out);
+    return true;
+}
+
+bool engine_route(const struct engine *e, const char *key, uint32_t index,
+                  argus_RouteReply *out)
+{
+    struct router_score score;
+    char host[128];
+    const struct aggregator *a =
+        router_rank(spool_router(e->spool), key, index, &score);
+
+    if (a == NULL)
+        return false;
+    memset(out, 0, sizeof *out);
+    (void)snprintf(host, sizeof host, "%.*s", (int)strcspn(key, "/"), key);
+    copy_text(out->key, sizeof out->key, key);
+    copy_text(out->name, sizeof out->name, a->name);
+    copy_text(out->zone, sizeof out->zone, a->zone);
+    out->score = score.score;
+    const struct member *m = directory_find(e->directory, &a->id);
+    copy_text(out->state, sizeof out->state,
+              state_text(m != NULL ? m->state : 0));
+    out->in_use = spool_is_in_use(e->spool, host, &a->id);
+    return true;
+}
+
+uint32_t engine_events_count(const struct engine *e)
+{
+    return timeline_count(e->timeline);
+}
+
+bool engine_event(const struct engine *e, uint32_t index, argus_EventReply *out)
+{
+    return timeline_get(e->timeline, index, out);
+}
+
+void engine_coverage(const struct engine *e, uint64_t now_ms,
+                     argus_Coverage *out)
+{
+    (void)now_ms;
+    memset(out, 0, sizeof *out);
+    directory_coverage(e->directory, e->wall_us, out);
+}
+
+bool engine_series_moved(const struct engine *e, const char *host,
+                         const char *plugin, const char *plugin_instance,
+                         const char *type, const char *type_instance)
+{
+    return intake_series_moved(e->intake, host, plugin, plugin_instance, type,
+                               type_instance);
+}
+
+/* ----------------------------------------------------------- counters */
+
+/* part, name for users, field */
+#define COUNTERS(X)                                                            \
+    X(links, "ping_sent", ping_sent)                                           \
+    X(links, "pong_received", pong_received)                                   \
+    X(links, "pong_refused", pong_refused)                                     \
+    X(links, "link_silent", link_silent)                                       \
+    X(links, "link_refused", link_refused)                                     \
+    X(links, "timer_missed", timer_missed)                                     \
+    X(links, "frame_unknown", frame_unknown)                                   \
+    X(views, "join_sent", join_sent)                                           \
+    X(views, "join_accepted", join_accepted)                                   \
+    X(views, "join_throttled", join_throttled)                                 \
+    X(views, "neighbor_sent", neighbor_sent)                                   \
+    X(views, "neighbor_accepted", neighbor_accepted)                           \
+    X(views, "neighbor_rejected", neighbor_rejected)                           \
+    X(views, "handshake_expired", handshake_expired)                           \
+    X(views, "link_replaced", link_replaced)                                   \
+    X(views, "peer_evicted", peer_evicted)                                     \
+    X(views, "peer_failed", peer_failed)                                       \
+    X(views, "peer_lost", peer_lost)                                           \
+    X(views, "peer_returned", peer_returned)                                   \
+    X(views, "frame_stale", frame_stale)                                       \
+    X(views, "shuffle_sent", shuffle_sent)                                     \
+    X(views, "shuffle_unasked", shuffle_unasked)                               \
+    X(views, "audit_failed", audit_failed)                                     \
+    X(views, "probe_sent", probe_sent)                                         \
+    X(views, "swap_sent", swap_sent)                                           \
+    X(tree, "broadcast_sent", broadcast_sent)                                  \
+    X(tree, "broadcast_refused", broadcast_refused)                            \
+    X(tree, "gossip_delivered", gossip_delivered)                              \
+    X(tree, "gossip_duplicate", gossip_duplicate)                              \
+    X(tree, "gossip_stale", gossip_stale)                                      \
+    X(tree, "gossip_bad", gossip_bad)                                          \
+    X(tree, "gossip_sent", gossip_sent)                                        \
+    X(tree, "graft_sent", graft_sent)                                          \
+    X(tree, "graft_received", graft_received)                                  \
+    X(tree, "prune_sent", prune_sent)                                          \
+    X(tree, "prune_received", prune_received)                                  \
+    X(tree, "frame_stranger", frame_stranger)                                  \
+    X(tree, "frame_malformed", frame_malformed)                                \
+    X(tree, "missing_dropped", missing_dropped)                                \
+    X(tree, "missing_expired", missing_expired)                                \
+    X(members, "records_news", records_news)                                   \
+    X(members, "records_bad", records_bad)                                     \
+    X(members, "reports_news", reports_news)                                   \
+    X(members, "reports_published", reports_published)                         \
+    X(members, "members_refused", members_refused)                             \
+    X(members, "members_forgotten", members_forgotten)                         \
+    X(members, "refutations", refutations)                                     \
+    X(members, "clones_found", clones_found)                                   \
+    X(members, "probes_sent", probes_sent)                                     \
+    X(members, "mass_deaths", mass_deaths)                                     \
+    X(members, "syncs_done", syncs_done)                                       \
+    X(members, "syncs_failed", syncs_failed)                                   \
+    X(members, "items_received", items_received)                               \
+    X(events, "event_added", event_added)                                      \
+    X(events, "event_duplicate", event_duplicate)                              \
+    X(events, "event_dropped", event_dropped)                                  \
+    X(events, "event_limited", event_limited)                                  \
+    X(spool, "values_queued", values_queued)                                   \
+    X(spool, "values_sent", values_sent)                                       \
+    X(spool, "values_resent", values_resent)                                   \
+    X(spool, "values_acked", values_acked)                                     \
+    X(spool, "values_dropped", values_dropped)                                 \
+    X(spool, "values_refused", values_refused)                                 \
+    X(spool, "values_late", values_late)                                       \
+    X(spool, "lanes_moved", lanes_moved)                                       \
+    X(intake, "values_received", values_received)                              \
+    X(intake, "values_dispatched", values_dispatched)                          \
+    X(intake, "values_seen", values_seen)                                      \
+    X(intake, "values_duplicate", values_duplicate)                            \
+    X(intake, "values_stopped", values_stopped)                                \
+    X(intake, "links_malformed", links_malformed)                              \
+    X(own, "frames_received", frame_received)                                  \
+    X(own, "frames_sent", frame_sent)                                          \
+    X(own, "frames_misplaced", frame_misplaced)                                \
+    X(own, "sends_dropped", send_dropped)                                      \
+    X(own, "statements_bad", statement_bad)                                    \
+    X(own, "events_sent", event_sent)                                          \
+    X(own, "events_received", event_received)                                  \
+    X(own, "events_mild", event_mild)                                          \
+    X(own, "memory_refused", memory_refused)                                   \
+    X(clock, "hlc_merged", remote_merged)                                      \
+    X(clock, "hlc_refused", remote_refused)
+
+#define GAUGES(X)                                                              \
+    X("links", links_count(e->links))                                          \
+    X("active", hyparview_active_count(e->hyparview))                          \
+    X("passive", hyparview_passive_count(e->hyparview))                        \
+    X("lost", hyparview_lost_count(e->hyparview))                              \
+    X("events", timeline_count(e->timeline))                                   \
+    X("queue_values", spool->values)                                           \
+    X("queue_bytes", spool->bytes)                                             \
+    X("intake_waiting", intake->values_waiting)
+
+uint32_t engine_counters(const struct engine *e, struct engine_counter *out,
+                         uint32_t max)
+{
+    const struct links_stats *links = links_stats(e->links);
+    const struct hyparview_stats *views = hyparview_stats(e->hyparview);
+    const struct plumtree_stats *tree = plumtree_stats(e->plumtree);
+    const struct directory_stats *members = directory_stats(e->directory);
+    const struct timeline_stats *events = timeline_stats(e->timeline);
+    const struct spool_stats *spool = spool_stats(e->spool);
+    const struct intake_stats *intake = intake_stats(e->intake);
+    const struct engine_stats *own = &e->stats;
+    const struct hlc_stats *clock = &e->hlc.stats;
+    const struct engine_counter all[] = {
+#define COUNTER_ROW(part, name, field) {name, part->field, false},
+        COUNTERS(COUNTER_ROW)
+#undef COUNTER_ROW
+#define GAUGE_ROW(name, value) {name, value, true},
+            GAUGES(GAUGE_ROW)
+#undef GAUGE_ROW
+    };
+    uint32_t count = (uint32_t)(sizeof all / sizeof all[0]);
+
+    if (count > max)
+        count = max;
+    memcpy(out, all, count * sizeof all[0]);
+    return count;
+}
