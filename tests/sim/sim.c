@@ -115,7 +115,8 @@ struct happening *sim_schedule(struct sim *s, uint64_t at_us, enum what what,
     h->sequence = ++s->sequence;
     h->what = what;
     h->node = node;
-    h->life = s->nodes[node]->life;
+    h->life = what == WHAT_START ? SIM_NOBODY : s->nodes[node]->life;
+    s->starts_pending += what == WHAT_START;
     heap_push(s, h);
     return h;
 }
@@ -213,9 +214,9 @@ static void on_action(void *context, const struct action *a)
     struct sim *s = n->sim;
 
     switch (a->type) {
-    case ACTION_DIAL: net_dial(s, n, a); break;
-    case ACTION_SEND: net_send(s, n, a); break;
-    case ACTION_CLOSE: net_close(s, n, a); break;
+    case ACTION_DIAL: simnet_dial(s, n, a); break;
+    case ACTION_SEND: simnet_send(s, n, a); break;
+    case ACTION_CLOSE: simnet_close(s, n, a); break;
     case ACTION_SERIES_BEGIN:
     case ACTION_SERIES_END:
     case ACTION_DISPATCH: values_on_action(s, n, a); break;
@@ -297,7 +298,7 @@ static void fill_options(struct sim *s, struct sim_node *n,
     o->started_ms = sim_wall_us(s, n) / 1000;
     o->hlc_mark = n->last_hlc;
     (void)snprintf(o->name, sizeof o->name, "n%u", n->index);
-    net_address(n->index, o->address);
+    simnet_address(n->index, o->address);
     o->role = n->is_aggregator ? argus_Role_ROLE_AGGREGATOR
                                : argus_Role_ROLE_AGENT;
     o->weight = 1;
@@ -335,7 +336,7 @@ static void on_start(struct sim *s, struct sim_node *n)
     n->is_unplugged = n->is_stopping = false;
     fill_options(s, n, &o);
     if (n->contact != SIM_NOBODY) {
-        net_address(n->contact, contact);
+        simnet_address(n->contact, contact);
         o.contacts = contacts;
         o.contacts_count = 1;
     }
@@ -360,14 +361,17 @@ static void on_happening(struct sim *s, struct sim_node *n,
 {
     switch (h->what) {
     case WHAT_TIMER: on_timer(s, n, h); break;
-    case WHAT_START: on_start(s, n); break;
+    case WHAT_START:
+        s->starts_pending--;
+        on_start(s, n);
+        break;
     case WHAT_EXIT:
-        net_end_node(s, n, true);
+        simnet_end_node(s, n, true);
         sim_down(s, n);
         break;
     case WHAT_SEEN:
     case WHAT_VALUES: values_on_happening(s, n, h); break;
-    default: net_arrive(s, n, h); break;
+    default: simnet_arrive(s, n, h); break;
     }
 }
 
@@ -436,7 +440,7 @@ static void advance(struct sim *s)
         sim_drop(s, h);
         return;
     }
-    if (is_packet(h) && net_is_parted(s, h->node, net_peer_of(h))) {
+    if (is_packet(h) && simnet_is_parted(s, h->node, simnet_peer_of(h))) {
         hold_back(s, h);
         return;
     }
@@ -561,7 +565,7 @@ void sim_free(struct sim *s)
             free(n->disk[j].data);
         free(n->disk);
     }
-    net_free(s);
+    simnet_free(s);
     values_free(s);
     check_free(s);
     for (uint32_t i = 0; i < s->nodes_count; i++)
@@ -593,13 +597,13 @@ void sim_restart(struct sim *s, uint32_t node)
 
 void sim_crash(struct sim *s, uint32_t node)
 {
-    net_end_node(s, s->nodes[node], true);
+    simnet_end_node(s, s->nodes[node], true);
     sim_down(s, s->nodes[node]);
 }
 
 void sim_unplug(struct sim *s, uint32_t node)
 {
-    net_end_node(s, s->nodes[node], false);
+    simnet_end_node(s, s->nodes[node], false);
     sim_down(s, s->nodes[node]);
     s->nodes[node]->is_unplugged = true;
 }
@@ -626,7 +630,7 @@ void sim_join(struct sim *s, uint32_t node, uint32_t contact)
     char address[ADDRESS_SIZE];
     struct event join = {.type = EVENT_JOIN, .join = address};
 
-    net_address(contact, address);
+    simnet_address(contact, address);
     if (s->nodes[node]->engine != NULL)
         sim_step(s, s->nodes[node], &join);
 }
@@ -671,5 +675,5 @@ void sim_cut_random(struct sim *s)
     number = peer.link >> 1;
     HASH_FIND(hh, s->cables, &number, sizeof number, c);
     if (c != NULL)
-        net_cut(s, c);
+        simnet_cut(s, c);
 }

@@ -133,7 +133,7 @@ bool sim_is_connected(struct sim *s)
     uint32_t first = 0;
     while (first < s->nodes_count && !sim_is_alive(s, first))
         first++;
-    if (first == s->nodes_count)
+    if (first == s->nodes_count || s->starts_pending > 0)
         return false;
     uint8_t *seen = sim_alloc(s->nodes_count);
     uint32_t reached = reach(s, first, seen);
@@ -170,7 +170,7 @@ bool sim_all_known(struct sim *s)
             directory_count(s->nodes[i]->engine->directory,
                             argus_MemberState_MEMBER_ONLINE) != alive)
             return false;
-    return alive > 0;
+    return alive > 0 && s->starts_pending == 0;
 }
 
 /* --------------------------------------------------------------- figures */

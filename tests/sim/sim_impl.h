@@ -110,6 +110,7 @@ struct sim {
     uint64_t now_us, sequence;
     struct sim_node **nodes;
     uint32_t nodes_count;
+    uint32_t starts_pending; /* scheduled, not done */
     struct happening **heap;
     uint32_t heap_count, heap_room;
     struct cable *cables;
@@ -139,18 +140,18 @@ uint64_t sim_wall_us(const struct sim *s, const struct sim_node *n);
 void sim_down(struct sim *s, struct sim_node *n);
 
 /* sim_net.c */
-void net_dial(struct sim *s, struct sim_node *n, const struct action *a);
-void net_send(struct sim *s, struct sim_node *n, const struct action *a);
-void net_close(struct sim *s, struct sim_node *n, const struct action *a);
-void net_arrive(struct sim *s, struct sim_node *n, struct happening *h);
+void simnet_dial(struct sim *s, struct sim_node *n, const struct action *a);
+void simnet_send(struct sim *s, struct sim_node *n, const struct action *a);
+void simnet_close(struct sim *s, struct sim_node *n, const struct action *a);
+void simnet_arrive(struct sim *s, struct sim_node *n, struct happening *h);
 /** All links of a node end; with_reset: and its peers are told. */
-void net_end_node(struct sim *s, struct sim_node *n, bool with_reset);
-bool net_is_parted(const struct sim *s, uint32_t a, uint32_t b);
-uint32_t net_peer_of(const struct happening *h);
-void net_cut(struct sim *s, struct cable *c);
-void net_release(struct sim *s, struct cable *c);
-void net_free(struct sim *s);
-void net_address(uint32_t node, char out[ADDRESS_SIZE]);
+void simnet_end_node(struct sim *s, struct sim_node *n, bool with_reset);
+bool simnet_is_parted(const struct sim *s, uint32_t a, uint32_t b);
+uint32_t simnet_peer_of(const struct happening *h);
+void simnet_cut(struct sim *s, struct cable *c);
+void simnet_release(struct sim *s, struct cable *c);
+void simnet_free(struct sim *s);
+void simnet_address(uint32_t node, char out[ADDRESS_SIZE]);
 
 /* sim_check.c */
 void check_timeline(struct sim *s, struct sim_node *n, const struct action *a);

@@ -18,7 +18,7 @@ struct dialing {
     uint64_t end_us; /* of the wait */
 };
 
-void net_address(uint32_t node, char out[ADDRESS_SIZE])
+void simnet_address(uint32_t node, char out[ADDRESS_SIZE])
 {
     (void)snprintf(out, ADDRESS_SIZE, "10.%u.%u.%u:%u", node >> 16 & 255,
                    node >> 8 & 255, node & 255, SIM_PORT);
@@ -41,7 +41,7 @@ static uint64_t latency(struct sim *s)
     return min + prng_below(&s->prng, max - min + 1);
 }
 
-bool net_is_parted(const struct sim *s, uint32_t a, uint32_t b)
+bool simnet_is_parted(const struct sim *s, uint32_t a, uint32_t b)
 {
     return s->is_parted && s->nodes[a]->side != s->nodes[b]->side;
 }
@@ -54,7 +54,7 @@ static void forget_dialing(struct dialing *d)
         free(d);
 }
 
-void net_release(struct sim *s, struct cable *c)
+void simnet_release(struct sim *s, struct cable *c)
 {
     (void)s;
     if (c != NULL && --c->references == 0)
@@ -63,7 +63,7 @@ void net_release(struct sim *s, struct cable *c)
 
 void sim_drop(struct sim *s, struct happening *h)
 {
-    net_release(s, h->cable);
+    simnet_release(s, h->cable);
     forget_dialing(h->dialing);
     free(h->bytes);
     free(h);
@@ -90,7 +90,7 @@ static void side_down(struct sim *s, struct cable *c, int side)
     c->side[side].is_up = false;
     if (was_up && !c->side[0].is_up && !c->side[1].is_up) {
         HASH_DELETE(hh, s->cables, c);
-        net_release(s, c);
+        simnet_release(s, c);
     }
 }
 
@@ -112,7 +112,7 @@ static void end_dial(struct sim *s, struct dialing *d, uint64_t at_us,
     with_dialing(h, d);
 }
 
-void net_dial(struct sim *s, struct sim_node *n, const struct action *a)
+void simnet_dial(struct sim *s, struct sim_node *n, const struct action *a)
 {
     struct dialing *d = sim_alloc(sizeof *d);
     uint32_t target = node_at(s, a->dial.address);
@@ -126,7 +126,7 @@ void net_dial(struct sim *s, struct sim_node *n, const struct action *a)
         d->expected = *a->dial.expected;
     d->end_us = s->now_us + SIM_DIAL_WAIT_US;
     end_dial(s, d, d->end_us, LINK_END_TIMEOUT, argus_RefuseCode_REFUSE_NONE);
-    if (target == SIM_NOBODY || net_is_parted(s, n->index, target))
+    if (target == SIM_NOBODY || simnet_is_parted(s, n->index, target))
         return;
     /* SYN, SYN-ACK, Hello */
     struct happening *h =
@@ -160,7 +160,7 @@ static void fill_peer(const struct sim_node *n, argus_LinkKind kind,
     out->started_ms = (SIM_WALL_START_US + n->started_us) / 1000;
     out->kind = kind;
     (void)snprintf(out->name, sizeof out->name, "n%u", n->index);
-    net_address(n->index, out->address);
+    simnet_address(n->index, out->address);
 }
 
 static void link_up(struct sim *s, struct sim_node *n, struct cable *c,
@@ -183,7 +183,7 @@ static void on_connect(struct sim *s, struct sim_node *n, struct happening *h)
     uint64_t back_us = s->now_us + latency(s);
 
     if (d->is_done || from->life != d->life ||
-        net_is_parted(s, d->node, d->target) || n->is_unplugged)
+        simnet_is_parted(s, d->node, d->target) || n->is_unplugged)
         return;
     if (n->engine == NULL) {
         end_dial(s, d, back_us, LINK_END_REFUSED,
@@ -215,7 +215,7 @@ static void on_up(struct sim *s, struct sim_node *n, struct happening *h)
     struct dialing *d = h->dialing;
 
     if (d->is_done) { /* waited too long, and hung up */
-        net_cut(s, h->cable);
+        simnet_cut(s, h->cable);
         return;
     }
     struct cable *c = h->cable;
@@ -243,7 +243,7 @@ static void on_dial_end(struct sim *s, struct sim_node *n, struct happening *h)
 
 /* -------------------------------------------------------------- frames */
 
-void net_send(struct sim *s, struct sim_node *n, const struct action *a)
+void simnet_send(struct sim *s, struct sim_node *n, const struct action *a)
 {
     static uint8_t buffer[FRAME_HEADER_SIZE + FRAME_BODY_MAX];
     struct argus_error err;
@@ -264,7 +264,7 @@ void net_send(struct sim *s, struct sim_node *n, const struct action *a)
     }
     if (s->options.cut_ppm > 0 &&
         prng_below(&s->prng, 1000000) < s->options.cut_ppm) {
-        net_cut(s, c);
+        simnet_cut(s, c);
         return;
     }
     struct happening *h = send_packet(s, c, !side, WHAT_FRAME);
@@ -294,7 +294,7 @@ static void on_frame(struct sim *s, struct sim_node *n, struct happening *h,
 
 /* ---------------------------------------------------------------- ends */
 
-void net_close(struct sim *s, struct sim_node *n, const struct action *a)
+void simnet_close(struct sim *s, struct sim_node *n, const struct action *a)
 {
     struct cable *c = find_cable(s, a->close.link);
     int side = (int)(a->close.link & 1);
@@ -328,7 +328,7 @@ static void send_reset(struct sim *s, struct cable *c, int to)
     c->references++;
 }
 
-void net_cut(struct sim *s, struct cable *c)
+void simnet_cut(struct sim *s, struct cable *c)
 {
     if (c->is_broken)
         return;
@@ -338,7 +338,7 @@ void net_cut(struct sim *s, struct cable *c)
     send_reset(s, c, 1);
 }
 
-void net_end_node(struct sim *s, struct sim_node *n, bool with_reset)
+void simnet_end_node(struct sim *s, struct sim_node *n, bool with_reset)
 {
     struct cable *c, *next;
 
@@ -363,7 +363,7 @@ static int side_of(const struct happening *h)
     return h->cable->side[0].node == h->node ? 0 : 1;
 }
 
-uint32_t net_peer_of(const struct happening *h)
+uint32_t simnet_peer_of(const struct happening *h)
 {
     return h->cable->side[!side_of(h)].node;
 }
@@ -391,7 +391,7 @@ static void on_cable(struct sim *s, struct sim_node *n, struct happening *h)
               h->what == WHAT_FIN ? LINK_END_CLOSED : LINK_END_RESET, h->code);
 }
 
-void net_arrive(struct sim *s, struct sim_node *n, struct happening *h)
+void simnet_arrive(struct sim *s, struct sim_node *n, struct happening *h)
 {
     switch (h->what) {
     case WHAT_CONNECT: on_connect(s, n, h); break;
@@ -403,12 +403,12 @@ void net_arrive(struct sim *s, struct sim_node *n, struct happening *h)
     }
 }
 
-void net_free(struct sim *s)
+void simnet_free(struct sim *s)
 {
     struct cable *c, *next;
 
     HASH_ITER (hh, s->cables, c, next) {
         HASH_DELETE(hh, s->cables, c);
-        net_release(s, c);
+        simnet_release(s, c);
     }
 }
