@@ -279,9 +279,13 @@ static struct {
     uint8_t id[CONTENT_ID_SIZE];
 } sent[SENT_MAX];
 static uint32_t sent_count, closed_count, delivered_count;
+static struct plumtree *reentered; /* by the listener; NULL: not at all */
 static argus_RefuseCode closed_code;
 static enum plumtree_verdict verdict;
 static argus_Frame frame;
+
+static void emit(void *context, const struct action *action);
+static struct actions out = {.emit = emit};
 
 static void emit(void *context, const struct action *action)
 {
@@ -301,8 +305,6 @@ static void emit(void *context, const struct action *action)
     sent_count++;
 }
 
-static struct actions out = {.emit = emit};
-
 static void hash_head(const uint8_t *data, size_t size,
                       uint8_t id[CONTENT_ID_SIZE])
 {
@@ -314,12 +316,18 @@ static enum plumtree_verdict on_deliver(void *context, link_id from,
                                         const uint8_t *payload, size_t size,
                                         const uint8_t id[CONTENT_ID_SIZE])
 {
+    const uint8_t answer[] = "answer";
+
     (void)context;
-    (void)from;
     (void)payload;
     (void)size;
     (void)id;
     delivered_count++;
+    if (reentered != NULL) {
+        CU_ASSERT_TRUE(
+            plumtree_broadcast(reentered, 1000, answer, sizeof answer, &out));
+        plumtree_neighbor_down(reentered, 1000, from, &out);
+    }
     return verdict;
 }
 
@@ -446,6 +454,24 @@ static void test_verdicts(void)
     gossip(p, 1004, 2, 102); /* not remembered, so judged again */
     CU_ASSERT_EQUAL(plumtree_stats(p)->gossip_bad, 2);
     CU_ASSERT_EQUAL(delivered_count, 4);
+    plumtree_free(p);
+}
+
+/* Goal: the listener may answer with a broadcast and end the link: what came is
+ * forwarded all the same. */
+static void test_listener_may_answer_and_part(void)
+{
+    struct plumtree *p = tree_of(NULL);
+
+    for (link_id link = 1; link <= 3; link++)
+        plumtree_neighbor_up(p, 1000, link, &out);
+    reentered = p;
+    gossip(p, 1000, 1, 100);
+    reentered = NULL;
+    CU_ASSERT_EQUAL(sent_of(argus_Frame_gossip_tag, 1), 1); /* the answer */
+    CU_ASSERT_EQUAL(sent_of(argus_Frame_gossip_tag, 2), 2);
+    CU_ASSERT_EQUAL(sent_of(argus_Frame_gossip_tag, 3), 2);
+    CU_ASSERT_EQUAL(plumtree_stats(p)->gossip_delivered, 1);
     plumtree_free(p);
 }
 
@@ -687,6 +713,7 @@ CU_TestInfo suite_plumtree[] = {
     {"same_seed_same_run", test_same_seed_same_run},
     {"stranger_is_refused", test_stranger_is_refused},
     {"verdicts", test_verdicts},
+    {"listener_may_answer_and_part", test_listener_may_answer_and_part},
     {"malformed_closes_link", test_malformed_closes_link},
     {"graft_waits_turns_and_is_cancelled",
      test_graft_waits_turns_and_is_cancelled},

@@ -29,9 +29,11 @@
 /* Rounds of asking after which the retry wait doubles no further. */
 #define RETRY_DOUBLINGS_MAX 5
 
-/* Lag between copies of a message: kept in fractions, one sample bounded. */
+/* The lag between copies of a message is kept in fractions of a millisecond. */
 #define LAG_UNIT 16
-#define LAG_MAX_MS 10000
+
+/* Greatest graft_wait_max_ms. */
+#define GRAFT_WAIT_MAX_MS 10000
 
 /* So many of one kind in each second. */
 struct rate {
@@ -105,7 +107,7 @@ static bool options_are_valid(const struct plumtree_options *o)
 {
     return o->hash != NULL && o->graft_wait_ms >= 4 &&
            o->graft_wait_ms <= o->graft_wait_max_ms &&
-           o->graft_wait_max_ms <= LAG_MAX_MS && o->hop_gain_min > 0 &&
+           o->graft_wait_max_ms <= GRAFT_WAIT_MAX_MS && o->hop_gain_min > 0 &&
            o->shortcut_gap_ms > 0 && o->grafts_per_s > 0 &&
            o->neighbors_max > 0 && o->neighbors_max <= MISSING_SLOTS &&
            o->missing_max > 0 && o->missing_link_max > 0 &&
@@ -357,17 +359,18 @@ static bool is_surveyor(const struct plumtree *p, const uint8_t *id)
 }
 
 /* A copy of m came that nobody was asked for: how long after m was first heard
- * of? Mean and deviation as TCP has them for round trips (RFC 6298), since a
- * wait must cover nearly all, and one straggler must not move it far. */
+ * of? Mean and deviation as TCP has them for round trips (RFC 6298), since the
+ * wait must cover nearly all. A sample is cut at twice the wait, so that a
+ * straggler, or a peer that lies, moves it by little. */
 static void measure_lag(struct plumtree *p, const struct neighbor *n,
                         const struct seen_message *m)
 {
-    uint64_t lag_ms = p->now_ms - m->heard_ms;
+    uint64_t lag_ms =
+        earlier(p->now_ms - m->heard_ms, 2 * (uint64_t)p->graft_wait_ms);
 
     if ((m->asked >> n->slot & 1) != 0)
         return;
-    uint32_t lag =
-        (uint32_t)(lag_ms < LAG_MAX_MS ? lag_ms : LAG_MAX_MS) * LAG_UNIT;
+    uint32_t lag = (uint32_t)lag_ms * LAG_UNIT;
     uint32_t off = lag > p->lag_mean ? lag - p->lag_mean : p->lag_mean - lag;
     p->lag_deviation += off / 8 - p->lag_deviation / 8;
     p->lag_mean += lag / 16 - p->lag_mean / 16;
@@ -569,21 +572,24 @@ static void keep_in_tree(const struct plumtree *p, struct neighbor *n)
         n->eager = true;
 }
 
+/** @param n  NULL: the link is gone. */
 static void on_news(struct plumtree *p, struct neighbor *n,
                     struct seen_message *m, const argus_Gossip *gossip,
                     struct actions *out)
 {
     struct missing_id *announced = missing_find(&p->missing, m->id);
-    uint64_t have = UINT64_C(1) << n->slot;
+    uint64_t have = n != NULL ? UINT64_C(1) << n->slot : 0;
 
     p->stats.gossip_delivered++;
     survey(p, m->id);
-    keep_in_tree(p, n);
+    if (n != NULL)
+        keep_in_tree(p, n);
     if (announced != NULL) {
         have |= announced->announced;
         m->heard_ms = announced->since_ms;
         m->asked = announced->asked;
-        measure_lag(p, n, m);
+        if (n != NULL)
+            measure_lag(p, n, m);
         take_shortcut(p, announced, m->round, out);
         missing_remove(&p->missing, announced);
     }
@@ -608,7 +614,8 @@ static void on_first(struct plumtree *p, struct neighbor *n,
                             gossip->payload.size, id);
 
     m = seen_find(&p->seen, id);
-    assert(m != NULL && neighbor_find(p, link) == n);
+    assert(m != NULL);
+    n = neighbor_find(p, link); /* NULL: what it said ended the link */
     if (verdict == PLUMTREE_NEWS) {
         on_news(p, n, m, gossip, out);
         expire_later(p, p->now_ms + p->options.cache_ms);
@@ -620,13 +627,16 @@ static void on_first(struct plumtree *p, struct neighbor *n,
         missing_remove(&p->missing, announced);
     if (verdict == PLUMTREE_STALE) {
         p->stats.gossip_stale++;
-        keep_in_tree(p, n);
+        if (n != NULL)
+            keep_in_tree(p, n);
         expire_later(p, p->now_ms + p->options.seen_ms);
         return;
     }
     p->stats.gossip_bad++;
     seen_remove(&p->seen, m);
-    refuse_neighbor(p, n, "a broadcast that is damaged or signed wrongly", out);
+    if (n != NULL)
+        refuse_neighbor(p, n, "a broadcast that is damaged or signed wrongly",
+                        out);
 }
 
 static void on_gossip(struct plumtree *p, struct neighbor *n,

@@ -70,8 +70,8 @@ enum plumtree_verdict {
 
 struct plumtree_listener {
     void *context;
-    /** A message not seen before; called before it is forwarded. May call
-     *  plumtree_broadcast() and plumtree_is_eager(), nothing else here. */
+    /** A message not seen before; called before it is forwarded. May broadcast
+     *  and take neighbors up and down; no frame or timeout comes from within. */
     enum plumtree_verdict (*deliver)(void *context, link_id from,
                                      const uint8_t *payload, size_t size,
                                      const uint8_t id[CONTENT_ID_SIZE]);
