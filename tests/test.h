@@ -22,6 +22,12 @@
     X(router)                                                                 \
     X(routing)                                                                \
     X(mesh)
+#define TEST_SUITES(X)                                                         \
+    X(base)                                                                    \
+    X(frame)                                                                   \
+    X(router)                                                                  \
+    X(intake)                                                                  \
+    X(routing)
 /* clang-format on */
 
 #define TEST_SUITE_DECLARE(name) extern CU_TestInfo suite_##name[];
