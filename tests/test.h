@@ -11,23 +11,18 @@
 #include <CUnit/CUnit.h>
 
 /* clang-format off: one suite a line, in the order they run */
-#define TEST_SUITES(X)                                                        \
-    X(base)                                                                   \
-    X(frame)                                                                  \
-    X(links)                                                                  \
-    X(hyparview)                                                              \
-    X(hlc)                                                                    \
-    X(plumtree)                                                               \
-    X(timeline)                                                               \
-    X(router)                                                                 \
-    X(routing)                                                                \
-    X(mesh)
 #define TEST_SUITES(X)                                                         \
     X(base)                                                                    \
     X(frame)                                                                   \
+    X(links)                                                                   \
+    X(hyparview)                                                               \
+    X(hlc)                                                                     \
+    X(plumtree)                                                                \
+    X(timeline)                                                                \
     X(router)                                                                  \
+    X(routing)                                                                 \
     X(intake)                                                                  \
-    X(routing)
+    X(mesh)
 /* clang-format on */
 
 #define TEST_SUITE_DECLARE(name) extern CU_TestInfo suite_##name[];
