@@ -22,12 +22,15 @@
     X(frame)                                                                   \
     X(hello)                                                                   \
     X(hlc)                                                                     \
+    X(links)                                                                   \
+    X(hyparview)                                                               \
     X(plumtree)                                                                \
     X(timeline)                                                                \
     X(router)                                                                  \
     X(spool)                                                                   \
     X(intake)                                                                  \
     X(routing)                                                                 \
+    X(mesh)                                                                    \
     X(mailbox)                                                                 \
     X(identity)                                                                \
     X(store)                                                                   \
@@ -36,6 +39,9 @@
     X(table)                                                                   \
     X(cli)
 #endif
+    X(routing)                                                                 \
+    X(intake)                                                                  \
+    X(mesh)
 /* clang-format on */
 
 #define TEST_SUITE_DECLARE(name) extern CU_TestInfo suite_##name[];
