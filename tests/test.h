@@ -13,7 +13,10 @@
 /* clang-format off: one suite a line, in the order they run */
 #define TEST_SUITES(X)                                                         \
     X(base)                                                                    \
-    X(frame)
+    X(frame)                                                                   \
+    X(directory)                                                               \
+    X(failure)                                                                 \
+    X(sync)
 /* clang-format on */
 
 #define TEST_SUITE_DECLARE(name) extern CU_TestInfo suite_##name[];

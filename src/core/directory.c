@@ -50,6 +50,7 @@ int directory_new(const struct engine_options *node, uint32_t members_max,
     own_init(d, node);
     sync_init(d);
     d->sweep_due_ms = UINT64_MAX;
+    d->watch_due_ms = UINT64_MAX;
     d->failure.slow_due_ms = UINT64_MAX;
     *out = d;
     return ARGUS_OK;
@@ -66,16 +67,19 @@ void directory_free(struct directory *d)
 }
 
 /* Each input sets the time. A call that comes long after the deadline that was
- * asked for means that this process stood still. */
+ * asked for means that this process stood still; since one is always asked for
+ * within suspect_ms / 2, that is noticed before anybody is blamed. */
 static void enter(struct directory *d, uint64_t now_ms, uint64_t wall_us)
 {
-    uint64_t deadline = d->own.is_started ? directory_deadline_ms(d)
-                                          : UINT64_MAX;
+    uint64_t idle_ms = d->own.is_started ? directory_deadline_ms(d)
+                                         : UINT64_MAX;
 
+    if (idle_ms < d->now_ms)
+        idle_ms = d->now_ms;
     d->now_ms = now_ms;
     d->wall_us = wall_us;
-    if (deadline < now_ms && now_ms - deadline > d->suspect_ms / 2)
-        failure_on_late(d, now_ms - deadline);
+    if (idle_ms < now_ms && now_ms - idle_ms > d->suspect_ms / 2)
+        failure_on_late(d, now_ms - idle_ms);
 }
 
 bool directory_load(struct directory *d, uint64_t now_ms, uint64_t wall_us,
@@ -107,6 +111,7 @@ void directory_start(struct directory *d, uint64_t now_ms, uint64_t wall_us,
     enter(d, now_ms, wall_us);
     d->own.is_started = true;
     d->sweep_due_ms = now_ms + prng_jitter(&d->prng, SWEEP_MS);
+    d->watch_due_ms = now_ms + d->suspect_ms;
     failure_start(d);
     sync_start(d);
     own_publish(d, out);
@@ -309,6 +314,7 @@ void directory_on_timeout(struct directory *d, uint64_t now_ms,
     enter(d, now_ms, wall_us);
     if (!d->own.is_started || d->own.is_silent)
         return;
+    d->watch_due_ms = now_ms + d->suspect_ms / 2;
     if (d->own.due_ms <= now_ms)
         own_publish(d, out);
     failure_on_timeout(d, out);
@@ -324,7 +330,8 @@ uint64_t directory_deadline_ms(const struct directory *d)
         return UINT64_MAX;
 
     const uint64_t deadlines[] = {failure_deadline_ms(d), sync_deadline_ms(d),
-                                  statements_deadline_ms(d), d->sweep_due_ms};
+                                  statements_deadline_ms(d), d->sweep_due_ms,
+                                  d->watch_due_ms};
     uint64_t deadline = d->own.due_ms;
     for (size_t i = 0; i < sizeof deadlines / sizeof deadlines[0]; i++)
         if (deadlines[i] < deadline)

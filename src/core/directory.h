@@ -24,7 +24,8 @@
  * higher generation makes it void.
  *
  * Anti-entropy: core/sync.h. Statements that came by it are broadcast again only
- * (a) when they are the record of the peer itself (it just joined), or
+ * (a) when they are the record of the peer itself, which started after this
+ *     node (it just joined), or
  * (b) when they are news to a node that is established: it has a neighbor and
  * has completed a session since it last had none.
  * Reason: after a split heals, the two nodes that meet speak for their sides and

@@ -157,8 +157,11 @@ static void outrun(struct directory *d, uint32_t generation,
     if (d->now_ms - own->contest_ms > CONTEST_QUIET_MS)
         own->contest_wait_ms = 0;
     own->contest_ms = d->now_ms;
-    publish_not_before(
-        d, own->published_ms + PUBLISH_GAP_MS + own->contest_wait_ms, out);
+    uint64_t when_ms =
+        own->published_ms + PUBLISH_GAP_MS + own->contest_wait_ms;
+    if (own->due_ms <= when_ms)
+        return; /* the answer is under way already */
+    publish_not_before(d, when_ms, out);
     own->contest_wait_ms = own->contest_wait_ms == 0
                                ? PUBLISH_GAP_MS
                                : 2 * own->contest_wait_ms;

@@ -540,6 +540,16 @@ static void spread_some(struct directory *d)
     s->spread_due_ms = d->now_ms + SPREAD_PERIOD_MS;
 }
 
+/* Did the peer of a session join after this node? Then this is its first
+ * statement, and nobody but its neighbors may know it. */
+static bool is_newcomer(const struct directory *d, const struct node_id *peer,
+                        const struct node_id *author,
+                        const argus_NodeRecord *record)
+{
+    return node_id_is_equal(author, peer) &&
+           record->started_ms >= d->own.record.started_ms;
+}
+
 /* @return false: the peer hands on what it cannot have checked. */
 static bool take_item(struct directory *d, const struct node_id *peer,
                       const argus_Items_payloads_t *payload,
@@ -558,7 +568,9 @@ static bool take_item(struct directory *d, const struct node_id *peer,
     if (verdict != DIRECTORY_NEWS)
         return verdict != DIRECTORY_BAD;
     bool is_record = statement.which_body == argus_Statement_record_tag;
-    if (is_record && (d->sync.is_established || node_id_is_equal(&author, peer)))
+    if (is_record &&
+        (d->sync.is_established ||
+         is_newcomer(d, peer, &author, &statement.body.record)))
         spread(d, &author, true);
     if (!is_record && d->sync.is_established) {
         struct node_id subject = node_id_of(statement.body.report.subject);
@@ -679,6 +691,8 @@ static void sync_neighbors(struct directory *d, struct actions *out)
         if (m != NULL && address_can_be_dialed(m->address))
             address = m->address;
         n->sync_due_ms = UINT64_MAX;
+        if (find_peer(&d->sync, &n->id) != NULL) /* tries again if it fails */
+            continue;
         if (dial_session(d, &n->id, address, out))
             continue;
         if (n->retries++ < SYNC_RETRIES)
