@@ -143,8 +143,8 @@ static void on_dial(struct net *net, struct net_node *from,
     dial_id dial = a->dial.dial;
 
     if (to == NULL || to->side != from->side || to->is_mute) {
-        fail_dial(net, from->index, dial, NET_DIAL_TIMEOUT_MS,
-                  LINK_END_TIMEOUT, 0);
+        fail_dial(net, from->index, dial, NET_DIAL_TIMEOUT_MS, LINK_END_TIMEOUT,
+                  0);
     } else if (!to->is_alive) {
         fail_dial(net, from->index, dial, NET_LATENCY_MS, LINK_END_REFUSED, 0);
     } else if (a->dial.expected != NULL &&
@@ -177,15 +177,15 @@ static void on_send(struct net *net, struct net_node *from, link_id link,
     const struct net_link *l = &net->link[link];
     struct argus_error err;
 
-    int size = frame_encode(argus_Frame_fields, frame, bytes, sizeof bytes,
-                            &err);
+    int size =
+        frame_encode(argus_Frame_fields, frame, bytes, sizeof bytes, &err);
     assert(size > 0);
     net->frames++;
     if (net->frame_bytes_max < (uint64_t)size)
         net->frame_bytes_max = (uint64_t)size;
     uint32_t to = l->a == from->index ? l->b : l->a;
-    struct net_event *e = post(net, NET_LATENCY_MS, NET_FRAME, to, bytes,
-                               (size_t)size);
+    struct net_event *e =
+        post(net, NET_LATENCY_MS, NET_FRAME, to, bytes, (size_t)size);
     e->link = link;
 }
 
@@ -228,8 +228,8 @@ static void flood(struct net_node *node, const uint8_t *payload, size_t size,
         uint32_t to = node->neighbors[i];
         if (to == except || node->net->nodes[to].side != node->side)
             continue;
-        struct net_event *e = post(node->net, NET_LATENCY_MS, NET_GOSSIP, to,
-                                   payload, size);
+        struct net_event *e =
+            post(node->net, NET_LATENCY_MS, NET_GOSSIP, to, payload, size);
         e->from = node->index;
     }
 }
@@ -403,8 +403,8 @@ void net_connect_all(struct net *net, uint32_t degree)
             net_connect(net, i, (i + 1 + 5 * k) % net->count);
 }
 
-static void lose(struct net *net, uint32_t i, uint32_t other,
-                 enum link_end why, uint64_t delay_ms)
+static void lose(struct net *net, uint32_t i, uint32_t other, enum link_end why,
+                 uint64_t delay_ms)
 {
     drop_neighbor(&net->nodes[i], other);
     struct net_event *e = post(net, delay_ms, NET_LOST, i, NULL, 0);
@@ -458,10 +458,10 @@ static void on_gossip(struct net *net, struct net_node *node,
         return;
     bool is_sound = fake_open(NULL, e->bytes, e->size, &statement, &author);
     assert(is_sound);
-    if (is_sound && directory_on_statement(node->d, net->now_ms,
-                                           net_wall_us(net), e->bytes, e->size,
-                                           &statement, &author, &node->out) ==
-                        DIRECTORY_NEWS)
+    if (is_sound &&
+        directory_on_statement(node->d, net->now_ms, net_wall_us(net), e->bytes,
+                               e->size, &statement, &author,
+                               &node->out) == DIRECTORY_NEWS)
         flood(node, e->bytes, e->size, e->from);
 }
 

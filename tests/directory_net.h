@@ -29,7 +29,7 @@ struct net_node {
     struct engine_options options;
     struct directory *d;
     bool is_alive;
-    bool is_mute; /* takes connections and says nothing, as if stopped */
+    bool is_mute;  /* takes connections and says nothing, as if stopped */
     uint32_t side; /* nodes of other sides cannot be reached */
     uint32_t neighbors[NET_NEIGHBORS_MAX];
     uint32_t neighbors_count;
@@ -49,7 +49,7 @@ struct net {
     struct net_link {
         uint32_t a, b; /* dialer, other side */
         bool is_open;
-    } *link;
+    } * link;
     uint32_t link_room;
     uint64_t frames, frame_bytes_max;
 };

@@ -68,8 +68,7 @@ static enum directory_verdict say_record(struct desk *desk, uint32_t i,
 }
 
 static enum directory_verdict say_version(struct desk *desk, uint32_t i,
-                                          uint32_t generation,
-                                          uint32_t version)
+                                          uint32_t generation, uint32_t version)
 {
     argus_NodeRecord r = record_of(desk, i, generation, version);
     return say_record(desk, i, &r);
@@ -306,8 +305,8 @@ static void test_stop_and_leave_are_told_by_the_node(void)
     CU_ASSERT_FALSE(d->failure.has_lost);
     CU_ASSERT_EQUAL(directory_deadline_ms(net->nodes[1].d), UINT64_MAX);
 
-    struct desk desk = {.net = net, .node = &net->nodes[0],
-                        .d = net->nodes[0].d};
+    struct desk desk = {
+        .net = net, .node = &net->nodes[0], .d = net->nodes[0].d};
     (void)say_version(&desk, 1, 2, 1);
     (void)say_version(&desk, 2, 2, 1);
     CU_ASSERT_EQUAL(directory_count(d, ONLINE), 4);
@@ -393,11 +392,11 @@ static void test_members_beyond_bound_are_refused(void)
     CU_ASSERT_EQUAL(say_report(&desk, 1, 3, 1, 1, OFFLINE), DIRECTORY_STALE);
     CU_ASSERT_EQUAL(directory_stats(desk.d)->reports_stranger, 1);
 
-    statements_forget(desk.d, members_find(&desk.d->members,
-                                           &desk.net->nodes[1].id),
+    statements_forget(desk.d,
+                      members_find(&desk.d->members, &desk.net->nodes[1].id),
                       net_out(desk.node));
-    statements_forget(desk.d, members_find(&desk.d->members,
-                                           &desk.net->nodes[2].id),
+    statements_forget(desk.d,
+                      members_find(&desk.d->members, &desk.net->nodes[2].id),
                       net_out(desk.node));
     CU_ASSERT_EQUAL(directory_stats(desk.d)->tombstones_dropped, 1);
     CU_ASSERT_EQUAL(say_version(&desk, 2, 1, 2), DIRECTORY_STALE);
@@ -454,8 +453,8 @@ static argus_NodeRecord clone_of(struct desk *desk, int64_t started_later_ms)
     clone->id = desk->node->id;
     clone->is_alive = true;
     argus_NodeRecord r = record_of(desk, 1, 1, 1);
-    r.started_ms = (uint64_t)((int64_t)desk->node->options.started_ms +
-                              started_later_ms);
+    r.started_ms =
+        (uint64_t)((int64_t)desk->node->options.started_ms + started_later_ms);
     return r;
 }
 
@@ -527,15 +526,15 @@ static void test_own_older_life_is_outrun(void)
 static void test_load_own_record_ahead_raises_generation(void)
 {
     struct net *net = net_new(1, 3);
-    struct desk desk = {.net = net, .node = &net->nodes[0],
-                        .d = net->nodes[0].d};
+    struct desk desk = {
+        .net = net, .node = &net->nodes[0], .d = net->nodes[0].d};
     argus_Statement s = {.which_body = argus_Statement_record_tag,
                          .body.record = record_of(&desk, 0, 4, 9)};
     uint8_t packed[SEALED_SIZE_MAX];
     size_t size = fake_close(&net->nodes[0].id, &s, packed);
 
-    CU_ASSERT_TRUE(directory_load(desk.d, 1000, NET_WALL_US,
-                                  &net->nodes[0].id, packed, size));
+    CU_ASSERT_TRUE(directory_load(desk.d, 1000, NET_WALL_US, &net->nodes[0].id,
+                                  packed, size));
     CU_ASSERT_EQUAL(net->nodes[0].raised, 5);
     net_start(net, 0);
     CU_ASSERT_EQUAL(member(&desk, 0)->generation, 5);
@@ -612,8 +611,8 @@ static size_t cost_of(const struct directory *d)
     size_t bytes = sizeof *d + 2 * t->room * sizeof(struct member *);
 
     bytes += t->by_id->hh.tbl->num_buckets * sizeof(UT_hash_bucket);
-    bytes += t->by_address->hh_address.tbl->num_buckets *
-             sizeof(UT_hash_bucket);
+    bytes +=
+        t->by_address->hh_address.tbl->num_buckets * sizeof(UT_hash_bucket);
     for (uint32_t i = 0; i < t->count; i++)
         bytes += malloc_usable_size(t->list[i]) +
                  malloc_usable_size(t->list[i]->block) + 2 * sizeof(size_t);
@@ -668,7 +667,10 @@ static void test_new_bad_options_are_refused(void)
     net_free(net);
 }
 
-#define ROW(name) {#name, name}
+#define ROW(name)                                                              \
+    {                                                                          \
+#name, name                                                            \
+    }
 CU_TestInfo suite_directory[] = {
     ROW(test_record_newest_version_stands),
     ROW(test_load_damaged_or_misfiled_is_refused),

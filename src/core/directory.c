@@ -71,8 +71,8 @@ void directory_free(struct directory *d)
  * within suspect_ms / 2, that is noticed before anybody is blamed. */
 static void enter(struct directory *d, uint64_t now_ms, uint64_t wall_us)
 {
-    uint64_t idle_ms = d->own.is_started ? directory_deadline_ms(d)
-                                         : UINT64_MAX;
+    uint64_t idle_ms =
+        d->own.is_started ? directory_deadline_ms(d) : UINT64_MAX;
 
     if (idle_ms < d->now_ms)
         idle_ms = d->now_ms;
@@ -169,10 +169,11 @@ void directory_stop(struct directory *d, uint64_t now_ms, uint64_t wall_us,
 
 /* -------------------------------------------------------------- inputs */
 
-enum directory_verdict directory_on_statement(
-    struct directory *d, uint64_t now_ms, uint64_t wall_us,
-    const uint8_t *payload, size_t size, const argus_Statement *statement,
-    const struct node_id *author, struct actions *out)
+enum directory_verdict
+directory_on_statement(struct directory *d, uint64_t now_ms, uint64_t wall_us,
+                       const uint8_t *payload, size_t size,
+                       const argus_Statement *statement,
+                       const struct node_id *author, struct actions *out)
 {
     enter(d, now_ms, wall_us);
     return statements_apply(d, FROM_BROADCAST, payload, size, statement, author,
@@ -269,9 +270,8 @@ void directory_on_link_down(struct directory *d, uint64_t now_ms,
 }
 
 void directory_on_dial_failed(struct directory *d, uint64_t now_ms,
-                              uint64_t wall_us, dial_id dial,
-                              enum link_end why, argus_RefuseCode code,
-                              struct actions *out)
+                              uint64_t wall_us, dial_id dial, enum link_end why,
+                              argus_RefuseCode code, struct actions *out)
 {
     enter(d, now_ms, wall_us);
     if (!failure_on_dial_failed(d, dial, why, code, out))
@@ -346,8 +346,7 @@ uint32_t directory_count(const struct directory *d, argus_MemberState state)
     return d->members.in_state[state];
 }
 
-const struct member *directory_member(const struct directory *d,
-                                      uint32_t index)
+const struct member *directory_member(const struct directory *d, uint32_t index)
 {
     return index < d->members.count ? d->members.list[index] : NULL;
 }
@@ -358,8 +357,7 @@ const struct member *directory_find(const struct directory *d,
     return members_find(&d->members, id);
 }
 
-const char *directory_name(const struct directory *d,
-                           const struct node_id *id)
+const char *directory_name(const struct directory *d, const struct node_id *id)
 {
     const struct member *m = members_find(&d->members, id);
     return m == NULL ? "" : m->name;
