@@ -143,9 +143,20 @@ static void test_load_damaged_or_misfiled_is_refused(void)
     CU_ASSERT_PTR_NOT_NULL_FATAL(member(&desk, 1));
     CU_ASSERT_TRUE(member(&desk, 1)->is_unheard);
     CU_ASSERT_EQUAL(member(&desk, 1)->state, OFFLINE);
+    CU_ASSERT_EQUAL(member(&desk, 1)->since_us, NET_WALL_US);
+    argus_Statement report = {.which_body = argus_Statement_report_tag};
+    memcpy(report.body.report.subject, id->bytes, NODE_ID_SIZE);
+    report.body.report.generation = report.body.report.version = 1;
+    report.body.report.state = OFFLINE;
+    report.body.report.hlc = (NET_WALL_US / 1000 - 5000) << 16;
+    size = fake_close(&desk.net->nodes[2].id, &report, packed);
+    CU_ASSERT_TRUE(directory_load(desk.d, 1000, NET_WALL_US, id, packed, size));
+    CU_ASSERT_TRUE(member(&desk, 1)->is_unheard);
+    CU_ASSERT_EQUAL(member(&desk, 1)->since_us, NET_WALL_US - 5000000);
     CU_ASSERT_EQUAL(directory_stats(desk.d)->mass_deaths, 0);
 
-    /* the same version again, from somebody who has heard of it */
+    /* it lives */
+    s.body.record.version = 2;
     CU_ASSERT_EQUAL(say_record(&desk, 1, &s.body.record), DIRECTORY_NEWS);
     CU_ASSERT_EQUAL(member(&desk, 1)->state, ONLINE);
     desk_free(&desk);

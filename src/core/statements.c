@@ -327,7 +327,9 @@ apply_report(struct directory *d, enum statement_source source,
     d->stats.reports_news++;
     if (source != FROM_DISK)
         m->is_unheard = false;
-    (void)statements_refresh(d, m, directory_hlc_us(d, report->hlc));
+    if (!statements_refresh(d, m, directory_hlc_us(d, report->hlc)) &&
+        m->is_unheard)
+        m->since_us = directory_hlc_us(d, report->hlc);
     return DIRECTORY_NEWS;
 }
 
@@ -439,7 +441,9 @@ bool statements_keep_record(struct directory *d, struct member *m,
         d->stats.memory_refused++;
         return false;
     }
-    if (is_new && !record->left && record->started_ms < d->wall_us / 1000)
+    if (m->is_unheard) /* since when, nobody here can tell */
+        since_us = d->wall_us;
+    else if (is_new && !record->left && record->started_ms < d->wall_us / 1000)
         since_us = record->started_ms * 1000;
     m->renewed_ms = d->now_ms;
     m->is_superseded = false;
