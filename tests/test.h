@@ -26,6 +26,9 @@
     X(hyparview)                                                               \
     X(plumtree)                                                                \
     X(timeline)                                                                \
+    X(directory)                                                               \
+    X(failure)                                                                 \
+    X(sync)                                                                    \
     X(router)                                                                  \
     X(spool)                                                                   \
     X(intake)                                                                  \
@@ -39,12 +42,6 @@
     X(table)                                                                   \
     X(cli)
 #endif
-    X(routing)                                                                 \
-    X(intake)                                                                  \
-    X(mesh)
-    X(directory)                                                               \
-    X(failure)                                                                 \
-    X(sync)
 /* clang-format on */
 
 #define TEST_SUITE_DECLARE(name) extern CU_TestInfo suite_##name[];

@@ -356,7 +356,7 @@ void net_mend(struct net *net)
     }
 }
 
-struct net *net_new(const struct net_options *options)
+struct net *tree_net_new(const struct net_options *options)
 {
     struct net *net = must(calloc(1, sizeof *net));
     struct plumtree_options tree;
@@ -384,7 +384,7 @@ struct net *net_new(const struct net_options *options)
     return net;
 }
 
-void net_free(struct net *net)
+void tree_net_free(struct net *net)
 {
     for (int i = 0; i < net->options.nodes; i++)
         plumtree_free(net->nodes[i].tree);
@@ -471,7 +471,7 @@ static bool step(struct net *net, uint64_t until_us)
     return true;
 }
 
-void net_run(struct net *net, uint64_t duration_us)
+void tree_net_run(struct net *net, uint64_t duration_us)
 {
     uint64_t until_us = net->now_us + duration_us;
 

@@ -67,13 +67,13 @@ struct net {
 };
 
 /** A connected random overlay; every tree link is up. Aborts without memory. */
-struct net *net_new(const struct net_options *options);
-void net_free(struct net *net);
+struct net *tree_net_new(const struct net_options *options);
+void tree_net_free(struct net *net);
 
 /** @return number of the message. */
 uint32_t net_broadcast(struct net *net, int origin);
 
-void net_run(struct net *net, uint64_t duration_us);
+void tree_net_run(struct net *net, uint64_t duration_us);
 
 /** Until nothing is under way and no IHave or Graft waits; at most limit_us. */
 bool net_run_until_quiet(struct net *net, uint64_t limit_us);
