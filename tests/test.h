@@ -23,6 +23,9 @@
     X(routing)                                                                 \
     X(intake)                                                                  \
     X(mesh)
+    X(directory)                                                               \
+    X(failure)                                                                 \
+    X(sync)
 /* clang-format on */
 
 #define TEST_SUITE_DECLARE(name) extern CU_TestInfo suite_##name[];
