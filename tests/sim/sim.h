@@ -75,6 +75,8 @@ uint32_t sim_alive_count(const struct sim *s);
 
 /** Put an event on the timeline; its fate is followed on every node. */
 void sim_broadcast(struct sim *s, uint32_t node, const char *text);
+/** Follow none of the events sent so far any more. */
+void sim_forget(struct sim *s);
 
 /* ---- time */
 

@@ -79,11 +79,18 @@ bool sim_all_delivered(struct sim *s)
     return true;
 }
 
-void check_free(struct sim *s)
+void sim_forget(struct sim *s)
 {
     for (uint32_t i = 0; i < s->followed_count; i++)
         free(s->followed[i].life);
     free(s->followed);
+    s->followed = NULL;
+    s->followed_count = 0;
+}
+
+void check_free(struct sim *s)
+{
+    sim_forget(s);
 }
 
 /* ---------------------------------------------------------- the overlay */
