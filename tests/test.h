@@ -27,7 +27,6 @@
     X(router)                                                                  \
     X(spool)                                                                   \
     X(intake)                                                                  \
-    X(routing)
     X(routing)                                                                 \
     X(mailbox)                                                                 \
     X(identity)                                                                \
