@@ -38,6 +38,7 @@
     X(identity)                                                                \
     X(store)                                                                   \
     X(transport)                                                               \
+    X(runtime)                                                                 \
     X(control)                                                                 \
     X(table)                                                                   \
     X(cli)
