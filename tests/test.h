@@ -30,6 +30,7 @@
     X(identity)                                                                \
     X(store)                                                                   \
     X(transport)                                                               \
+    X(runtime)                                                                 \
     X(control)                                                                 \
     X(table)
 #endif

@@ -234,6 +234,7 @@ bool mailbox_next(struct mailbox *m, struct mailbox_record *out)
     out->size = h.size;
     out->data = from + sizeof h;
     m->read += sizeof h + padded(h.size);
+    out->is_last = m->read == c->used;
     return true;
 }
 
@@ -253,13 +254,10 @@ bool mailbox_wait(struct mailbox *m)
 
 void mailbox_stats(struct mailbox *m, struct mailbox_stats *out)
 {
-    struct chunk *c;
-
     memset(out, 0, sizeof *out);
     (void)pthread_mutex_lock(&m->lock);
     out->records_posted = m->posted;
     out->records_refused = m->refused;
-    STAILQ_FOREACH(c, &m->queue, next)
-        out->bytes_queued += c->used;
+    out->bytes_queued = m->chunks_count * MAILBOX_CHUNK;
     (void)pthread_mutex_unlock(&m->lock);
 }

@@ -29,13 +29,15 @@ struct mailbox_part {
 struct mailbox_record {
     uint32_t type;
     uint32_t size;
-    const uint8_t *data; /* aligned to 8; until the next mailbox_next() */
+    bool is_last;        /* of its chunk: those before it go with it */
+    const uint8_t *data; /* aligned to 8; readable until mailbox_next() is
+                          * called after the last of its chunk */
 };
 
 struct mailbox_stats {
     uint64_t records_posted;
     uint64_t records_refused;
-    uint64_t bytes_queued; /* now */
+    uint64_t bytes_queued; /* now, in whole chunks, the consumer's included */
 };
 
 /** @param bytes_max  rounded up to whole chunks, at least two. */

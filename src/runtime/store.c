@@ -686,6 +686,11 @@ uint32_t store_next_generation(struct store *s, uint64_t now_s)
     return (uint32_t)generation;
 }
 
+void store_put_generation(struct store *s, uint32_t generation)
+{
+    put_number(s, NUMBER_GENERATION, generation);
+}
+
 void store_put_record(struct store *s, const struct node_id *id,
                       const uint8_t *data, size_t size)
 {

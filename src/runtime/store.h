@@ -56,6 +56,9 @@ void store_close(struct store *s);
  *  (Unix), so that it grows even when the database was lost. */
 uint32_t store_next_generation(struct store *s, uint64_t now_s);
 
+/** Another life of this node was ahead: the next start goes beyond it. */
+void store_put_generation(struct store *s, uint32_t generation);
+
 uint64_t store_hlc_mark(struct store *s);
 
 /** Oldest first. The callback must not touch the store. */

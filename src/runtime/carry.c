@@ -1,0 +1,364 @@
+/* carry.c - what collectd's threads post goes into the engine; what the engine
+ * asks for goes to links, disk, deliver thread and log. */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "runtime/runtime_impl.h"
+
+enum in_type { IN_VALUE, IN_NOTICE };
+
+struct in_value {
+    const void *set;
+    uint64_t time, interval;
+    uint32_t count, unused;
+};
+
+/* ------------------------------------------------------------ posting */
+
+bool runtime_post_value(struct runtime *rt, const struct value_input *value)
+{
+    const struct in_value head = {value->set, value->time, value->interval,
+                                  value->count, 0};
+    const struct mailbox_part parts[] = {
+        {&head, sizeof head},
+        {value->numbers, value->count * sizeof *value->numbers},
+        {value->host, strlen(value->host) + 1},
+        {value->plugin, strlen(value->plugin) + 1},
+        {value->plugin_instance, strlen(value->plugin_instance) + 1},
+        {value->type, strlen(value->type) + 1},
+        {value->type_instance, strlen(value->type_instance) + 1},
+    };
+
+    return mailbox_post(rt->in, IN_VALUE, parts,
+                        sizeof parts / sizeof parts[0]);
+}
+
+bool runtime_post_notice(struct runtime *rt, const argus_Event *event)
+{
+    size_t size = offsetof(argus_Event, message) + strlen(event->message) + 1;
+    const struct mailbox_part part = {event, size};
+
+    return mailbox_post(rt->in, IN_NOTICE, &part, 1);
+}
+
+void runtime_post_seen(struct runtime *rt, uint64_t token)
+{
+    struct seen_list *s = &rt->seen;
+
+    (void)pthread_mutex_lock(&s->lock);
+    bool was_empty = s->count == 0;
+    if (s->count < s->max)
+        s->filling[s->count++] = token;
+    else
+        s->dropped++;
+    (void)pthread_mutex_unlock(&s->lock);
+    if (was_empty)
+        mailbox_poke(rt->in);
+}
+
+void runtime_post_freeze(struct runtime *rt)
+{
+    atomic_store(&rt->is_frozen, true);
+}
+
+int carry_open(struct runtime *rt)
+{
+    uint64_t limit = rt->options.write_limit;
+    struct seen_list *s = &rt->seen;
+
+    /* collectd drops from its low limit on: other plugins use it as well. */
+    rt->engine_options.intake_queue_max =
+        limit == 0 || limit / 2 > INTAKE_QUEUE_MAX ? INTAKE_QUEUE_MAX
+        : limit < 2                                ? 1
+                                                   : (uint32_t)(limit / 2);
+    if (pthread_mutex_init(&s->lock, NULL) != 0)
+        return ARGUS_ENOMEM;
+    s->max = 2 * rt->engine_options.intake_queue_max;
+    s->filling = malloc(s->max * sizeof *s->filling);
+    s->taken = malloc(s->max * sizeof *s->taken);
+    if (s->filling != NULL && s->taken != NULL)
+        return ARGUS_OK;
+    carry_close(rt);
+    return ARGUS_ENOMEM;
+}
+
+void carry_close(struct runtime *rt)
+{
+    (void)pthread_mutex_destroy(&rt->seen.lock);
+    free(rt->seen.filling);
+    free(rt->seen.taken);
+}
+
+/* --------------------------------------------------- into the engine */
+
+static void unpack_value(const struct mailbox_record *r,
+                         struct value_input *out)
+{
+    struct in_value head;
+    const uint8_t *data = r->data + sizeof head;
+
+    memcpy(&head, r->data, sizeof head);
+    out->set = head.set;
+    out->time = head.time;
+    out->interval = head.interval;
+    out->count = head.count;
+    out->numbers = (const uint64_t *)(const void *)data;
+
+    const char *text = (const char *)(data + head.count * sizeof(uint64_t));
+    const char **names[] = {&out->host, &out->plugin, &out->plugin_instance,
+                            &out->type, &out->type_instance};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        *names[i] = text;
+        text += strlen(text) + 1;
+    }
+}
+
+static void step_notice(struct runtime *rt, const struct mailbox_record *r)
+{
+    argus_Event notice;
+    uint64_t hlc, number;
+    struct event event = {.type = EVENT_NOTICE};
+
+    memset(&notice, 0, sizeof notice);
+    memcpy(&notice, r->data, r->size);
+    event.notice.event = &notice;
+    event.notice.hlc = &hlc;
+    event.notice.number = &number;
+    runtime_step(rt, &event);
+}
+
+static void step_values(struct runtime *rt, const struct value_input *values,
+                        uint32_t count)
+{
+    struct event event = {.type = EVENT_VALUES};
+
+    if (count == 0)
+        return;
+    event.values.values = values;
+    event.values.count = count;
+    runtime_step(rt, &event);
+}
+
+/* Names and numbers stay in the mailbox's chunk: what was gathered is stepped
+ * with the last record of it at the latest. */
+static void take_records(struct runtime *rt)
+{
+    struct value_input values[VALUES_STEP_MAX];
+    uint32_t count = 0;
+    struct mailbox_record r;
+
+    while (mailbox_next(rt->in, &r)) {
+        if (r.type == IN_VALUE)
+            unpack_value(&r, &values[count++]);
+        if (count == VALUES_STEP_MAX || (count > 0 && r.is_last) ||
+            r.type != IN_VALUE) {
+            step_values(rt, values, count);
+            count = 0;
+        }
+        if (r.type == IN_NOTICE)
+            step_notice(rt, &r);
+    }
+}
+
+static void take_seen(struct runtime *rt)
+{
+    struct seen_list *s = &rt->seen;
+    struct event event = {.type = EVENT_SEEN};
+
+    (void)pthread_mutex_lock(&s->lock);
+    uint64_t *swap = s->taken;
+    s->taken = s->filling;
+    s->filling = swap;
+    event.seen.tokens = s->taken;
+    event.seen.count = s->count;
+    s->count = 0;
+    (void)pthread_mutex_unlock(&s->lock);
+    for (uint32_t i = 0; i < event.seen.count; i++)
+        s->taken[i] -= rt->token_offset;
+    if (event.seen.count > 0 && !atomic_load(&rt->is_frozen))
+        runtime_step(rt, &event);
+}
+
+/* The deliver thread says when it has room again, unless it had just done so
+ * when the flag was set: so the loop looks for itself now and then. */
+void carry_relieve(struct runtime *rt)
+{
+    struct mailbox_stats stats;
+
+    mailbox_stats(rt->out, &stats);
+    if (stats.bytes_queued <= OUT_BYTES_LOW)
+        atomic_store(&rt->is_out_high, false);
+    if (!atomic_load(&rt->is_out_high))
+        transport_pause_metrics(rt->transport, false);
+}
+
+void carry_in(struct runtime *rt)
+{
+    take_seen(rt);
+    take_records(rt);
+    if (!atomic_load(&rt->is_out_high))
+        transport_pause_metrics(rt->transport, false);
+}
+
+/* ------------------------------------------------------------ from links */
+
+static void on_link_up(void *context, link_id link, dial_id dial,
+                       const struct peer_info *peer)
+{
+    struct event event = {.type = EVENT_LINK_UP,
+                          .link_up = {link, dial, peer}};
+    runtime_step(context, &event);
+}
+
+static void on_link_down(void *context, link_id link, enum link_end why,
+                         argus_RefuseCode code)
+{
+    struct event event = {.type = EVENT_LINK_DOWN,
+                          .link_down = {link, why, code}};
+    runtime_step(context, &event);
+}
+
+static void on_dial_failed(void *context, dial_id dial, enum link_end why,
+                           argus_RefuseCode code)
+{
+    struct event event = {.type = EVENT_DIAL_FAILED,
+                          .dial_failed = {dial, why, code}};
+    runtime_step(context, &event);
+}
+
+static void on_frame(void *context, link_id link, const argus_Frame *frame)
+{
+    struct event event = {.type = EVENT_FRAME, .frame = {link, frame}};
+    runtime_step(context, &event);
+}
+
+static void on_drained(void *context, link_id link)
+{
+    struct event event = {.type = EVENT_LINK_DRAINED, .drained = link};
+    runtime_step(context, &event);
+}
+
+static void on_observed(void *context, const char *host)
+{
+    struct event event = {.type = EVENT_OBSERVED, .observed = host};
+    runtime_step(context, &event);
+}
+
+struct transport_listener carry_listener(struct runtime *rt)
+{
+    return (struct transport_listener){rt,         on_link_up, on_link_down,
+                                       on_dial_failed, on_frame, on_drained,
+                                       on_observed};
+}
+
+/* ------------------------------------------------------------ from the disk */
+
+static void on_record_row(void *context, const struct node_id *id,
+                          const uint8_t *data, size_t size)
+{
+    struct event event = {.type = EVENT_RECORD,
+                          .record = {*id, data, (uint32_t)size}};
+    runtime_step(context, &event);
+}
+
+static void on_address_row(void *context, const struct node_id *id,
+                           const uint8_t *data, size_t size)
+{
+    struct event event = {.type = EVENT_ADDRESS,
+                          .address = {*id, (const char *)data}};
+    (void)size;
+    runtime_step(context, &event);
+}
+
+/* Records first: a report means something only beside its subject's. */
+void carry_memory(struct runtime *rt)
+{
+    store_each_record(rt->store, on_record_row, rt);
+    store_each_report(rt->store, on_record_row, rt);
+    store_each_address(rt->store, on_address_row, rt);
+}
+
+/* ------------------------------------------------ the engine's wishes */
+
+static void carry_store(struct runtime *rt, const struct action *a)
+{
+    switch (a->store.what) {
+    case STORE_RECORD:
+        store_put_record(rt->store, &a->store.key, a->store.data,
+                         a->store.size);
+        break;
+    case STORE_REPORT:
+        store_put_report(rt->store, &a->store.key, a->store.data,
+                         a->store.size);
+        break;
+    case STORE_FORGET: store_forget(rt->store, &a->store.key); break;
+    case STORE_HLC: store_put_hlc(rt->store, a->store.number); break;
+    case STORE_ADDRESS:
+        store_put_address(rt->store, &a->store.key, a->store.text);
+        break;
+    case STORE_GENERATION:
+        rt->self.generation = (uint32_t)a->store.number;
+        rt->engine_options.generation = rt->self.generation;
+        store_put_generation(rt->store, rt->self.generation);
+        transport_set_self(rt->transport, &rt->self);
+        break;
+    }
+}
+
+static void maybe_high(struct runtime *rt)
+{
+    struct mailbox_stats stats;
+
+    if (atomic_load(&rt->is_out_high))
+        return;
+    mailbox_stats(rt->out, &stats);
+    if (stats.bytes_queued < OUT_BYTES_HIGH)
+        return;
+    atomic_store(&rt->is_out_high, true);
+    transport_pause_metrics(rt->transport, true);
+}
+
+/* Once collectd shuts down, what it queues is freed unwritten: no more
+ * acknowledgement may leave, whatever the engine knows yet. */
+static void carry_send(struct runtime *rt, const struct action *a)
+{
+    if (a->send.frame->which_body != argus_Frame_ack_tag ||
+        !atomic_load(&rt->is_frozen))
+        transport_send(rt->transport, a->send.link, a->send.frame);
+}
+
+void carry_out(void *context, const struct action *a)
+{
+    struct runtime *rt = context;
+
+    switch (a->type) {
+    case ACTION_DIAL:
+        transport_dial(rt->transport, a->dial.dial, a->dial.kind,
+                       a->dial.address, a->dial.expected);
+        break;
+    case ACTION_SEND: carry_send(rt, a); break;
+    case ACTION_CLOSE:
+        transport_close(rt->transport, a->close.link, a->close.code,
+                        a->close.text);
+        break;
+    case ACTION_SERIES_BEGIN:
+        deliver_series_begin(rt, a->series_begin);
+        maybe_high(rt);
+        break;
+    case ACTION_SERIES_END: deliver_series_end(rt, a->series_end); break;
+    case ACTION_DISPATCH: deliver_value(rt, a->value); break;
+    case ACTION_NOTIFY: deliver_event(rt, a->event.event); break;
+    case ACTION_TIMELINE:
+        if (rt->control != NULL)
+            control_on_event(rt->control, a->event.event, a->event.origin);
+        break;
+    case ACTION_STORE: carry_store(rt, a); break;
+    case ACTION_NEW_IDENTITY:
+        rt->wants_identity = true;
+        mailbox_poke(rt->in);
+        break;
+    case ACTION_LOG: log_write(a->log.level, "%s", a->log.line); break;
+    }
+}

@@ -1,0 +1,156 @@
+/* runtime_impl.h - what the files of the runtime share. Nobody else includes
+ * it.
+ *   runtime.c    life: open, loop, timers, stop
+ *   carry.c      collectd's threads -> engine; engine -> links, disk, log
+ *   deliver.c    engine -> deliver thread
+ *   questions.c  control socket, counters, series_moved */
+#ifndef ARGUS_RUNTIME_RUNTIME_IMPL_H
+#define ARGUS_RUNTIME_RUNTIME_IMPL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include <uv.h>
+
+#include "core/engine.h"
+#include "runtime/control.h"
+#include "runtime/identity.h"
+#include "runtime/mailbox.h"
+#include "runtime/runtime.h"
+#include "runtime/store.h"
+#include "runtime/transport.h"
+
+/** Bytes from collectd's threads that wait for the loop. */
+#define IN_BYTES_MAX (16u << 20)
+
+/** Bytes that wait for the deliver thread. Above half of it metrics links are
+ *  not read, so that it does not fill up. */
+#define OUT_BYTES_MAX (32u << 20)
+#define OUT_BYTES_HIGH (OUT_BYTES_MAX / 2)
+#define OUT_BYTES_LOW (OUT_BYTES_MAX / 8)
+
+/** Values in collectd's queue not yet seen, where it has no limit itself. */
+#define INTAKE_QUEUE_MAX 16384u
+
+/** Values handed to the engine in one event. */
+#define VALUES_STEP_MAX 256
+
+/** Counters and stored changes are looked after so often. */
+#define TICK_MS 500
+
+/** Entries of runtime_stats(). */
+#define STATS_MAX 320
+
+/* Tokens of values that the write callback saw; two buffers change places. A
+ * token comes at most once, so twice the queue always suffices, unless chains
+ * write a value twice: what is too much is counted, and the value is then
+ * taken for stopped by a chain. */
+struct seen_list {
+    pthread_mutex_t lock;
+    uint64_t *filling, *taken;
+    uint32_t count, max;
+    uint64_t dropped;
+};
+
+/* One question at a time from another thread to the loop. */
+struct question {
+    pthread_mutex_t turn; /* held by the asker */
+    pthread_mutex_t lock;
+    pthread_cond_t answered;
+    uint64_t number, answered_number; /* equal: nothing is asked */
+    bool is_closed, answer;
+    char names[5][128];
+};
+
+enum phase {
+    PHASE_RUNNING,
+    PHASE_DRAINING, /* EVENT_STOP done; the spool empties */
+    PHASE_CLOSING,  /* links say goodbye, handles close */
+};
+
+struct runtime {
+    struct runtime_options options;
+    char **seeds;
+    struct runtime_hooks hooks;
+    struct mailbox *in, *out;
+    struct seen_list seen;
+    struct question question;
+    atomic_bool is_frozen, is_stop_wanted, is_out_high;
+    atomic_uint drain_ms;
+
+    uv_loop_t loop;
+    bool is_open, is_broken;
+    uv_async_t wake;
+    uv_timer_t deadline, tick;
+    unsigned handles; /* of the three above */
+    uint64_t armed_ms;
+    int lock_fd;
+    struct identity *identity;
+    struct store *store;
+    struct transport *transport;
+    struct control *control;
+    struct engine *engine;
+    struct engine_options engine_options;
+    struct hello_facts self;
+    struct actions sink;
+    bool in_step, wants_identity;
+    uint64_t token_offset; /* differs for each identity: tokens of values that
+                            * an engine of before dispatched mean nothing */
+    enum phase phase;
+    uint64_t drain_end_ms;
+    struct log_limit refused_limit;
+    uint64_t intake_refused; /* the deliver mailbox was full */
+    argus_StatusReply status; /* scratch; large */
+    argus_SeriesDef series;   /* scratch of the deliver thread */
+    unsigned ticks;
+
+    pthread_mutex_t stats_lock;
+    struct runtime_stat stats[STATS_MAX];
+    size_t stats_count;
+};
+
+uint64_t runtime_now_ms(void);
+uint64_t runtime_wall_us(void);
+
+/** One step of the engine; sets its timer anew. Never from within another. */
+void runtime_step(struct runtime *rt, struct event *event);
+
+/* ---- carry.c */
+int carry_open(struct runtime *rt);
+void carry_close(struct runtime *rt);
+
+/** What collectd's threads posted, into the engine. */
+void carry_in(struct runtime *rt);
+
+/** Read metrics links again once the deliver thread has caught up. */
+void carry_relieve(struct runtime *rt);
+
+/** The engine's actions. */
+void carry_out(void *context, const struct action *action);
+struct transport_listener carry_listener(struct runtime *rt);
+
+/** What the disk remembers, before EVENT_START. */
+void carry_memory(struct runtime *rt);
+
+/* ---- deliver.c */
+void deliver_series_begin(struct runtime *rt, const struct series_begin *begin);
+void deliver_series_end(struct runtime *rt, uint64_t series);
+void deliver_series_reset(struct runtime *rt);
+void deliver_value(struct runtime *rt, const struct value_ref *value);
+void deliver_event(struct runtime *rt, const argus_Event *event);
+
+/* ---- questions.c */
+int questions_open(struct runtime *rt);
+void questions_close(struct runtime *rt);
+
+/** The loop runs: from now on it answers. */
+void questions_begin(struct runtime *rt);
+
+/** Nobody is answered from now on; who waits is let go. */
+void questions_shut(struct runtime *rt);
+
+void questions_answer(struct runtime *rt);
+struct control_hooks questions_hooks(struct runtime *rt);
+void questions_snapshot(struct runtime *rt);
+
+#endif
