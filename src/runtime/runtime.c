@@ -414,13 +414,6 @@ static int open_transport(struct runtime *rt, struct argus_error *err)
     struct transport_listener listener = carry_listener(rt);
     uint16_t port = 0;
 
-    if (rt->options.allow_plaintext)
-        log_write(LOG_LEVEL_WARNING,
-                  "AllowPlaintext is set: links beyond loopback are neither "
-                  "encrypted nor is anybody kept out");
-    else
-        log_write(LOG_LEVEL_NOTICE,
-                  "there is no key: this node stays on loopback");
     int rc = transport_new(&rt->loop, &options, &listener, &rt->transport, err);
     if (rc == ARGUS_OK)
         rc = listen_all(rt, &port, err);
@@ -592,6 +585,11 @@ close_questions:
 free_rt:
     free(rt);
     return argus_fail(err, ARGUS_ENOMEM, "no memory for the node");
+}
+
+const char *runtime_address(const struct runtime *rt)
+{
+    return rt->self.address;
 }
 
 static void run_guarded(void *context)

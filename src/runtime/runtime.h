@@ -85,6 +85,10 @@ int runtime_new(const struct runtime_options *options,
  *  init, before the threads. On failure nothing stays open. */
 int runtime_open(struct runtime *rt, struct argus_error *err);
 
+/** Where peers dial this node; ":port" while peers must say which host they
+ *  see. After runtime_open(), before the threads. */
+const char *runtime_address(const struct runtime *rt);
+
 /** The loop; returns after runtime_stop() once all is closed. */
 void runtime_run(struct runtime *rt);
 

@@ -1,0 +1,528 @@
+/* test_runtime.c - a few real nodes on loopback: sockets, threads, files. */
+#include "test.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "folder.h"
+#include "runtime/guard.h"
+#include "runtime/identity.h"
+#include "runtime/runtime.h"
+
+/** Waits end here at the latest; a sound run needs a small part of it. */
+#define LIMIT_S 20
+
+/* What any node did, for whoever waits. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
+static char wanted_line[128];
+static unsigned wanted_lines;
+static unsigned all_values; /* of all nodes */
+
+struct node {
+    char dir[256];
+    struct runtime_options options;
+    struct runtime *rt;
+    pthread_t loop, deliver;
+    /* under the lock */
+    unsigned values, series, events, disorder, resets;
+    uint64_t last_number[64]; /* by series */
+    char last_host[128], last_message[256];
+};
+
+static void keep_line(enum log_level level, const char *line)
+{
+    (void)level;
+    (void)pthread_mutex_lock(&lock);
+    if (wanted_line[0] != '\0' && strstr(line, wanted_line) != NULL) {
+        wanted_lines++;
+        (void)pthread_cond_broadcast(&changed);
+    }
+    (void)pthread_mutex_unlock(&lock);
+}
+
+static void want_line(const char *text)
+{
+    (void)pthread_mutex_lock(&lock);
+    (void)snprintf(wanted_line, sizeof wanted_line, "%s", text);
+    wanted_lines = 0;
+    (void)pthread_mutex_unlock(&lock);
+}
+
+static bool wait_for(const unsigned *number, unsigned least)
+{
+    struct timespec until;
+
+    (void)clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += LIMIT_S;
+    (void)pthread_mutex_lock(&lock);
+    while (*number < least)
+        if (pthread_cond_timedwait(&changed, &lock, &until) != 0)
+            break;
+    bool reached = *number >= least;
+    (void)pthread_mutex_unlock(&lock);
+    return reached;
+}
+
+/* ------------------------------------------------------------ hooks */
+
+static void describe(const void *set, argus_SeriesDef *def)
+{
+    (void)set;
+    def->sources_count = 1;
+    (void)strcpy(def->sources[0].name, "value");
+    def->sources[0].type = argus_SourceType_SOURCE_GAUGE;
+}
+
+static void on_series_begin(void *context, const struct series_begin *begin)
+{
+    struct node *n = context;
+
+    (void)pthread_mutex_lock(&lock);
+    n->series++;
+    memcpy(n->last_host, begin->def->host, sizeof n->last_host);
+    (void)pthread_mutex_unlock(&lock);
+}
+
+static void on_series_end(void *context, uint64_t series)
+{
+    (void)context;
+    (void)series;
+}
+
+/* As if the write callback had seen it before the dispatch returned. */
+static bool on_dispatch(void *context, const struct value_ref *value)
+{
+    struct node *n = context;
+
+    (void)pthread_mutex_lock(&lock);
+    n->values++;
+    all_values++;
+    uint64_t *last = &n->last_number[value->series % 64];
+    n->disorder += value->numbers[0] <= *last;
+    *last = value->numbers[0];
+    (void)pthread_cond_broadcast(&changed);
+    (void)pthread_mutex_unlock(&lock);
+    return true;
+}
+
+static void on_notify(void *context, const argus_Event *event)
+{
+    struct node *n = context;
+
+    (void)pthread_mutex_lock(&lock);
+    n->events++;
+    memcpy(n->last_message, event->message, sizeof n->last_message);
+    (void)pthread_cond_broadcast(&changed);
+    (void)pthread_mutex_unlock(&lock);
+}
+
+static void on_reset(void *context)
+{
+    struct node *n = context;
+
+    (void)pthread_mutex_lock(&lock);
+    n->resets++;
+    (void)pthread_mutex_unlock(&lock);
+}
+
+/* ------------------------------------------------------------ nodes */
+
+static void set_options(struct node *n, const char *name, argus_Role role,
+                        const char *seed)
+{
+    struct runtime_options *o = &n->options;
+    static const char *seeds[1];
+
+    seeds[0] = seed;
+    (void)snprintf(o->name, sizeof o->name, "%s", name);
+    (void)snprintf(o->cluster, sizeof o->cluster, "test");
+    o->role = role;
+    o->route = role == argus_Role_ROLE_AGENT;
+    (void)snprintf(o->state_dir, sizeof o->state_dir, "%s", n->dir);
+    (void)snprintf(o->control_socket, sizeof o->control_socket, "%.90s/c.sock",
+                   n->dir);
+    o->listen_count = 1;
+    (void)strcpy(o->listen[0].host, "127.0.0.1");
+    (void)strcpy(o->listen[0].port, "0");
+    o->seeds = seeds;
+    o->seeds_count = seed != NULL;
+    o->active_max = 5;
+    o->passive_max = 30;
+    o->shuffle_ms = 500;
+    o->ping_ms = 500;
+    o->suspect_ms = 1500;
+    o->retain_offline_s = 3600;
+    o->weight = 1.0f;
+    o->spool_bytes_max = 8 << 20;
+    o->clock_max_offset_ms = 500;
+    o->forward = argus_Severity_SEVERITY_WARNING;
+    o->retain_events = 1000;
+    o->event_rate = 100;
+    o->write_threads = 5;
+}
+
+static void *run_loop(void *context)
+{
+    runtime_run(context);
+    return NULL;
+}
+
+static void *run_deliver(void *context)
+{
+    runtime_deliver(context);
+    return NULL;
+}
+
+static int open_node(struct node *n, struct argus_error *err)
+{
+    const struct runtime_hooks hooks = {.context = n,
+                                        .describe = describe,
+                                        .series_begin = on_series_begin,
+                                        .series_end = on_series_end,
+                                        .dispatch = on_dispatch,
+                                        .notify = on_notify,
+                                        .series_reset = on_reset};
+
+    int rc = runtime_new(&n->options, &hooks, &n->rt, err);
+    if (rc != ARGUS_OK)
+        return rc;
+    rc = runtime_open(n->rt, err);
+    if (rc != ARGUS_OK) {
+        runtime_free(n->rt);
+        n->rt = NULL;
+    }
+    return rc;
+}
+
+static void start_threads(struct node *n)
+{
+    CU_ASSERT_EQUAL_FATAL(pthread_create(&n->loop, NULL, run_loop, n->rt), 0);
+    CU_ASSERT_EQUAL_FATAL(pthread_create(&n->deliver, NULL, run_deliver, n->rt),
+                          0);
+}
+
+static void start_node(struct node *n, const char *name, argus_Role role,
+                       const char *seed)
+{
+    struct argus_error err = {{0}};
+
+    log_set_sink(keep_line);
+    if (n->dir[0] == '\0')
+        folder_make(n->dir);
+    set_options(n, name, role, seed);
+    int rc = open_node(n, &err);
+    if (rc != ARGUS_OK)
+        printf("  %s\n", err.text);
+    CU_ASSERT_EQUAL_FATAL(rc, ARGUS_OK);
+    start_threads(n);
+}
+
+static void stop_node(struct node *n, uint32_t drain_ms)
+{
+    runtime_stop(n->rt, drain_ms);
+    (void)pthread_join(n->loop, NULL);
+    (void)pthread_join(n->deliver, NULL);
+    runtime_free(n->rt);
+    n->rt = NULL;
+}
+
+static void remove_node(struct node *n)
+{
+    folder_remove(n->dir);
+    memset(n, 0, sizeof *n);
+}
+
+/* Numbers go over twenty series in turn: in each only one value at a time is
+ * on its way into collectd. */
+static bool post_value(struct node *n, uint64_t number)
+{
+    char instance[8];
+
+    (void)snprintf(instance, sizeof instance, "%u", (unsigned)(number % 20));
+    const struct value_input value = {
+        .host = n->options.name,
+        .plugin = "cpu",
+        .plugin_instance = "0",
+        .type = "gauge",
+        .type_instance = instance,
+        .set = &number,
+        .time = number << 30,
+        .interval = (uint64_t)10 << 30,
+        .numbers = &number,
+        .count = 1,
+    };
+    return runtime_post_value(n->rt, &value);
+}
+
+static struct node aggregator, agent, other;
+
+/* Goal: an agent that knows one seed finds the aggregator by itself; every
+ * value arrives, in order and once; a notification arrives; a clean stop waits
+ * for the last acknowledgement. */
+static void test_runtime_values_and_events_arrive(void)
+{
+    const argus_Event notice = {.severity = argus_Severity_SEVERITY_FAILURE,
+                                .message = "it burns"};
+
+    start_node(&other, "seed", argus_Role_ROLE_AGENT, NULL);
+    start_node(&aggregator, "agg", argus_Role_ROLE_AGGREGATOR,
+               runtime_address(other.rt));
+    start_node(&agent, "agent", argus_Role_ROLE_AGENT,
+               runtime_address(other.rt));
+    want_line("not acknowledged before the stop");
+    for (uint64_t i = 1; i <= 1000; i++)
+        CU_ASSERT_TRUE(post_value(&agent, i));
+    CU_ASSERT_TRUE(wait_for(&aggregator.values, 1000));
+    CU_ASSERT_EQUAL(aggregator.disorder, 0);
+    CU_ASSERT_EQUAL(aggregator.series, 20);
+    CU_ASSERT_STRING_EQUAL(aggregator.last_host, "agent");
+
+    CU_ASSERT_TRUE(runtime_post_notice(agent.rt, &notice));
+    CU_ASSERT_TRUE(wait_for(&aggregator.events, 1));
+    CU_ASSERT_STRING_EQUAL(aggregator.last_message, "it burns");
+    CU_ASSERT_FALSE(runtime_series_moved(aggregator.rt, "agent", "cpu", "0",
+                                         "gauge", "0"));
+
+    CU_ASSERT_TRUE(post_value(&agent, 1001));
+    stop_node(&agent, 10000);
+    CU_ASSERT_TRUE(wait_for(&aggregator.values, 1001));
+    CU_ASSERT_EQUAL(aggregator.values, 1001);
+    CU_ASSERT_EQUAL(wanted_lines, 0);
+    stop_node(&other, 1000);
+    stop_node(&aggregator, 1000);
+    remove_node(&agent);
+    remove_node(&other);
+    remove_node(&aggregator);
+}
+
+/* Goal: the clean stop of one aggregator moves its agent to the other. */
+static void test_runtime_agent_fails_over(void)
+{
+    all_values = 0;
+    start_node(&aggregator, "agg1", argus_Role_ROLE_AGGREGATOR, NULL);
+    start_node(&other, "agg2", argus_Role_ROLE_AGGREGATOR,
+               runtime_address(aggregator.rt));
+    start_node(&agent, "agent", argus_Role_ROLE_AGENT,
+               runtime_address(aggregator.rt));
+    uint64_t number = 0;
+    for (; number < 100; number++)
+        CU_ASSERT_TRUE(post_value(&agent, number + 1));
+    CU_ASSERT_TRUE(wait_for(&all_values, 100));
+    struct node *used = aggregator.values > 0 ? &aggregator : &other;
+    struct node *spare = used == &aggregator ? &other : &aggregator;
+    unsigned before = spare->values;
+    stop_node(used, 1000);
+    for (; number < 200; number++)
+        CU_ASSERT_TRUE(post_value(&agent, number + 1));
+    CU_ASSERT_TRUE(wait_for(&spare->values, before + 100));
+    stop_node(&agent, 5000);
+    stop_node(spare, 1000);
+    CU_ASSERT_EQUAL(spare->disorder, 0);
+    remove_node(&agent);
+    remove_node(&other);
+    remove_node(&aggregator);
+}
+
+/* Goal: once collectd shuts down an aggregator acknowledges nothing, so its
+ * agent keeps the values. */
+static void test_runtime_frozen_acknowledges_nothing(void)
+{
+    start_node(&aggregator, "agg", argus_Role_ROLE_AGGREGATOR, NULL);
+    start_node(&agent, "agent", argus_Role_ROLE_AGENT,
+               runtime_address(aggregator.rt));
+    CU_ASSERT_TRUE(post_value(&agent, 1));
+    CU_ASSERT_TRUE(wait_for(&aggregator.values, 1));
+    runtime_post_freeze(aggregator.rt);
+    CU_ASSERT_TRUE(post_value(&agent, 2));
+    want_line("not acknowledged before the stop");
+    stop_node(&agent, 300);
+    CU_ASSERT_TRUE(wanted_lines == 1);
+    CU_ASSERT_EQUAL(aggregator.values, 1);
+    stop_node(&aggregator, 1000);
+    remove_node(&agent);
+    remove_node(&aggregator);
+}
+
+/* Goal: what cannot start says why, and leaves nothing open behind it. */
+static void test_runtime_open_refusals(void)
+{
+    struct argus_error err = {{0}};
+
+    start_node(&agent, "agent", argus_Role_ROLE_AGENT, NULL);
+    other.options = agent.options;
+    CU_ASSERT_EQUAL(open_node(&other, &err), ARGUS_EBUSY);
+    CU_ASSERT_PTR_NOT_NULL(strstr(err.text, agent.dir));
+
+    folder_make(other.dir);
+    set_options(&other, "other", argus_Role_ROLE_AGENT, NULL);
+    const char *port = strchr(runtime_address(agent.rt), ':') + 1;
+    (void)strcpy(other.options.listen[0].port, port);
+    CU_ASSERT_EQUAL(open_node(&other, &err), ARGUS_EBUSY);
+    CU_ASSERT_PTR_NOT_NULL(strstr(err.text, port));
+    (void)strcpy(other.options.listen[0].host, "0.0.0.0");
+    CU_ASSERT_EQUAL(open_node(&other, &err), ARGUS_EDENIED);
+    CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "AllowPlaintext"));
+    (void)strcpy(other.options.listen[0].host, "127.0.0.1");
+    (void)strcpy(other.options.listen[0].port, "0");
+    CU_ASSERT_EQUAL(open_node(&other, &err), ARGUS_OK); /* lock was let go */
+    runtime_free(other.rt);                             /* never ran */
+    other.rt = NULL;
+    stop_node(&agent, 0);
+    remove_node(&agent);
+    remove_node(&other);
+}
+
+/* Goal: a stop before the loop runs, and posts at any time, do no harm; after
+ * a restart the node is the same. */
+static void test_runtime_restart_is_same_node(void)
+{
+    struct argus_error err = {{0}};
+    struct identity *first, *second;
+
+    log_set_sink(keep_line);
+    folder_make(agent.dir);
+    for (int i = 0; i < 3; i++) {
+        set_options(&agent, "agent", argus_Role_ROLE_AGENT, NULL);
+        CU_ASSERT_EQUAL_FATAL(open_node(&agent, &err), ARGUS_OK);
+        CU_ASSERT_TRUE(post_value(&agent, 1));
+        runtime_post_seen(agent.rt, 42);
+        CU_ASSERT_FALSE(
+            runtime_series_moved(agent.rt, "a", "b", "c", "d", "e"));
+        runtime_stop(agent.rt, 0);
+        start_threads(&agent);
+        (void)pthread_join(agent.loop, NULL);
+        (void)pthread_join(agent.deliver, NULL);
+        CU_ASSERT_FALSE(post_value(&agent, 2)); /* refused, not a crash */
+        runtime_post_seen(agent.rt, 43);
+        runtime_free(agent.rt);
+        CU_ASSERT_EQUAL_FATAL(
+            identity_open(agent.dir, "test", i == 0 ? &first : &second, &err),
+            ARGUS_OK);
+        if (i > 0) {
+            CU_ASSERT_TRUE(node_id_is_equal(identity_id(first),
+                                            identity_id(second)));
+            identity_free(second);
+        }
+    }
+    identity_free(first);
+    remove_node(&agent);
+}
+
+/* Goal: a cloned StateDir: one of the two becomes somebody else, by itself,
+ * keeps the old key beside, and goes on routing. */
+static void test_runtime_clone_gets_new_identity(void)
+{
+    char pem[512];
+
+    start_node(&aggregator, "agg", argus_Role_ROLE_AGGREGATOR, NULL);
+    start_node(&agent, "agent", argus_Role_ROLE_AGENT,
+               runtime_address(aggregator.rt));
+    CU_ASSERT_TRUE(post_value(&agent, 1));
+    CU_ASSERT_TRUE(wait_for(&aggregator.values, 1));
+    folder_make(other.dir);
+    long size = file_read(agent.dir, "identity.pem", pem, sizeof pem);
+    CU_ASSERT_TRUE_FATAL(size > 0);
+    CU_ASSERT_TRUE(file_write(other.dir, "identity.pem", pem, (size_t)size));
+    want_line("and was first");
+    start_node(&other, "clone", argus_Role_ROLE_AGENT,
+               runtime_address(aggregator.rt));
+    CU_ASSERT_TRUE(wait_for(&wanted_lines, 1));
+    unsigned before = aggregator.values;
+    CU_ASSERT_TRUE(post_value(&other, 100));
+    CU_ASSERT_TRUE(wait_for(&aggregator.values, before + 1));
+    stop_node(&other, 5000);
+    stop_node(&agent, 5000);
+    stop_node(&aggregator, 1000);
+    CU_ASSERT_TRUE(file_exists(other.dir, "identity.pem.cloned-1"));
+    CU_ASSERT_FALSE(file_exists(agent.dir, "identity.pem.cloned-1"));
+    remove_node(&agent);
+    remove_node(&other);
+    remove_node(&aggregator);
+}
+
+/* ------------------------------------------------------------ the guard */
+
+static void fail_inside(void *context)
+{
+    assert(context == NULL);
+}
+
+static void describe_badly(const void *set, argus_SeriesDef *def)
+{
+    (void)def;
+    assert(set == NULL);
+}
+
+/* A node whose loop hits a bug of ours; in a child, since it leaks. */
+static int broken_child(void)
+{
+    struct argus_error err = {{0}};
+    const struct runtime_hooks hooks = {.context = &agent,
+                                        .describe = describe_badly,
+                                        .series_begin = on_series_begin,
+                                        .series_end = on_series_end,
+                                        .dispatch = on_dispatch,
+                                        .notify = on_notify};
+
+    if (runtime_new(&agent.options, &hooks, &agent.rt, &err) != ARGUS_OK ||
+        runtime_open(agent.rt, &err) != ARGUS_OK)
+        return 1;
+    if (pthread_create(&agent.loop, NULL, run_loop, agent.rt) != 0 ||
+        pthread_create(&agent.deliver, NULL, run_deliver, agent.rt) != 0)
+        return 2;
+    want_line("this is a bug of argus");
+    if (!post_value(&agent, 1))
+        return 3;
+    (void)pthread_join(agent.loop, NULL);
+    (void)pthread_join(agent.deliver, NULL);
+    if (wanted_lines != 1 || post_value(&agent, 2))
+        return 4;
+    runtime_stop(agent.rt, 0);
+    runtime_free(agent.rt);
+    return 0;
+}
+
+/* Goal: a failed assertion of ours is one log line and the end of argus, not
+ * of the process. */
+static void test_runtime_assertion_leaves_process_alive(void)
+{
+    int status = -1;
+
+    log_set_sink(keep_line);
+    want_line("this is a bug of argus: test_runtime.c");
+    CU_ASSERT_TRUE(guard_run(fail_inside, NULL));
+    CU_ASSERT_FALSE(guard_run(fail_inside, &status));
+    CU_ASSERT_EQUAL(wanted_lines, 1);
+
+    folder_make(agent.dir);
+    set_options(&agent, "agent", argus_Role_ROLE_AGENT, NULL);
+    pid_t child = fork();
+    if (child == 0)
+        _exit(broken_child());
+    CU_ASSERT_TRUE_FATAL(child > 0);
+    CU_ASSERT_EQUAL(waitpid(child, &status, 0), child);
+    CU_ASSERT_TRUE(WIFEXITED(status));
+    CU_ASSERT_EQUAL(WEXITSTATUS(status), 0);
+    remove_node(&agent);
+    log_set_sink(NULL);
+}
+
+CU_TestInfo suite_runtime[] = {
+    {"open_refusals", test_runtime_open_refusals},
+    {"restart_is_same_node", test_runtime_restart_is_same_node},
+    {"values_and_events_arrive", test_runtime_values_and_events_arrive},
+    {"agent_fails_over", test_runtime_agent_fails_over},
+    {"frozen_acknowledges_nothing", test_runtime_frozen_acknowledges_nothing},
+    {"clone_gets_new_identity", test_runtime_clone_gets_new_identity},
+    {"assertion_leaves_process_alive",
+     test_runtime_assertion_leaves_process_alive},
+    CU_TEST_INFO_NULL,
+};
