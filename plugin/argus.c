@@ -207,6 +207,17 @@ static int start(struct argus_error *err)
     return ARGUS_OK;
 }
 
+static void say_how_far(void)
+{
+    if (argus.config.options.allow_plaintext)
+        log_write(LOG_LEVEL_WARNING,
+                  "AllowPlaintext is true: links are not protected, whoever "
+                  "reaches this node can read and send");
+    else
+        log_write(LOG_LEVEL_NOTICE,
+                  "there is no key, so this node stays on loopback");
+}
+
 static int on_init(void)
 {
     struct argus_error err = {{0}};
@@ -219,6 +230,7 @@ static int on_init(void)
         return 0;
     if (start(&err) != ARGUS_OK)
         return stay_inert(&err);
+    say_how_far();
     return 0;
 }
 

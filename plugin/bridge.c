@@ -13,7 +13,7 @@
 #define SET_SLOTS 1024
 
 /** Self-metrics of the runtime that one read takes. */
-#define READ_MAX 128
+#define READ_MAX 320
 
 /** A loop that took so long to answer is left alone for a while: the missing
  *  callback runs in collectd's main loop, once for each lost series. */
@@ -471,6 +471,19 @@ static void series_end(void *context, uint64_t handle)
 }
 
 /* Hook. */
+static void series_reset(void *context)
+{
+    struct bridge *b = context;
+    struct series *s, *next;
+
+    HASH_ITER(hh, b->series, s, next)
+    {
+        HASH_DEL(b->series, s);
+        series_free(s);
+    }
+}
+
+/* Hook. */
 static void series_begin(void *context, const struct series_begin *begin)
 {
     struct bridge *b = context;
@@ -576,6 +589,7 @@ struct runtime_hooks bridge_hooks(struct bridge *b)
         .series_end = series_end,
         .dispatch = dispatch,
         .notify = notify,
+        .series_reset = series_reset,
     };
 }
 
@@ -693,13 +707,7 @@ void bridge_freeze(struct bridge *b)
 
 void bridge_forget(struct bridge *b)
 {
-    struct series *s, *next_series;
-
-    HASH_ITER(hh, b->series, s, next_series)
-    {
-        HASH_DEL(b->series, s);
-        series_free(s);
-    }
+    series_reset(b);
     pthread_mutex_lock(&b->sets_lock);
     for (size_t i = 0; i < SET_SLOTS; i++)
         atomic_store(&b->slots[i], NULL);

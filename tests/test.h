@@ -22,17 +22,26 @@
     X(frame)                                                                   \
     X(hello)                                                                   \
     X(hlc)                                                                     \
+    X(links)                                                                   \
+    X(hyparview)                                                               \
     X(plumtree)                                                                \
     X(timeline)                                                                \
+    X(directory)                                                               \
+    X(failure)                                                                 \
+    X(sync)                                                                    \
     X(router)                                                                  \
+    X(spool)                                                                   \
+    X(intake)                                                                  \
     X(routing)                                                                 \
+    X(mesh)                                                                    \
     X(mailbox)                                                                 \
     X(identity)                                                                \
     X(store)                                                                   \
     X(transport)                                                               \
     X(runtime)                                                                 \
     X(control)                                                                 \
-    X(table)
+    X(table)                                                                   \
+    X(cli)
 #endif
 /* clang-format on */
 

@@ -61,7 +61,21 @@ static void test_no_block_runs_and_stops(void)
     CU_ASSERT_EQUAL(mock_rt.freed, 1);
     CU_ASSERT_TRUE(mock_rt.drain_ms > 0);
     CU_ASSERT_TRUE(mock_rt.signals_blocked);
-    CU_ASSERT_EQUAL(mock_log_lines, 0);
+    CU_ASSERT_EQUAL(mock_log_lines, 1);
+    CU_ASSERT_STRING_EQUAL(
+        mock_log, "argus: there is no key, so this node stays on loopback");
+}
+
+/* Goal: who lifts the loopback rule is told so at every start. */
+static void test_plaintext_is_warned_of(void)
+{
+    begin();
+    CU_ASSERT_EQUAL(CONFIGURE("Security.AllowPlaintext true"), 0);
+    CU_ASSERT_EQUAL(mock_init_all(), 0);
+    CU_ASSERT_EQUAL(mock_log_lines, 1);
+    CU_ASSERT_PTR_NOT_NULL(strstr(mock_log, "AllowPlaintext is true"));
+    CU_ASSERT_TRUE(mock_rt.options.allow_plaintext);
+    mock_shutdown();
 }
 
 /* Goal: a late notification of another plugin's thread reaches nothing. */
@@ -194,6 +208,7 @@ static void test_test_run_touches_nothing(void)
 
 CU_TestInfo suite_argus[] = {
     {"no_block_runs_and_stops", test_no_block_runs_and_stops},
+    {"plaintext_is_warned_of", test_plaintext_is_warned_of},
     {"notification_after_shutdown_is_harmless",
      test_notification_after_shutdown_is_harmless},
     {"agent_that_does_not_route_has_no_writer",

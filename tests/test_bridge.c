@@ -1,5 +1,9 @@
 #include "test.h"
 
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+
 #include "bridge.h"
 #include "mock/collectd.h"
 #include "mock/runtime.h"
@@ -407,6 +411,23 @@ static void test_series_end_and_begin_anew(void)
     end();
 }
 
+/* Goal: after a reset handles mean nothing until they are begun anew. */
+static void test_series_reset_forgets_all(void)
+{
+    argus_SeriesDef def = def_of("gauge", 1, argus_SourceType_SOURCE_GAUGE);
+
+    begin(false, true);
+    for (uint64_t i = 1; i <= 3; i++)
+        series(i, &def);
+    hooks.series_reset(hooks.context);
+    CU_ASSERT_FALSE(value(2, 1, 1));
+    CU_ASSERT_EQUAL(bridge_stats(bridge).value_unknown, 1);
+    series(2, &def);
+    CU_ASSERT_FALSE(value(2, 1, 1));
+    CU_ASSERT_EQUAL(mock_queue_length, 1);
+    end();
+}
+
 /* Goal: collectd takes nothing: counted, not taken for written. */
 static void test_refused_dispatch_is_counted(void)
 {
@@ -558,6 +579,65 @@ static void test_own_metrics_are_dispatched(void)
     end();
 }
 
+/* ---------------------------------------------------------------- threads */
+
+#define THREADS 4
+#define ROUNDS_MIN 200
+#define ROUNDS_MAX 1000000
+
+static atomic_bool enough;
+
+static void *call_back(void *unused)
+{
+    notification_t n = {.severity = NOTIF_OKAY, .message = "m", .host = "h"};
+    value_t number = {.gauge = 1};
+    value_list_t vl = local_value("gauge", 1);
+    const char *const types[] = {"gauge", "derive", "load", "if_octets"};
+
+    (void)unused;
+    vl.values = &number;
+    for (int i = 0; !enough; i++) {
+        const data_set_t *ds = plugin_get_ds(types[i % 4]);
+        (void)strcpy(vl.type, ds->type);
+        bridge_write(bridge, ds, &vl);
+        bridge_notification(bridge, &n);
+    }
+    return NULL;
+}
+
+/* Goal: callbacks of many threads reach the runtime while it is there, and
+ * never once bridge_detach() has returned.
+ * Method: take it away and bring it back under their feet. */
+static void test_detach_lets_no_callback_through(void)
+{
+    pthread_t threads[THREADS];
+    struct bridge_options options = {.route = true};
+
+    begin(true, false);
+    enough = false;
+    for (int i = 0; i < THREADS; i++)
+        CU_ASSERT_EQUAL_FATAL(
+            pthread_create(&threads[i], NULL, call_back, NULL), 0);
+    unsigned values = 0;
+    for (int i = 0; i < ROUNDS_MIN || (values < 100 && i < ROUNDS_MAX); i++) {
+        bridge_detach(bridge);
+        mock_rt.gone = true;
+        values = mock_rt.values; /* nobody else touches it now */
+        sched_yield();
+        mock_rt.gone = false;
+        bridge_attach(bridge, mock_runtime_get(), &options);
+        sched_yield();
+    }
+    enough = true;
+    for (int i = 0; i < THREADS; i++)
+        (void)pthread_join(threads[i], NULL);
+    CU_ASSERT_EQUAL(mock_rt.posts_late, 0);
+    CU_ASSERT_TRUE(mock_rt.values >= 100);
+    /* "load" and "if_octets" have more sources than the value has numbers. */
+    CU_ASSERT_TRUE(bridge_stats(bridge).value_refused > 0);
+    end();
+}
+
 CU_TestInfo suite_bridge[] = {
     {"local_value_is_posted", test_local_value_is_posted},
     {"value_without_routing_stays", test_value_without_routing_stays},
@@ -572,6 +652,7 @@ CU_TestInfo suite_bridge[] = {
     {"unknown_type_is_written_directly", test_unknown_type_is_written_directly},
     {"hostile_series_are_refused", test_hostile_series_are_refused},
     {"series_end_and_begin_anew", test_series_end_and_begin_anew},
+    {"series_reset_forgets_all", test_series_reset_forgets_all},
     {"refused_dispatch_is_counted", test_refused_dispatch_is_counted},
     {"freeze_stops_what_comes_from_the_mesh",
      test_freeze_stops_what_comes_from_the_mesh},
@@ -579,5 +660,6 @@ CU_TestInfo suite_bridge[] = {
     {"mesh_event_is_notified_once", test_mesh_event_is_notified_once},
     {"missing_series_that_moved", test_missing_series_that_moved},
     {"own_metrics_are_dispatched", test_own_metrics_are_dispatched},
+    {"detach_lets_no_callback_through", test_detach_lets_no_callback_through},
     CU_TEST_INFO_NULL,
 };

@@ -10,9 +10,9 @@
 #define S 1000000u
 
 /* A local network: what daemons on a few machines see. */
-static struct net *net_of(int nodes, uint64_t seed)
+static struct net *tree_net_of(int nodes, uint64_t seed)
 {
-    return net_new(&(struct net_options){.seed = seed,
+    return tree_net_new(&(struct net_options){.seed = seed,
                                          .nodes = nodes,
                                          .degree = 5,
                                          .latency_min_us = 200,
@@ -44,14 +44,14 @@ static double duplicates(const struct net_sums *from, const struct net_sums *to)
  * Method: 200 nodes of degree 5, 20 broadcasts, one after the other. */
 static void test_one_sender_redundancy_goes(void)
 {
-    struct net *net = net_of(200, test_seed());
+    struct net *net = tree_net_of(200, test_seed());
     double first = 0, later = 0;
 
     for (int i = 0; i < 20; i++) {
-        struct net_sums before = net_sums(net);
-        (void)net_broadcast(net, 0);
-        net_run(net, 500 * MS);
-        struct net_sums after = net_sums(net);
+        struct net_sums before = tree_net_sums(net);
+        (void)tree_net_broadcast(net, 0);
+        tree_net_run(net, 500 * MS);
+        struct net_sums after = tree_net_sums(net);
         double rmr =
             (double)(after.gossip_sent - before.gossip_sent) / 199.0 - 1.0;
         if (i == 0)
@@ -64,9 +64,9 @@ static void test_one_sender_redundancy_goes(void)
     CU_ASSERT_TRUE(first > 1.0);
     CU_ASSERT_TRUE(later < 0.02);
     CU_ASSERT_TRUE(net_hops_max(net, 3) < 15);
-    CU_ASSERT_EQUAL(net_missed(net, 0), 0);
-    CU_ASSERT_EQUAL(net_repeated(net), 0);
-    net_free(net);
+    CU_ASSERT_EQUAL(tree_net_missed(net, 0), 0);
+    CU_ASSERT_EQUAL(tree_net_repeated(net), 0);
+    tree_net_free(net);
 }
 
 /* Goal: eight senders that begin at the same moment, on a mesh where nothing
@@ -80,23 +80,23 @@ static void test_eight_senders_at_once_settle(void)
     double share = 0, p99 = 0;
 
     for (uint64_t run = 0; run < 5; run++) {
-        struct net *net = net_of(32, seed + run);
+        struct net *net = tree_net_of(32, seed + run);
         struct net_sums begun = {0};
 
         for (int burst = 0; burst < 25; burst++) {
             if (burst == 2)
-                begun = net_sums(net);
+                begun = tree_net_sums(net);
             for (int origin = 0; origin < 32; origin += 4)
-                (void)net_broadcast(net, origin);
-            net_run(net, 100 * MS);
+                (void)tree_net_broadcast(net, origin);
+            tree_net_run(net, 100 * MS);
         }
         CU_ASSERT_TRUE(net_run_until_quiet(net, 10 * S));
-        struct net_sums ended = net_sums(net);
+        struct net_sums ended = tree_net_sums(net);
         share += duplicates(&begun, &ended) / 5;
         p99 += net_latency_ms(net, 0, .99) / 5;
-        CU_ASSERT_EQUAL(net_missed(net, 0), 0);
-        CU_ASSERT_EQUAL(net_repeated(net), 0);
-        net_free(net);
+        CU_ASSERT_EQUAL(tree_net_missed(net, 0), 0);
+        CU_ASSERT_EQUAL(tree_net_repeated(net), 0);
+        tree_net_free(net);
     }
     printf("  duplicates %.2f %%, p99 %.1f ms\n", 100 * share, p99);
     CU_ASSERT_TRUE(share < 0.05);
@@ -107,7 +107,7 @@ static void test_eight_senders_at_once_settle(void)
  * pruned, over links as slow and as different as those between continents. */
 static void test_all_at_once_on_slow_links_none_missed(void)
 {
-    struct net *net = net_new(&(struct net_options){.seed = test_seed(),
+    struct net *net = tree_net_new(&(struct net_options){.seed = test_seed(),
                                                     .nodes = 100,
                                                     .degree = 5,
                                                     .latency_min_us = 5 * MS,
@@ -116,13 +116,13 @@ static void test_all_at_once_on_slow_links_none_missed(void)
 
     for (int round = 0; round < 3; round++) {
         for (int i = 0; i < 100; i++)
-            (void)net_broadcast(net, i % 8);
-        net_run(net, 50 * MS);
+            (void)tree_net_broadcast(net, i % 8);
+        tree_net_run(net, 50 * MS);
     }
     CU_ASSERT_TRUE(net_run_until_quiet(net, 20 * S));
-    CU_ASSERT_EQUAL(net_missed(net, 0), 0);
-    CU_ASSERT_EQUAL(net_repeated(net), 0);
-    net_free(net);
+    CU_ASSERT_EQUAL(tree_net_missed(net, 0), 0);
+    CU_ASSERT_EQUAL(tree_net_repeated(net), 0);
+    tree_net_free(net);
 }
 
 /* Goal: what is sent while links break and are replaced reaches all, and once
@@ -132,78 +132,78 @@ static void test_all_at_once_on_slow_links_none_missed(void)
  * lost with its only holder. */
 static void test_links_break_none_missed(void)
 {
-    struct net *net = net_of(60, test_seed());
+    struct net *net = tree_net_of(60, test_seed());
 
     for (int i = 0; i < 200; i++) {
         if (i % 5 == 0) {
             int a = someone(net);
             for (int l = 0; l < NET_DEGREE_MAX; l++)
                 if (net->nodes[a].links[l].peer >= 0) {
-                    net_cut(net, a, &net->nodes[a].links[l]);
+                    tree_net_cut(net, a, &net->nodes[a].links[l]);
                     break;
                 }
         }
         if (i % 5 == 3)
-            net_mend(net);
-        (void)net_broadcast(net, someone(net));
-        net_run(net, 20 * MS);
+            tree_net_mend(net);
+        (void)tree_net_broadcast(net, someone(net));
+        tree_net_run(net, 20 * MS);
     }
-    net_mend(net);
+    tree_net_mend(net);
     CU_ASSERT_TRUE(net_run_until_quiet(net, 20 * S));
-    CU_ASSERT_EQUAL(net_missed(net, 0), 0);
-    CU_ASSERT_EQUAL(net_repeated(net), 0);
+    CU_ASSERT_EQUAL(tree_net_missed(net, 0), 0);
+    CU_ASSERT_EQUAL(tree_net_repeated(net), 0);
 
-    struct net_sums before = net_sums(net);
+    struct net_sums before = tree_net_sums(net);
     for (int i = 0; i < 20; i++) {
-        (void)net_broadcast(net, someone(net));
-        net_run(net, 200 * MS);
+        (void)tree_net_broadcast(net, someone(net));
+        tree_net_run(net, 200 * MS);
     }
-    struct net_sums after = net_sums(net);
-    CU_ASSERT_EQUAL(net_missed(net, 0), 0);
+    struct net_sums after = tree_net_sums(net);
+    CU_ASSERT_EQUAL(tree_net_missed(net, 0), 0);
     CU_ASSERT_TRUE(duplicates(&before, &after) < 0.3);
-    net_free(net);
+    tree_net_free(net);
 }
 
 /* Goal: half of the nodes die at once; once the others are linked again, every
  * later message reaches all of them, as does what they had sent before. */
 static void test_half_die_the_rest_go_on(void)
 {
-    struct net *net = net_of(32, test_seed());
+    struct net *net = tree_net_of(32, test_seed());
 
     for (int i = 0; i < 5; i++) {
-        (void)net_broadcast(net, someone(net));
-        net_run(net, 300 * MS);
+        (void)tree_net_broadcast(net, someone(net));
+        tree_net_run(net, 300 * MS);
     }
     for (int i = 1; i < 32; i += 2)
-        net_kill(net, i);
-    net_run(net, 5 * MS);
-    uint32_t first = net_broadcast(net, 0); /* while nobody has mended */
-    net_run(net, 500 * MS);
-    net_mend(net);
+        tree_net_kill(net, i);
+    tree_net_run(net, 5 * MS);
+    uint32_t first = tree_net_broadcast(net, 0); /* while nobody has mended */
+    tree_net_run(net, 500 * MS);
+    tree_net_mend(net);
     for (int i = 0; i < 20; i++) {
-        (void)net_broadcast(net, someone(net));
-        net_run(net, 50 * MS);
+        (void)tree_net_broadcast(net, someone(net));
+        tree_net_run(net, 50 * MS);
     }
     CU_ASSERT_TRUE(net_run_until_quiet(net, 20 * S));
-    CU_ASSERT_EQUAL(net_missed(net, first), 0);
-    net_free(net);
+    CU_ASSERT_EQUAL(tree_net_missed(net, first), 0);
+    tree_net_free(net);
 }
 
 /* Goal: two meshes that meet hear of what the other delivered lately. */
 static void test_islands_meet_recent_is_repaired(void)
 {
-    struct net *net = net_of(2, test_seed());
+    struct net *net = tree_net_of(2, test_seed());
 
-    net_cut(net, 0, &net->nodes[0].links[0]);
-    net_run(net, 100 * MS);
+    tree_net_cut(net, 0, &net->nodes[0].links[0]);
+    tree_net_run(net, 100 * MS);
     for (int i = 0; i < 100; i++)
-        (void)net_broadcast(net, i % 2);
-    net_run(net, 2 * S);
-    CU_ASSERT_EQUAL(net_missed(net, 0), 100);
-    net_mend(net);
-    net_run(net, 1 * S);
-    CU_ASSERT_EQUAL(net_missed(net, 0), 0);
-    net_free(net);
+        (void)tree_net_broadcast(net, i % 2);
+    tree_net_run(net, 2 * S);
+    CU_ASSERT_EQUAL(tree_net_missed(net, 0), 100);
+    tree_net_mend(net);
+    tree_net_run(net, 1 * S);
+    CU_ASSERT_EQUAL(tree_net_missed(net, 0), 0);
+    tree_net_free(net);
 }
 
 static void adjust_small(struct plumtree_options *o)
@@ -220,7 +220,7 @@ static void adjust_small(struct plumtree_options *o)
  * was pushed out before its time is counted. */
 static void test_tables_stay_bounded_and_empty(void)
 {
-    struct net *net = net_new(&(struct net_options){.seed = test_seed(),
+    struct net *net = tree_net_new(&(struct net_options){.seed = test_seed(),
                                                     .nodes = 20,
                                                     .degree = 4,
                                                     .latency_min_us = 100,
@@ -229,14 +229,14 @@ static void test_tables_stay_bounded_and_empty(void)
     struct plumtree_usage u;
 
     for (int i = 0; i < 1000; i++) {
-        (void)net_broadcast(net, someone(net));
-        net_run(net, 2 * MS);
+        (void)tree_net_broadcast(net, someone(net));
+        tree_net_run(net, 2 * MS);
         plumtree_usage(net->nodes[i % 20].tree, &u);
         CU_ASSERT_TRUE(u.seen <= 100);
         CU_ASSERT_TRUE(u.cache_bytes <= SEALED_SIZE_MAX);
         CU_ASSERT_TRUE(u.eager <= u.neighbors);
     }
-    net_run(net, 10 * S);
+    tree_net_run(net, 10 * S);
     for (int i = 0; i < 20; i++) {
         plumtree_usage(net->nodes[i].tree, &u);
         CU_ASSERT_EQUAL(u.seen, 0);
@@ -246,7 +246,7 @@ static void test_tables_stay_bounded_and_empty(void)
         const struct plumtree_stats *s = plumtree_stats(net->nodes[i].tree);
         CU_ASSERT_TRUE(s->seen_dropped > 0 && s->cache_dropped > 0);
     }
-    net_free(net);
+    tree_net_free(net);
 }
 
 /* Goal: the same seed gives the same run, to the last frame. */
@@ -255,16 +255,16 @@ static void test_same_seed_same_run(void)
     uint64_t seed = test_seed(), sums[2];
 
     for (int run = 0; run < 2; run++) {
-        struct net *net = net_of(40, seed);
+        struct net *net = tree_net_of(40, seed);
         for (int i = 0; i < 50; i++) {
-            (void)net_broadcast(net, someone(net));
-            net_run(net, 3 * MS);
+            (void)tree_net_broadcast(net, someone(net));
+            tree_net_run(net, 3 * MS);
         }
-        net_run(net, 1 * S);
-        struct net_sums s = net_sums(net);
+        tree_net_run(net, 1 * S);
+        struct net_sums s = tree_net_sums(net);
         sums[run] = s.gossip_sent * 1000003 + s.grafts * 10007 +
                     s.prunes * 101 + net->sequence;
-        net_free(net);
+        tree_net_free(net);
     }
     CU_ASSERT_EQUAL(sums[0], sums[1]);
 }

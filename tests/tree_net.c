@@ -256,7 +256,7 @@ static int degree(const struct net *net, int node)
     return count;
 }
 
-void net_connect(struct net *net, int a, int b)
+void tree_net_connect(struct net *net, int a, int b)
 {
     struct net_link *ends[2] = {link_free(net, a), link_free(net, b)};
     const int nodes[2] = {a, b};
@@ -288,7 +288,7 @@ static void tell_down(struct net *net, int node, link_id link,
     heap_push(net, e);
 }
 
-void net_cut(struct net *net, int a, struct net_link *link)
+void tree_net_cut(struct net *net, int a, struct net_link *link)
 {
     int b = link->peer;
     link_id id = link->id;
@@ -300,12 +300,12 @@ void net_cut(struct net *net, int a, struct net_link *link)
     other->peer = -1;
 }
 
-void net_kill(struct net *net, int node)
+void tree_net_kill(struct net *net, int node)
 {
     net->nodes[node].dead = true;
     for (int i = 0; i < NET_DEGREE_MAX; i++)
         if (net->nodes[node].links[i].peer >= 0)
-            net_cut(net, node, &net->nodes[node].links[i]);
+            tree_net_cut(net, node, &net->nodes[node].links[i]);
 }
 
 /* --------------------------------------------------------- the overlay */
@@ -330,7 +330,7 @@ static int random_alive(struct net *net)
     return node;
 }
 
-void net_mend(struct net *net)
+void tree_net_mend(struct net *net)
 {
     for (int a = 0; a < net->options.nodes; a++) {
         for (int tries = 0; !net->nodes[a].dead && tries < 50 &&
@@ -339,7 +339,7 @@ void net_mend(struct net *net)
             int b = random_alive(net);
             if (!are_linked(net, a, b) &&
                 degree(net, b) < net->options.degree + (tries > 25))
-                net_connect(net, a, b);
+                tree_net_connect(net, a, b);
         }
     }
     for (;;) { /* islands */
@@ -352,11 +352,11 @@ void net_mend(struct net *net)
                 b = i;
         if (b < 0)
             return;
-        net_connect(net, a, b);
+        tree_net_connect(net, a, b);
     }
 }
 
-struct net *net_new(const struct net_options *options)
+struct net *tree_net_new(const struct net_options *options)
 {
     struct net *net = must(calloc(1, sizeof *net));
     struct plumtree_options tree;
@@ -380,11 +380,11 @@ struct net *net_new(const struct net_options *options)
         for (int l = 0; l < NET_DEGREE_MAX; l++)
             net->nodes[i].links[l].peer = -1;
     }
-    net_mend(net);
+    tree_net_mend(net);
     return net;
 }
 
-void net_free(struct net *net)
+void tree_net_free(struct net *net)
 {
     for (int i = 0; i < net->options.nodes; i++)
         plumtree_free(net->nodes[i].tree);
@@ -397,7 +397,7 @@ void net_free(struct net *net)
 
 /* ------------------------------------------------------------- running */
 
-uint32_t net_broadcast(struct net *net, int origin)
+uint32_t tree_net_broadcast(struct net *net, int origin)
 {
     uint8_t payload[SEALED_SIZE_MAX] = {0};
     uint32_t number = net->messages_count++;
@@ -471,7 +471,7 @@ static bool step(struct net *net, uint64_t until_us)
     return true;
 }
 
-void net_run(struct net *net, uint64_t duration_us)
+void tree_net_run(struct net *net, uint64_t duration_us)
 {
     uint64_t until_us = net->now_us + duration_us;
 
@@ -497,7 +497,7 @@ bool net_run_until_quiet(struct net *net, uint64_t limit_us)
 
 /* ------------------------------------------------------------- figures */
 
-uint32_t net_missed(const struct net *net, uint32_t first)
+uint32_t tree_net_missed(const struct net *net, uint32_t first)
 {
     uint32_t missed = 0;
 
@@ -508,7 +508,7 @@ uint32_t net_missed(const struct net *net, uint32_t first)
     return missed;
 }
 
-uint32_t net_repeated(const struct net *net)
+uint32_t tree_net_repeated(const struct net *net)
 {
     uint32_t repeated = 0;
 
@@ -519,7 +519,7 @@ uint32_t net_repeated(const struct net *net)
     return repeated;
 }
 
-struct net_sums net_sums(const struct net *net)
+struct net_sums tree_net_sums(const struct net *net)
 {
     struct net_sums sums = {0};
 

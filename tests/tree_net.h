@@ -67,33 +67,33 @@ struct net {
 };
 
 /** A connected random overlay; every tree link is up. Aborts without memory. */
-struct net *net_new(const struct net_options *options);
-void net_free(struct net *net);
+struct net *tree_net_new(const struct net_options *options);
+void tree_net_free(struct net *net);
 
 /** @return number of the message. */
-uint32_t net_broadcast(struct net *net, int origin);
+uint32_t tree_net_broadcast(struct net *net, int origin);
 
-void net_run(struct net *net, uint64_t duration_us);
+void tree_net_run(struct net *net, uint64_t duration_us);
 
 /** Until nothing is under way and no IHave or Graft waits; at most limit_us. */
 bool net_run_until_quiet(struct net *net, uint64_t limit_us);
 
-void net_connect(struct net *net, int a, int b);
+void tree_net_connect(struct net *net, int a, int b);
 /** Both ends hear of it a latency later; what is under way is lost. */
-void net_cut(struct net *net, int a, struct net_link *link);
-void net_kill(struct net *net, int node);
+void tree_net_cut(struct net *net, int a, struct net_link *link);
+void tree_net_kill(struct net *net, int node);
 /** Give each node alive new random links up to the degree; connect islands. */
-void net_mend(struct net *net);
+void tree_net_mend(struct net *net);
 
 /** Of the messages from first on: how many nodes alive did not get one? */
-uint32_t net_missed(const struct net *net, uint32_t first);
+uint32_t tree_net_missed(const struct net *net, uint32_t first);
 /** How often was a message delivered more than once at a node? */
-uint32_t net_repeated(const struct net *net);
+uint32_t tree_net_repeated(const struct net *net);
 
 struct net_sums {
     uint64_t delivered, duplicate, grafts, prunes, gossip_sent;
 };
-struct net_sums net_sums(const struct net *net);
+struct net_sums tree_net_sums(const struct net *net);
 
 /** Latency below which a share of the deliveries from the one given lies. */
 double net_latency_ms(struct net *net, uint32_t from, double share);

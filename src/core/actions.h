@@ -49,7 +49,7 @@ enum store_what {
     STORE_FORGET,  /* key: id: drop record and report */
     STORE_HLC,     /* number: greatest stamp used in something of our own */
     STORE_ADDRESS, /* key: id; text: where it was reached. At most some hundred */
-    STORE_GENERATION, /* number: ours from now on, in Hellos too */
+    STORE_GENERATION, /* number: another life was ahead; Hellos carry this now */
 };
 
 struct action {

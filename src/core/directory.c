@@ -50,6 +50,7 @@ int directory_new(const struct engine_options *node, uint32_t members_max,
     own_init(d, node);
     sync_init(d);
     d->sweep_due_ms = UINT64_MAX;
+    d->watch_due_ms = UINT64_MAX;
     d->failure.slow_due_ms = UINT64_MAX;
     *out = d;
     return ARGUS_OK;
@@ -66,16 +67,19 @@ void directory_free(struct directory *d)
 }
 
 /* Each input sets the time. A call that comes long after the deadline that was
- * asked for means that this process stood still. */
+ * asked for means that this process stood still; since one is always asked for
+ * within suspect_ms / 2, that is noticed before anybody is blamed. */
 static void enter(struct directory *d, uint64_t now_ms, uint64_t wall_us)
 {
-    uint64_t deadline = d->own.is_started ? directory_deadline_ms(d)
-                                          : UINT64_MAX;
+    uint64_t idle_ms =
+        d->own.is_started ? directory_deadline_ms(d) : UINT64_MAX;
 
+    if (idle_ms < d->now_ms)
+        idle_ms = d->now_ms;
     d->now_ms = now_ms;
     d->wall_us = wall_us;
-    if (deadline < now_ms && now_ms - deadline > d->suspect_ms / 2)
-        failure_on_late(d, now_ms - deadline);
+    if (idle_ms < now_ms && now_ms - idle_ms > d->suspect_ms / 2)
+        failure_on_late(d, now_ms - idle_ms);
 }
 
 bool directory_load(struct directory *d, uint64_t now_ms, uint64_t wall_us,
@@ -107,6 +111,7 @@ void directory_start(struct directory *d, uint64_t now_ms, uint64_t wall_us,
     enter(d, now_ms, wall_us);
     d->own.is_started = true;
     d->sweep_due_ms = now_ms + prng_jitter(&d->prng, SWEEP_MS);
+    d->watch_due_ms = now_ms + d->suspect_ms;
     failure_start(d);
     sync_start(d);
     own_publish(d, out);
@@ -164,10 +169,11 @@ void directory_stop(struct directory *d, uint64_t now_ms, uint64_t wall_us,
 
 /* -------------------------------------------------------------- inputs */
 
-enum directory_verdict directory_on_statement(
-    struct directory *d, uint64_t now_ms, uint64_t wall_us,
-    const uint8_t *payload, size_t size, const argus_Statement *statement,
-    const struct node_id *author, struct actions *out)
+enum directory_verdict
+directory_on_statement(struct directory *d, uint64_t now_ms, uint64_t wall_us,
+                       const uint8_t *payload, size_t size,
+                       const argus_Statement *statement,
+                       const struct node_id *author, struct actions *out)
 {
     enter(d, now_ms, wall_us);
     return statements_apply(d, FROM_BROADCAST, payload, size, statement, author,
@@ -264,9 +270,8 @@ void directory_on_link_down(struct directory *d, uint64_t now_ms,
 }
 
 void directory_on_dial_failed(struct directory *d, uint64_t now_ms,
-                              uint64_t wall_us, dial_id dial,
-                              enum link_end why, argus_RefuseCode code,
-                              struct actions *out)
+                              uint64_t wall_us, dial_id dial, enum link_end why,
+                              argus_RefuseCode code, struct actions *out)
 {
     enter(d, now_ms, wall_us);
     if (!failure_on_dial_failed(d, dial, why, code, out))
@@ -309,6 +314,7 @@ void directory_on_timeout(struct directory *d, uint64_t now_ms,
     enter(d, now_ms, wall_us);
     if (!d->own.is_started || d->own.is_silent)
         return;
+    d->watch_due_ms = now_ms + d->suspect_ms / 2;
     if (d->own.due_ms <= now_ms)
         own_publish(d, out);
     failure_on_timeout(d, out);
@@ -324,7 +330,8 @@ uint64_t directory_deadline_ms(const struct directory *d)
         return UINT64_MAX;
 
     const uint64_t deadlines[] = {failure_deadline_ms(d), sync_deadline_ms(d),
-                                  statements_deadline_ms(d), d->sweep_due_ms};
+                                  statements_deadline_ms(d), d->sweep_due_ms,
+                                  d->watch_due_ms};
     uint64_t deadline = d->own.due_ms;
     for (size_t i = 0; i < sizeof deadlines / sizeof deadlines[0]; i++)
         if (deadlines[i] < deadline)
@@ -339,8 +346,7 @@ uint32_t directory_count(const struct directory *d, argus_MemberState state)
     return d->members.in_state[state];
 }
 
-const struct member *directory_member(const struct directory *d,
-                                      uint32_t index)
+const struct member *directory_member(const struct directory *d, uint32_t index)
 {
     return index < d->members.count ? d->members.list[index] : NULL;
 }
@@ -351,8 +357,7 @@ const struct member *directory_find(const struct directory *d,
     return members_find(&d->members, id);
 }
 
-const char *directory_name(const struct directory *d,
-                           const struct node_id *id)
+const char *directory_name(const struct directory *d, const struct node_id *id)
 {
     const struct member *m = members_find(&d->members, id);
     return m == NULL ? "" : m->name;

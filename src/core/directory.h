@@ -12,27 +12,27 @@
  *            reported, until someone speaks of it
  *
  * Failure. A neighbor's link that is reset, or ends without a word: one dial;
- * refused means OFFLINE, answered means nothing happened, anything else SUSPECT.
- * A silent one: SUSPECT. What is not refuted within suspect_ms is offline, on
- * each node by its own timer; the witness dials once more and then says OFFLINE.
- * A node that was late itself dials before it accuses. A member with a live
- * link to this node is at worst suspect here. Those whose neighbors died with
- * them are found by probes, see core/failure.h.
+ * refused means OFFLINE, answered means nothing happened, anything else
+ * SUSPECT. A silent one: SUSPECT. What is not refuted within suspect_ms is
+ * offline, on each node by its own timer; the witness dials once more and then
+ * says OFFLINE. A node that was late itself dials before it accuses. A member
+ * with a live link to this node is at worst suspect here. Those whose neighbors
+ * died with them are found by probes, see core/failure.h.
  *
- * A clean stop is told by the node itself: a report on itself, OFFLINE, "stopped".
- * So no neighbor has to guess what a closed link meant, and a next life with a
- * higher generation makes it void.
+ * A clean stop is told by the node itself: a report on itself, OFFLINE,
+ * "stopped". So no neighbor has to guess what a closed link meant, and a next
+ * life with a higher generation makes it void.
  *
- * Anti-entropy: core/sync.h. Statements that came by it are broadcast again only
- * (a) when they are the record of the peer itself (it just joined), or
- * (b) when they are news to a node that is established: it has a neighbor and
- * has completed a session since it last had none.
- * Reason: after a split heals, the two nodes that meet speak for their sides and
- * must pass on what the other side knows; a newcomer that reads 10,000 records has
- * nobody behind it who lacks them. What is broadcast needlessly dies after one
- * hop, since nobody else forwards what is not news. The queue is paced
- * (SPREAD_BURST each SPREAD_PERIOD_MS) so that a merge of two large meshes does
- * not overrun the links.
+ * Anti-entropy: core/sync.h. Statements that came by it are broadcast again
+ * only (a) when they are the record of the peer itself, which started after
+ * this node (it just joined), or (b) when they are news to a node that is
+ * established: it has a neighbor and has completed a session since it last had
+ * none. Reason: after a split heals, the two nodes that meet speak for their
+ * sides and must pass on what the other side knows; a newcomer that reads
+ * 10,000 records has nobody behind it who lacks them. What is broadcast
+ * needlessly dies after one hop, since nobody else forwards what is not news.
+ * The queue is paced (SPREAD_BURST each SPREAD_PERIOD_MS) so that a merge of
+ * two large meshes does not overrun the links.
  *
  * Two holders of one id (a cloned disk): a record of our own id with another
  * instance and another address is looked up by one dial an instance. Answered:
@@ -40,8 +40,8 @@
  * Otherwise it is our own older life, and we only outrun its version.
  *
  * Pure: time comes in with each call (now_ms monotonic, wall_us Unix), effects
- * leave in struct actions and by the listener, who must not call back. Memory is
- * taken when the table grows; a refused growth is counted and the statement
+ * leave in struct actions and by the listener, who must not call back. Memory
+ * is taken when the table grows; a refused growth is counted and the statement
  * dropped, to be had again by anti-entropy. */
 #ifndef ARGUS_CORE_DIRECTORY_H
 #define ARGUS_CORE_DIRECTORY_H
@@ -89,23 +89,23 @@ enum directory_verdict {
 struct directory_stats {
     uint64_t records_news, records_stale, records_bad;
     uint64_t reports_news, reports_stale, reports_bad, reports_stranger;
-    uint64_t members_refused;  /* the table is full */
+    uint64_t members_refused; /* the table is full */
     uint64_t memory_refused;
     uint64_t members_forgotten, members_superseded;
     uint64_t tombstones_dropped; /* before their time: too many */
     uint64_t records_published, reports_published, seal_failed;
     uint64_t refutations, generations_raised, clones_found;
     uint64_t probes_sent, probes_answered, probes_refused, probes_silent;
-    uint64_t probes_dropped;   /* no room in the queue */
-    uint64_t mass_deaths;      /* episodes */
-    uint64_t late_wakeups;     /* this node missed its own timer */
+    uint64_t probes_dropped;    /* no room in the queue */
+    uint64_t mass_deaths;       /* episodes */
+    uint64_t late_wakeups;      /* this node missed its own timer */
     uint64_t neighbors_refused; /* more than DIRECTORY_NEIGHBORS_MAX */
     uint64_t syncs_begun, syncs_accepted, syncs_done, syncs_failed;
-    uint64_t syncs_refused;    /* too many at once, or a second of one peer */
-    uint64_t syncs_malformed;  /* a peer broke the rules of a session */
-    uint64_t frames_stranger;  /* of no session */
+    uint64_t syncs_refused;   /* too many at once, or a second of one peer */
+    uint64_t syncs_malformed; /* a peer broke the rules of a session */
+    uint64_t frames_stranger; /* of no session */
     uint64_t items_sent, items_received, items_bad;
-    uint64_t spread_again;     /* statements broadcast after a sync */
+    uint64_t spread_again; /* statements broadcast after a sync */
 };
 
 /**
@@ -144,10 +144,11 @@ void directory_stop(struct directory *d, uint64_t now_ms, uint64_t wall_us,
                     struct actions *out);
 
 /** A record or report that came by broadcast, opened by the caller. */
-enum directory_verdict directory_on_statement(
-    struct directory *d, uint64_t now_ms, uint64_t wall_us,
-    const uint8_t *payload, size_t size, const argus_Statement *statement,
-    const struct node_id *author, struct actions *out);
+enum directory_verdict
+directory_on_statement(struct directory *d, uint64_t now_ms, uint64_t wall_us,
+                       const uint8_t *payload, size_t size,
+                       const argus_Statement *statement,
+                       const struct node_id *author, struct actions *out);
 
 /** Any other sign of life: an event by that node was news, or it dialed us. */
 void directory_heard(struct directory *d, uint64_t now_ms, uint64_t wall_us,
@@ -180,9 +181,8 @@ void directory_on_link_down(struct directory *d, uint64_t now_ms,
                             uint64_t wall_us, link_id link, enum link_end why,
                             argus_RefuseCode code, struct actions *out);
 void directory_on_dial_failed(struct directory *d, uint64_t now_ms,
-                              uint64_t wall_us, dial_id dial,
-                              enum link_end why, argus_RefuseCode code,
-                              struct actions *out);
+                              uint64_t wall_us, dial_id dial, enum link_end why,
+                              argus_RefuseCode code, struct actions *out);
 /** Digest, Want, Items. */
 void directory_on_frame(struct directory *d, uint64_t now_ms, uint64_t wall_us,
                         link_id link, const argus_Frame *frame,
@@ -202,8 +202,7 @@ const struct member *directory_member(const struct directory *d,
 const struct member *directory_find(const struct directory *d,
                                     const struct node_id *id);
 /** "" for a node whose record is not at hand. */
-const char *directory_name(const struct directory *d,
-                           const struct node_id *id);
+const char *directory_name(const struct directory *d, const struct node_id *id);
 
 /** The online or suspect member that is dialed there; NULL: none. */
 const struct member *directory_find_address(const struct directory *d,
@@ -216,7 +215,8 @@ const struct member *directory_aggregator(const struct directory *d,
  *  does. */
 uint64_t directory_aggregators_stamp(const struct directory *d);
 
-/** The whole record, unpacked. @return false: damaged memory, never expected. */
+/** The whole record, unpacked. @return false: damaged memory, never expected.
+ */
 bool directory_record(const struct member *m, argus_NodeRecord *out);
 
 /** Time of the last sign of life, Unix; now, where a link is up. 0: hearsay. */

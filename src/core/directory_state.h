@@ -29,6 +29,7 @@ struct directory {
     struct sync sync;
 
     uint64_t sweep_due_ms;
+    uint64_t watch_due_ms; /* shows in time whether this node stood still */
     uint64_t aggregators_stamp;
     struct member **aggregators; /* online or suspect, in insertion order */
     uint32_t aggregators_count, aggregators_room;

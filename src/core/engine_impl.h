@@ -1,4 +1,5 @@
-/* engine_impl.h - what engine.c and engine_query.c share. */
+/* engine_impl.h - what engine.c (inputs, wiring) and engine_query.c (questions)
+ * share. Nobody else includes it. */
 #ifndef ARGUS_CORE_ENGINE_IMPL_H
 #define ARGUS_CORE_ENGINE_IMPL_H
 
@@ -13,17 +14,24 @@
 #include "core/spool.h"
 #include "core/timeline.h"
 
+/** Links of every kind at once, and accepted from one node. */
+#define ENGINE_LINKS_MAX 4096
+#define ENGINE_PEER_LINKS_MAX 12
+
 struct engine_stats {
-    uint64_t notice_broadcast;
-    uint64_t notice_kept;     /* milder than Forward: not for the mesh */
-    uint64_t event_received;
-    uint64_t event_malformed; /* well signed, but nothing an honest node sends */
-    uint64_t send_dropped;    /* on a link that was closed in the meantime */
+    uint64_t frame_received, frame_sent;
+    uint64_t frame_misplaced; /* of a type that its kind of link never has */
+    uint64_t send_dropped;    /* on a link that is closing */
+    uint64_t statement_bad;   /* signature wrong or no known body */
+    uint64_t event_sent, event_received;
+    uint64_t event_mild;      /* below Forward */
+    uint64_t event_unsealed;  /* too large to sign */
+    uint64_t value_unrouted;  /* came although routing is off */
+    uint64_t memory_refused;
 };
 
 struct engine {
-    struct engine_options options; /* contacts not kept: hyparview's */
-    struct engine_stats stats;
+    struct engine_options options; /* contacts: not kept */
     struct hlc hlc;
     struct links *links;
     struct hyparview *hyparview;
@@ -32,23 +40,23 @@ struct engine {
     struct timeline *timeline;
     struct spool *spool;
     struct intake *intake;
+    struct router *router; /* with this node in it: for questions */
 
-    struct router *router; /* all aggregators, this node too: for questions */
-    struct aggregator *aggregators; /* scratch for the two routers */
-    uint32_t aggregators_room;
-    uint64_t aggregators_stamp; /* of the list the routers have */
-
-    /* of the step in progress */
     uint64_t now_ms, wall_us;
-    struct actions *out; /* the owner's */
-    struct actions sink; /* ours: stamps and checks, then the owner's */
-    argus_Statement statement; /* scratch */
-    uint8_t sealed[SEALED_SIZE_MAX];
+    struct actions out;    /* through engine_emit() */
+    struct actions *owner; /* during a step */
+    bool is_started, is_stopped;
 
-    uint64_t start_ms;
+    /* Members that changed in this step: the directory must not be asked from
+     * within its own call, so what follows from it waits here. */
+    struct node_id *changed;
+    uint32_t changed_count, changed_room;
+
+    struct aggregator *aggregators; /* as last told to the spool */
+    uint32_t aggregators_room;
+    uint64_t aggregators_stamp;
+    bool aggregators_told;
+    struct engine_stats stats;
 };
-
-/** Word for an argus_MemberState, as users read it. */
-const char *engine_state_text(uint8_t state);
 
 #endif

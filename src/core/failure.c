@@ -68,8 +68,7 @@ bool failure_is_prober(const struct directory *d, const struct member *m)
      * average, not N. */
     for (uint32_t i = 0; i < d->members.count; i++) {
         const struct member *c = d->members.list[i];
-        if (c->state != argus_MemberState_MEMBER_ONLINE || c == m ||
-            c->is_self)
+        if (c->state != argus_MemberState_MEMBER_ONLINE || c == m || c->is_self)
             continue;
         if (rendezvous(&c->id, &m->id) > own && ++better == PROBERS)
             return false;
@@ -156,8 +155,7 @@ bool failure_probe_clone(struct directory *d, const argus_NodeRecord *record,
 
     if (f->probes_count == PROBES_MAX || find_probe(f, &d->id) != NULL)
         return false;
-    struct probe *p =
-        dial_probe(d, &d->id, record->address, PROBE_CLONE, out);
+    struct probe *p = dial_probe(d, &d->id, record->address, PROBE_CLONE, out);
     p->instance = record->instance;
     p->peer_started_ms = record->started_ms;
     return true;
@@ -206,8 +204,9 @@ static void on_refused(struct directory *d, struct member *m,
     bool was_undialable = m->is_undialable;
 
     d->stats.probes_refused++;
-    if (m->is_neighbor || (m->report != NULL && m->report->state ==
-                                                   argus_MemberState_MEMBER_OFFLINE))
+    if (m->is_neighbor ||
+        (m->report != NULL &&
+         m->report->state == argus_MemberState_MEMBER_OFFLINE))
         return;
     if (was_undialable) { /* its address lies: no proof */
         if (reason != PROBE_SLOW)
@@ -425,9 +424,8 @@ static void probe_slowly(struct directory *d, struct actions *out)
 
     if (m == NULL)
         m = pick(d, !wants_lost);
-    bool is_urgent =
-        (f->has_lost && d->now_ms - f->lost_ms < LOST_LATELY_MS) ||
-        (m != NULL && m->is_unheard);
+    bool is_urgent = (f->has_lost && d->now_ms - f->lost_ms < LOST_LATELY_MS) ||
+                     (m != NULL && m->is_unheard);
     f->slow_due_ms =
         d->now_ms +
         prng_jitter(&d->prng, is_urgent ? PROBE_LOST_MS : PROBE_SLOW_MS);

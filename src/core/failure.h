@@ -2,15 +2,16 @@
  *
  * A part of the directory (see directory.h for the rules), not of its door.
  *
- * Probes are dials of kind PROBE, closed at once when answered. Each node probes
+ * Probes are dials of kind PROBE, closed at once when answered. Each node
+ * probes
  *   - the neighbor whose link broke, at once;
  *   - what it suspects itself, once more before it says OFFLINE;
  *   - one random member every PROBE_SLOW_MS, in turns an online one that was
  *     not heard of lately and a lost one, for ever; sooner while some were lost
  *     not long ago. A lost one that answers is asked for a sync, and hears so
  *     what is said of it.
- *   - after DEATHS_MANY deaths within DEATHS_WINDOW_MS: every online member with
- *     no sign of life since the last death known here. Only the two survivors
+ *   - after DEATHS_MANY deaths within DEATHS_WINDOW_MS: every online member
+ * with no sign of life since the last death known here. Only the two survivors
  *     with the highest hash(survivor, member) do so; survivors are those
  *     believed online, so when a prober turns out dead itself, the next in line
  *     takes over in the following round. Rounds end DEATHS_WINDOW_MS after the
@@ -18,17 +19,18 @@
  *   - a member whose lease ran out three times, likewise by two nodes.
  *
  * departs from "since the first death": members of a dying rack still report on
- * each other between the first death and their own, and would be passed over. */
+ * each other between the first death and their own, and would be passed over.
+ */
 #ifndef ARGUS_CORE_FAILURE_H
 #define ARGUS_CORE_FAILURE_H
 
 #include "core/directory.h"
 
-#define PROBES_MAX 16  /* dials under way */
+#define PROBES_MAX 16        /* dials under way */
 #define PROBES_QUEUED_MAX 64 /* waiting for one of them */
-#define PROBERS 2      /* survivors that probe a silent member */
+#define PROBERS 2            /* survivors that probe a silent member */
 #define PROBE_SLOW_MS 30000
-#define PROBE_LOST_MS 10000   /* while there are lost or unheard ones */
+#define PROBE_LOST_MS 10000 /* while there are lost or unheard ones */
 #define LOST_LATELY_MS 600000
 #define DEATHS_MANY 3
 #define DEATHS_WINDOW_MS 5000

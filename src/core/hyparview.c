@@ -1026,6 +1026,11 @@ void hyparview_set_address(struct hyparview *h, const char *address)
     address_copy(h->options.address, address);
 }
 
+void hyparview_set_generation(struct hyparview *h, uint32_t generation)
+{
+    h->options.generation = generation;
+}
+
 /* -------------------------------------------------------- questions */
 
 bool hyparview_is_active_link(const struct hyparview *h, link_id link)

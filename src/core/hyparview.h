@@ -154,7 +154,9 @@ int hyparview_join(struct hyparview *h, uint64_t now_ms, const char *address,
 void hyparview_leave(struct hyparview *h, uint64_t now_ms,
                      struct actions *out);
 
+/** What peers are told of us from now on. */
 void hyparview_set_address(struct hyparview *h, const char *address);
+void hyparview_set_generation(struct hyparview *h, uint32_t generation);
 
 bool hyparview_is_active_link(const struct hyparview *h, link_id link);
 bool hyparview_is_active(const struct hyparview *h, const struct node_id *id);

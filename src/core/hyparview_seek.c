@@ -7,7 +7,7 @@
 #define SEEK_MIN_MS 200   /* between contacts while without neighbors ... */
 #define SEEK_MAX_MS 5000  /* ... and after several rounds without an answer */
 #define PROBE_MS 10000    /* one contact or lost node while joined */
-#define SWAP_MS 60000     /* one neighbor exchanged to mix the overlay */
+#define SWAP_MS 300000    /* one neighbor exchanged to mix the overlay */
 #define RETRY_MS 500      /* after the first failed dial; doubles */
 #define RETRY_MAX_MS 30000
 #define FILL_MIN_MS 500 /* after a rejection; doubles */

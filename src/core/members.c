@@ -28,7 +28,8 @@ void members_close(struct members *t)
         member_free(t->list[i]);
     free(t->list);
     free(t->sorted);
-    HASH_ITER(hh, t->tombstones, dead, next) {
+    HASH_ITER(hh, t->tombstones, dead, next)
+    {
         HASH_DEL(t->tombstones, dead);
         free(dead);
     }
@@ -192,8 +193,8 @@ bool members_set_record(struct members *t, struct member *m,
     m->hlc = record->hlc;
     m->role = (uint8_t)record->role;
     m->has_left = record->left;
-    m->weight = isfinite(record->weight) && record->weight > 0 ? record->weight
-                                                               : 0;
+    m->weight =
+        isfinite(record->weight) && record->weight > 0 ? record->weight : 0;
     address_link(t, m);
     return true;
 }

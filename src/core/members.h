@@ -2,8 +2,8 @@
  *
  * A member is the packed statement its node signed, kept as it came so that it
  * can be handed on, and beside it the few fields that are read often. Strings
- * and packed bytes share one allocation of their exact size: 10,000 members with
- * ordinary records cost at most 8 MiB (a test measures it).
+ * and packed bytes share one allocation of their exact size: 10,000 members
+ * with ordinary records cost at most 8 MiB (a test measures it).
  *
  * Owned by the directory. A pointer to a member holds until that member is
  * forgotten, which happens in directory_on_timeout() alone; strings in it hold
@@ -33,7 +33,7 @@ struct member;
  * before SUSPECT, then the earlier stamp, then the lower author. Every node
  * chooses so, hence all end with the same one. */
 struct member_report {
-    argus_MemberState state; /* SUSPECT or OFFLINE */
+    argus_MemberState state;      /* SUSPECT or OFFLINE */
     uint32_t generation, version; /* of the record it speaks of */
     uint64_t hlc;
     struct node_id author;
@@ -51,13 +51,13 @@ struct member_report {
 struct member {
     struct node_id id;
     uint32_t generation, version;
-    uint64_t since_us; /* Unix; when the state began, as far as known */
-    uint64_t heard_us; /* Unix; last sign of life; 0: only by hearsay */
-    uint64_t heard_ms; /* the same, monotonic */
+    uint64_t since_us;   /* Unix; when the state began, as far as known */
+    uint64_t heard_us;   /* Unix; last sign of life; 0: only by hearsay */
+    uint64_t heard_ms;   /* the same, monotonic */
     uint64_t renewed_ms; /* monotonic; when this version came */
     uint64_t instance;
-    uint64_t started_ms; /* Unix, by its own clock */
-    uint64_t hlc;        /* of the record */
+    uint64_t started_ms;               /* Unix, by its own clock */
+    uint64_t hlc;                      /* of the record */
     const char *name, *zone, *address; /* in block */
     const uint8_t *packed;             /* in block: Signed, as it came */
     struct member_report *report;      /* NULL: none in force */
@@ -66,12 +66,12 @@ struct member {
     uint8_t state; /* argus_MemberState */
     uint8_t role;  /* argus_Role */
     bool is_self : 1;
-    bool has_left : 1;     /* its record says so */
-    bool is_neighbor : 1;  /* a mesh link to it is up */
-    bool is_unheard : 1;   /* from disk, and nobody has spoken of it since */
-    bool is_accused : 1;   /* this node has reported this life of it */
-    bool is_undialable : 1; /* it lives, yet a dial from here failed */
-    bool is_superseded : 1; /* another id holds its name and address */
+    bool has_left : 1;       /* its record says so */
+    bool is_neighbor : 1;    /* a mesh link to it is up */
+    bool is_unheard : 1;     /* from disk, and nobody has spoken of it since */
+    bool is_accused : 1;     /* this node has reported this life of it */
+    bool is_undialable : 1;  /* it lives, yet a dial from here failed */
+    bool is_superseded : 1;  /* another id holds its name and address */
     bool spreads_record : 1; /* either: in the queue of what is */
     bool spreads_report : 1; /* ... broadcast again */
 
@@ -102,7 +102,7 @@ struct members {
     struct member **list;      /* in insertion order */
     struct member **sorted;    /* by id */
     uint32_t count, room, max;
-    uint32_t in_state[5]; /* how many, by argus_MemberState */
+    uint32_t in_state[5];         /* how many, by argus_MemberState */
     struct tombstone *tombstones; /* oldest first */
     uint32_t tombstones_max;
 };

@@ -139,8 +139,7 @@ static void look_for_clone(struct directory *d, const argus_NodeRecord *record,
         is_looked_up(own, record->instance))
         return;
     if (failure_probe_clone(d, record, out))
-        own->clones[own->clones_count++ % CLONES_REMEMBERED] =
-            record->instance;
+        own->clones[own->clones_count++ % CLONES_REMEMBERED] = record->instance;
 }
 
 /* Another life of our id is ahead of us. */
@@ -157,11 +156,13 @@ static void outrun(struct directory *d, uint32_t generation,
     if (d->now_ms - own->contest_ms > CONTEST_QUIET_MS)
         own->contest_wait_ms = 0;
     own->contest_ms = d->now_ms;
-    publish_not_before(
-        d, own->published_ms + PUBLISH_GAP_MS + own->contest_wait_ms, out);
-    own->contest_wait_ms = own->contest_wait_ms == 0
-                               ? PUBLISH_GAP_MS
-                               : 2 * own->contest_wait_ms;
+    uint64_t when_ms =
+        own->published_ms + PUBLISH_GAP_MS + own->contest_wait_ms;
+    if (own->due_ms <= when_ms)
+        return; /* the answer is under way already */
+    publish_not_before(d, when_ms, out);
+    own->contest_wait_ms =
+        own->contest_wait_ms == 0 ? PUBLISH_GAP_MS : 2 * own->contest_wait_ms;
     if (own->contest_wait_ms > CONTEST_WAIT_MAX_MS)
         own->contest_wait_ms = CONTEST_WAIT_MAX_MS;
 }
@@ -187,9 +188,8 @@ void own_on_clone(struct directory *d, uint64_t instance, uint64_t started_ms,
                   struct actions *out)
 {
     argus_NodeRecord *r = &d->own.record;
-    bool we_are_later =
-        r->started_ms > started_ms ||
-        (r->started_ms == started_ms && r->instance > instance);
+    bool we_are_later = r->started_ms > started_ms ||
+                        (r->started_ms == started_ms && r->instance > instance);
 
     if (instance == r->instance || d->own.is_silent)
         return;

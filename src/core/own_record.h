@@ -30,7 +30,7 @@ struct own {
     uint64_t published_ms;
     uint64_t due_ms; /* of the lease, or of a refutation that had to wait */
     uint64_t contest_ms;
-    uint32_t contest_wait_ms; /* 0: no contest lately */
+    uint32_t contest_wait_ms;           /* 0: no contest lately */
     uint64_t clones[CLONES_REMEMBERED]; /* instances looked up already */
     uint32_t clones_count;
 };

@@ -127,10 +127,12 @@ static void supersede(struct directory *d, struct member *m)
     }
 }
 
-static bool is_death(const struct member *m, argus_MemberState old_state)
+/* Of old deaths, learned after a split or by a newcomer, nothing follows. */
+static bool is_death(const struct directory *d, const struct member *m,
+                     argus_MemberState old_state)
 {
     return old_state == argus_MemberState_MEMBER_ONLINE && !m->is_self &&
-           m->report != NULL &&
+           m->report != NULL && is_fresh(d, m->report->hlc) &&
            (m->state == argus_MemberState_MEMBER_SUSPECT ||
             m->state == argus_MemberState_MEMBER_OFFLINE) &&
            !node_id_is_equal(&m->report->author, &m->id);
@@ -148,7 +150,7 @@ bool statements_refresh(struct directory *d, struct member *m,
     m->since_us = since_us;
     aggregators_update(d, m);
     supersede(d, m);
-    if (is_death(m, old_state))
+    if (is_death(d, m, old_state))
         failure_note_death(d);
     d->listener.member_changed(d->listener.context, m, old_state);
     return true;
@@ -325,7 +327,9 @@ apply_report(struct directory *d, enum statement_source source,
     d->stats.reports_news++;
     if (source != FROM_DISK)
         m->is_unheard = false;
-    (void)statements_refresh(d, m, directory_hlc_us(d, report->hlc));
+    if (!statements_refresh(d, m, directory_hlc_us(d, report->hlc)) &&
+        m->is_unheard)
+        m->since_us = directory_hlc_us(d, report->hlc);
     return DIRECTORY_NEWS;
 }
 
@@ -437,7 +441,9 @@ bool statements_keep_record(struct directory *d, struct member *m,
         d->stats.memory_refused++;
         return false;
     }
-    if (is_new && !record->left && record->started_ms < d->wall_us / 1000)
+    if (m->is_unheard) /* since when, nobody here can tell */
+        since_us = d->wall_us;
+    else if (is_new && !record->left && record->started_ms < d->wall_us / 1000)
         since_us = record->started_ms * 1000;
     m->renewed_ms = d->now_ms;
     m->is_superseded = false;
@@ -527,11 +533,12 @@ apply_record(struct directory *d, enum statement_source source,
     return DIRECTORY_NEWS;
 }
 
-enum directory_verdict
-statements_apply(struct directory *d, enum statement_source source,
-                 const uint8_t *payload, size_t size,
-                 const argus_Statement *statement, const struct node_id *author,
-                 struct actions *out)
+enum directory_verdict statements_apply(struct directory *d,
+                                        enum statement_source source,
+                                        const uint8_t *payload, size_t size,
+                                        const argus_Statement *statement,
+                                        const struct node_id *author,
+                                        struct actions *out)
 {
     switch (statement->which_body) {
     case argus_Statement_record_tag:

@@ -14,11 +14,12 @@ enum statement_source {
     FROM_SELF,
 };
 
-enum directory_verdict
-statements_apply(struct directory *d, enum statement_source source,
-                 const uint8_t *payload, size_t size,
-                 const argus_Statement *statement, const struct node_id *author,
-                 struct actions *out);
+enum directory_verdict statements_apply(struct directory *d,
+                                        enum statement_source source,
+                                        const uint8_t *payload, size_t size,
+                                        const argus_Statement *statement,
+                                        const struct node_id *author,
+                                        struct actions *out);
 
 /** Judge the state of a member anew. @return true: it changed, and the
  *  listener knows. */

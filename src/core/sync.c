@@ -6,9 +6,9 @@
 #include "core/directory_state.h"
 
 static const struct node_id lowest_id;
-static const struct node_id highest_id = {
-    {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
-     0xff, 0xff, 0xff, 0xff}};
+static const struct node_id highest_id = {{0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+                                           0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+                                           0xff, 0xff, 0xff, 0xff}};
 
 static struct node_id next_id(struct node_id id)
 {
@@ -310,9 +310,9 @@ static void answer_want(struct directory *d, struct answer *a,
     struct node_id id = node_id_of(e->id);
     const struct tombstone *grave = members_tombstone(&d->members, &id);
 
-    if (grave != NULL && version_compare(e->generation, e->version,
-                                         grave->generation,
-                                         grave->version) <= 0)
+    if (grave != NULL &&
+        version_compare(e->generation, e->version, grave->generation,
+                        grave->version) <= 0)
         return;
     memcpy(a->want.ids[a->want.ids_count++], e->id, NODE_ID_SIZE);
     a->differences++;
@@ -327,8 +327,8 @@ static void answer_item(struct answer *a, const struct member *m)
 static void answer_both(struct directory *d, struct answer *a,
                         const struct member *m, const argus_DigestEntry *e)
 {
-    int order = version_compare(m->generation, m->version, e->generation,
-                                e->version);
+    int order =
+        version_compare(m->generation, m->version, e->generation, e->version);
     uint64_t report_hlc = m->report == NULL ? 0 : m->report->hlc;
 
     if (order > 0) {
@@ -346,8 +346,7 @@ static void answer_both(struct directory *d, struct answer *a,
 
 static bool answer_is_full(const struct answer *a)
 {
-    return a->differences >= SYNC_PAGE_MAX ||
-           a->items.bytes >= SYNC_PAGE_BYTES;
+    return a->differences >= SYNC_PAGE_MAX || a->items.bytes >= SYNC_PAGE_BYTES;
 }
 
 /* @return up to which id the page is answered. */
@@ -439,8 +438,7 @@ static void on_digest(struct directory *d, struct session *session,
     send_want(session, &a.want, out);
 }
 
-static bool want_is_sound(const struct session *session,
-                          const argus_Want *want)
+static bool want_is_sound(const struct session *session, const argus_Want *want)
 {
     const uint8_t *before = session->from.bytes;
 
@@ -540,6 +538,16 @@ static void spread_some(struct directory *d)
     s->spread_due_ms = d->now_ms + SPREAD_PERIOD_MS;
 }
 
+/* Did the peer of a session join after this node? Then this is its first
+ * statement, and nobody but its neighbors may know it. */
+static bool is_newcomer(const struct directory *d, const struct node_id *peer,
+                        const struct node_id *author,
+                        const argus_NodeRecord *record)
+{
+    return node_id_is_equal(author, peer) &&
+           record->started_ms >= d->own.record.started_ms;
+}
+
 /* @return false: the peer hands on what it cannot have checked. */
 static bool take_item(struct directory *d, const struct node_id *peer,
                       const argus_Items_payloads_t *payload,
@@ -552,13 +560,13 @@ static bool take_item(struct directory *d, const struct node_id *peer,
     if (!d->seal.open(d->seal.context, payload->bytes, payload->size,
                       &statement, &author))
         return false;
-    enum directory_verdict verdict =
-        statements_apply(d, FROM_SYNC, payload->bytes, payload->size,
-                         &statement, &author, out);
+    enum directory_verdict verdict = statements_apply(
+        d, FROM_SYNC, payload->bytes, payload->size, &statement, &author, out);
     if (verdict != DIRECTORY_NEWS)
         return verdict != DIRECTORY_BAD;
     bool is_record = statement.which_body == argus_Statement_record_tag;
-    if (is_record && (d->sync.is_established || node_id_is_equal(&author, peer)))
+    if (is_record && (d->sync.is_established ||
+                      is_newcomer(d, peer, &author, &statement.body.record)))
         spread(d, &author, true);
     if (!is_record && d->sync.is_established) {
         struct node_id subject = node_id_of(statement.body.report.subject);
@@ -578,8 +586,7 @@ static void on_items(struct directory *d, struct session *session,
     for (pb_size_t i = 0; i < items->payloads_count; i++)
         if (!take_item(d, &session->peer, &items->payloads[i], out)) {
             d->stats.items_bad++;
-            malformed(d, session, "a statement that is damaged or absurd",
-                      out);
+            malformed(d, session, "a statement that is damaged or absurd", out);
             return;
         }
 }
@@ -679,6 +686,8 @@ static void sync_neighbors(struct directory *d, struct actions *out)
         if (m != NULL && address_can_be_dialed(m->address))
             address = m->address;
         n->sync_due_ms = UINT64_MAX;
+        if (find_peer(&d->sync, &n->id) != NULL) /* tries again if it fails */
+            continue;
         if (dial_session(d, &n->id, address, out))
             continue;
         if (n->retries++ < SYNC_RETRIES)

@@ -7,10 +7,10 @@
  *                      page is answered up to here
  *          -> Items    what was wanted
  *          -> Digest   the next page, from behind `to`
- * until `to` is the highest id; then the dialer closes (REFUSE_BYE). So at most a
- * page is under way in each direction (SYNC_PAGE_BYTES, SYNC_PAGE_MAX ids),
- * whatever the difference: a newcomer that knows only itself is answered in as many
- * pages as it takes, at its own pace.
+ * until `to` is the highest id; then the dialer closes (REFUSE_BYE). So at most
+ * a page is under way in each direction (SYNC_PAGE_BYTES, SYNC_PAGE_MAX ids),
+ * whatever the difference: a newcomer that knows only itself is answered in as
+ * many pages as it takes, at its own pace.
  *
  * departs from both sides sending digests: one of them suffices for both to
  * learn the difference.
@@ -36,7 +36,7 @@
 #define SYNC_ITEMS_MAX 8 /* as Items.payloads */
 #define SYNC_DELAY_MS 200
 #define SYNC_FALLBACK_MS 1500
-#define SYNC_SETTLE_MS 1000 /* to twice this */
+#define SYNC_SETTLE_MS 1000  /* to twice this */
 #define SYNC_PERIOD_MS 30000 /* to twice this */
 #define SYNC_STRANGER_TURN 4
 #define SYNC_RETRIES 5

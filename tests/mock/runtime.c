@@ -93,11 +93,21 @@ void runtime_free(struct runtime *rt)
     mock_rt.freed++;
 }
 
-bool runtime_post_value(struct runtime *rt, const struct value_input *value)
+/* Posts come from any thread. */
+static void post_begin(struct runtime *rt)
 {
-    (void)rt;
-    if (mock_rt.full)
-        return false;
+    pthread_mutex_lock(&rt->lock);
+    if (mock_rt.gone)
+        mock_rt.posts_late++;
+}
+
+static void post_end(struct runtime *rt)
+{
+    pthread_mutex_unlock(&rt->lock);
+}
+
+static void keep_value(const struct value_input *value)
+{
     argus_SeriesDef *def = &mock_rt.value;
     memset(def, 0, sizeof *def);
     (void)snprintf(def->host, sizeof def->host, "%s", value->host);
@@ -110,25 +120,37 @@ bool runtime_post_value(struct runtime *rt, const struct value_input *value)
     memcpy(mock_rt.value_numbers, value->numbers,
            value->count * sizeof value->numbers[0]);
     mock_rt.values++;
-    return true;
+}
+
+bool runtime_post_value(struct runtime *rt, const struct value_input *value)
+{
+    post_begin(rt);
+    bool taken = !mock_rt.full;
+    if (taken)
+        keep_value(value);
+    post_end(rt);
+    return taken;
 }
 
 bool runtime_post_notice(struct runtime *rt, const argus_Event *event)
 {
-    (void)rt;
-    if (mock_rt.full)
-        return false;
-    mock_rt.notice = *event;
-    mock_rt.notices++;
-    return true;
+    post_begin(rt);
+    bool taken = !mock_rt.full;
+    if (taken) {
+        mock_rt.notice = *event;
+        mock_rt.notices++;
+    }
+    post_end(rt);
+    return taken;
 }
 
 void runtime_post_seen(struct runtime *rt, uint64_t token)
 {
-    (void)rt;
+    post_begin(rt);
     mock_note("seen");
     mock_rt.seen_token = token;
     mock_rt.seen++;
+    post_end(rt);
 }
 
 void runtime_post_freeze(struct runtime *rt)

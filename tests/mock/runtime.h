@@ -13,12 +13,14 @@ struct mock_runtime {
     struct runtime_hooks hooks;
     int open_status;   /* what runtime_open() answers */
     bool full;         /* mailboxes refuse */
+    bool gone;         /* who posts now does so too late */
     bool moved;        /* what runtime_series_moved() answers */
     uint32_t moved_ms; /* ... and how long it takes */
 
     unsigned made, opened, freed, running, stopped, freezes;
     uint32_t drain_ms;
     bool signals_blocked; /* in the loop thread */
+    unsigned posts_late;
     unsigned values, notices, seen, moved_asked;
     argus_SeriesDef value; /* the last value's series, as described */
     uint64_t value_time;

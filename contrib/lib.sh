@@ -1,0 +1,131 @@
+# lib.sh - what quickstart, check and .ci/run share. Sourced by bash.
+#
+# The source tree is not touched: a copy of it is configured and built in a
+# folder of its own.
+
+ARGUS_TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+BUILD_PACKAGES="gcc make autoconf automake libtool pkg-config libuv1-dev libssl-dev
+  libsqlite3-dev libxxhash-dev libjansson-dev uthash-dev libnanopb-dev nanopb
+  protobuf-compiler collectd-core collectd-dev"
+TEST_PACKAGES="libcunit1-dev python3 iproute2 mount binutils"
+FULL_PACKAGES="clang"
+
+say() { printf '%s\n' "$*"; }
+step() { printf '\n== %s\n' "$*"; }
+die() {
+    printf 'FAILED: %s\n' "$*" >&2
+    exit 1
+}
+
+# Packages of the arguments that are not installed.
+missing_packages() {
+    local package
+    for package in "$@"; do
+        dpkg-query -W -f='${db:Status-Status}\n' "$package" 2>/dev/null |
+            grep -qx installed || printf '%s ' "$package"
+    done
+}
+
+# Install what is missing, without a question. Does nothing where all is there,
+# so that it also works without apt and without a network.
+need_packages() {
+    local missing sudo=
+    command -v dpkg-query >/dev/null ||
+        { say "No dpkg here: make sure that these are installed: $*"; return 0; }
+    missing=$(missing_packages "$@")
+    [ -z "$missing" ] && return 0
+    [ "$(id -u)" = 0 ] || sudo=sudo
+    say "Installing: $missing"
+    # shellcheck disable=SC2086 # words are wanted
+    if ! { $sudo apt-get update -q &&
+        $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q -y \
+            --no-install-recommends $missing; } >"${LOGS:-/tmp}/apt.log" 2>&1; then
+        tail -n 20 "${LOGS:-/tmp}/apt.log" >&2
+        die "apt-get could not install: $missing"
+    fi
+}
+
+# copy_source DIR: sources as they are, without what a build left in them.
+copy_source() {
+    mkdir -p "$1" &&
+        tar -C "$ARGUS_TOP" --exclude=.git --exclude='./build*' --exclude='*.o' \
+            --exclude='*.lo' --exclude='*.la' --exclude=.libs --exclude=.deps \
+            --exclude=./config.status --exclude=./Makefile \
+            --exclude=./argus_config.h --exclude=./autom4te.cache \
+            --exclude=__pycache__ -cf - . |
+        tar -C "$1" -xf -
+}
+
+# quietly LOG COMMAND...: its output goes to LOG; the end of it is shown when it
+# fails.
+quietly() {
+    local log=$1
+    shift
+    "$@" >"$log" 2>&1 && return 0
+    tail -n 25 "$log" >&2
+    return 1
+}
+
+prepare_source() { # SOURCE_COPY
+    copy_source "$1" && (cd "$1" && autoreconf -i)
+}
+
+build_in() { # SOURCE_COPY BUILD_DIR CONFIGURE_OPTIONS...
+    local source=$1 build=$2
+    shift 2
+    mkdir -p "$build" && cd "$build" && "$source/configure" "$@" &&
+        make -j"$(nproc)"
+}
+
+# ---- counting: every test program ends with "N passed, N failed"
+PASSED=0
+FAILED=0
+
+# tally LOG WHAT: add the counts of the last such line; none is a failure.
+tally() {
+    local line
+    line=$(grep -E '^[0-9]+ passed, [0-9]+ failed$' "$1" | tail -n 1)
+    if [ -z "$line" ]; then
+        say "$2 ended without a result:"
+        tail -n 25 "$1"
+        FAILED=$((FAILED + 1))
+        return 1
+    fi
+    set -- $line
+    PASSED=$((PASSED + $1))
+    FAILED=$((FAILED + $3))
+    [ "$3" = 0 ]
+}
+
+tally_one() { # OK? (0 or 1 as an exit code) WHAT
+    if [ "$1" = 0 ]; then
+        PASSED=$((PASSED + 1))
+        say "ok $2"
+    else
+        FAILED=$((FAILED + 1))
+        say "not ok $2"
+    fi
+}
+
+# unit_tests BUILD: make check there, and the counts of all its programs.
+unit_tests() {
+    local build=$1 log found=0
+    (cd "$build" && rm -f tests/*.log && make -k check) >"$build/check.log" 2>&1
+    for log in "$build"/tests/check_*.log; do
+        [ -e "$log" ] || continue
+        found=1
+        say "$(basename "$log" .log): $(grep -E '^[0-9]+ passed' "$log" | tail -n 1)"
+        grep -E '\.\.\.FAILED|^ +[0-9]+\. |ERROR: |runtime error' "$log"
+        tally "$log" "$(basename "$log" .log)"
+    done
+    if [ $found = 0 ]; then
+        tail -n 25 "$build/check.log"
+        tally_one 1 "make check built no tests"
+    fi
+}
+
+print_total() {
+    printf '%d passed, %d failed\n' "$PASSED" "$FAILED"
+    [ "$FAILED" = 0 ]
+}

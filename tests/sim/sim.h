@@ -1,0 +1,124 @@
+/* sim.h - many nodes in one process, in virtual time, on a network that fails.
+ *
+ * The nodes are the real engine (the object files of the plugin) and every frame
+ * passes through wire/frame.c, so each scenario tries the codec too.
+ *
+ * What keeps a run repeatable: one seed; events at the same time are ordered by
+ * a sequence number; each node has a generator of its own. What keeps it
+ * honest: links keep TCP's promises (order, no silent loss) and break only as
+ * TCP does, whole, with all that is in flight. A partition holds packets back
+ * until it heals. Wall clocks have offsets.
+ *
+ * Invariants are checked after every event (the engine asserts its own); what
+ * breaks one stops the run, and sim_failure() says what it was.
+ *
+ * Nodes are known by index from 0. Times are virtual milliseconds. */
+#ifndef ARGUS_TESTS_SIM_H
+#define ARGUS_TESTS_SIM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct sim; /* opaque */
+
+struct sim_options {
+    uint64_t seed;
+    uint32_t nodes;       /* node 0 is the one contact of all others */
+    uint32_t aggregators; /* so many, from node 0 on; the rest are agents */
+    uint32_t spread_ms;   /* starts are spread over this; 0: all at once */
+    uint32_t latency_min_us, latency_max_us; /* one way; 0, 0: 200..2000 */
+    uint32_t cut_ppm;     /* links reset, for a million frames */
+    uint32_t offset_ms;   /* wall clocks are off by up to this */
+    uint32_t active_max;  /* 0: 5 */
+    uint32_t passive_max; /* 0: 30 */
+    uint32_t retain_events; /* 0: 10000 */
+    bool quiet;           /* no node is started by sim_new() */
+};
+
+/** NULL: no memory. */
+struct sim *sim_new(const struct sim_options *options);
+void sim_free(struct sim *s);
+
+/** What broke, with the seed that replays it; NULL: nothing. */
+const char *sim_failure(const struct sim *s);
+
+uint64_t sim_now_ms(const struct sim *s);
+
+/* ---- verbs */
+
+/** One more node that knows `contact` alone (UINT32_MAX: nobody); started. */
+uint32_t sim_add(struct sim *s, uint32_t contact);
+void sim_start(struct sim *s, uint32_t node);
+/** The process dies; its kernel resets the links. */
+void sim_crash(struct sim *s, uint32_t node);
+/** The machine dies: not a word to anybody. */
+void sim_unplug(struct sim *s, uint32_t node);
+/** SIGSTOP for so long. */
+void sim_freeze(struct sim *s, uint32_t node, uint32_t ms);
+/** The daemon is stopped in order. */
+void sim_stop(struct sim *s, uint32_t node);
+/** A stopped or dead node comes back: same identity, higher generation. */
+void sim_restart(struct sim *s, uint32_t node);
+void sim_crash_random(struct sim *s, uint32_t count);
+/** Nodes below `first` and the others cannot reach each other any more. */
+void sim_partition(struct sim *s, uint32_t first);
+/** No faults from here on: partition over, links are not cut. */
+void sim_heal(struct sim *s);
+/** argusctl join. */
+void sim_join(struct sim *s, uint32_t node, uint32_t contact);
+/** Break one link of the active view of a node, as a network does. */
+void sim_cut_random(struct sim *s);
+
+uint32_t sim_random_alive(struct sim *s);
+bool sim_is_alive(const struct sim *s, uint32_t node);
+uint32_t sim_alive_count(const struct sim *s);
+
+/** Put an event on the timeline; its fate is followed on every node. */
+void sim_broadcast(struct sim *s, uint32_t node, const char *text);
+/** Follow none of the events sent so far any more. */
+void sim_forget(struct sim *s);
+
+/* ---- time */
+
+void sim_run(struct sim *s, uint32_t ms);
+
+/** @return false: ms passed without it, or an invariant broke. */
+bool sim_run_until(struct sim *s, bool (*predicate)(struct sim *s),
+                   uint32_t ms);
+
+/* ---- predicates, over the nodes that live */
+
+/** One mesh, by links that both ends hold active. */
+bool sim_is_connected(struct sim *s);
+/** Every active link is held so by both its ends. */
+bool sim_is_symmetric(struct sim *s);
+/** Connected, symmetric, and nobody without a neighbor. */
+bool sim_all_joined(struct sim *s);
+/** Every node lists exactly the living as online. */
+bool sim_all_known(struct sim *s);
+/** Each followed event is on every node that was up when it was sent. */
+bool sim_all_delivered(struct sim *s);
+/** Every value sent was written by some aggregator. */
+bool sim_all_written(struct sim *s);
+
+/* ---- figures */
+
+struct sim_figures {
+    uint64_t events, frames; /* of the simulator; delivered */
+    uint64_t gossip_delivered, gossip_duplicate;
+    uint64_t links_cut;
+    uint32_t active_min, active_max;
+    double active_mean;
+    uint64_t values_sent, values_written;
+};
+void sim_figures(struct sim *s, struct sim_figures *out);
+
+/** A counter of the living nodes, summed; see engine_counters(). */
+uint64_t sim_counter(struct sim *s, const char *name);
+
+/* ---- values: a collectd on every node */
+
+/** Each agent sends `series` values every interval_ms from now on; 0: stop. */
+void sim_values(struct sim *s, uint32_t series, uint32_t interval_ms);
+
+#endif

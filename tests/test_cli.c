@@ -1,0 +1,515 @@
+/* argusctl as scripts use it: the real program against a control socket whose
+ * daemon is played by hooks. Both run in one loop. The program is ./argusctl,
+ * or $ARGUSCTL. */
+#include "test.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "runtime/control.h"
+
+static struct {
+    uint32_t contributed;
+    argus_NodeState state;
+    uint32_t events;
+    char joined[144];
+} fake;
+
+static void fake_status(void *context, argus_StatusReply *out)
+{
+    (void)context;
+    (void)snprintf(out->name, sizeof out->name, "web-17");
+    (void)snprintf(out->aggregators[0], sizeof out->aggregators[0], "agg-1");
+    out->aggregators_count = 1;
+    (void)snprintf(out->counters[0].name, sizeof out->counters[0].name,
+                   "gossip_received");
+    out->counters[0].value = 42;
+    out->counters_count = 1;
+    out->state = fake.state;
+    out->hlc = 0xabcdef;
+    out->offset_s = NAN;
+    out->online = 3;
+}
+
+static bool fake_member(void *context, uint32_t index, argus_MemberReply *out)
+{
+    static const char *const names[] = {"web-1", "db-1", "evil\033[2J"};
+    static const char *const zones[] = {"eu1/rack4", "eu10", "eu1"};
+
+    (void)context;
+    if (index >= 3)
+        return false;
+    out->has_record = true;
+    out->state = index == 1 ? argus_MemberState_MEMBER_OFFLINE
+                            : argus_MemberState_MEMBER_ONLINE;
+    out->since_us = 1769860800000042u;
+    argus_NodeRecord *r = &out->record;
+    (void)snprintf(r->name, sizeof r->name, "%s", names[index]);
+    (void)snprintf(r->zone, sizeof r->zone, "%s", zones[index]);
+    r->role = index == 1 ? argus_Role_ROLE_AGGREGATOR : argus_Role_ROLE_AGENT;
+    r->tags_count = 1;
+    (void)snprintf(r->tags[0].key, sizeof r->tags[0].key, "service");
+    (void)snprintf(r->tags[0].value, sizeof r->tags[0].value, "%s",
+                   index == 0 ? "www" : "db");
+    return true;
+}
+
+static bool fake_peer(void *context, uint32_t index, argus_PeerReply *out)
+{
+    (void)context;
+    out->active = index == 0;
+    out->rtt_s = NAN;
+    (void)snprintf(out->name, sizeof out->name, "peer-%u", index);
+    return index < 2;
+}
+
+static bool fake_route(void *context, const char *key, uint32_t index,
+                       argus_RouteReply *out)
+{
+    (void)context;
+    (void)snprintf(out->key, sizeof out->key, "%s", key);
+    (void)snprintf(out->name, sizeof out->name, "agg-%u", index);
+    out->in_use = index == 0;
+    return index < 2;
+}
+
+static uint32_t fake_events_count(void *context)
+{
+    (void)context;
+    return fake.events;
+}
+
+static bool fake_event(void *context, uint32_t index, argus_EventReply *out)
+{
+    (void)context;
+    out->has_event = true;
+    out->event.hlc = (uint64_t)(index + 1) << 16;
+    out->event.severity = argus_Severity_SEVERITY_WARNING;
+    out->event.time = (uint64_t)3 << 29;
+    out->received_us = 1;
+    (void)snprintf(out->event.message, sizeof out->event.message, "m%u", index);
+    return index < fake.events;
+}
+
+static void fake_coverage(void *context, argus_Coverage *out)
+{
+    (void)context;
+    out->known = 3;
+    out->contributed = fake.contributed;
+}
+
+static int fake_notify(void *context, const argus_NotifyRequest *request,
+                       argus_NotifyReply *out, struct argus_error *err)
+{
+    (void)context;
+    if (request->severity != argus_Severity_SEVERITY_FAILURE)
+        return argus_fail(err, ARGUS_EFULL, "at most 10 a second");
+    out->hlc = 0x1234;
+    (void)snprintf(out->id, sizeof out->id, "%.20s", request->message);
+    return ARGUS_OK;
+}
+
+static int fake_join(void *context, const char *address,
+                     struct argus_error *err)
+{
+    (void)context;
+    (void)err;
+    (void)snprintf(fake.joined, sizeof fake.joined, "%s", address);
+    return ARGUS_OK;
+}
+
+static int fake_leave(void *context, struct argus_error *err)
+{
+    (void)context;
+    (void)err;
+    return ARGUS_OK;
+}
+
+static const struct control_hooks hooks = {
+    .status = fake_status, .member = fake_member, .peer = fake_peer,
+    .route = fake_route, .events_count = fake_events_count,
+    .event = fake_event, .coverage = fake_coverage, .notify = fake_notify,
+    .join = fake_join, .leave = fake_leave,
+};
+
+/* ------------------------------------------------------------- running it */
+
+#define WORDS_MAX 12
+
+struct output {
+    char text[65536];
+    size_t used;
+    uv_pipe_t pipe;
+};
+
+static struct {
+    uv_loop_t loop;
+    struct control *control;
+    char dir[64], path[104];
+    struct output out, err;
+    int64_t exit_code;
+    bool has_ended;
+    json_t *json; /* what --json printed */
+} at;
+
+static void begin(void)
+{
+    struct argus_error err;
+
+    memset(&fake, 0, sizeof fake);
+    memset(&at, 0, sizeof at);
+    fake.contributed = 3;
+    (void)snprintf(at.dir, sizeof at.dir, "/tmp/argus-cli-XXXXXX");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(at.dir));
+    (void)snprintf(at.path, sizeof at.path, "%s/control.sock", at.dir);
+    CU_ASSERT_EQUAL_FATAL(uv_loop_init(&at.loop), 0);
+    CU_ASSERT_EQUAL_FATAL(
+        control_new(&at.loop,
+                    &(struct control_options){.path = at.path,
+                                              .collectd_version = "5.12.0"},
+                    &hooks, &at.control, &err),
+        ARGUS_OK);
+}
+
+static void finish(void)
+{
+    json_decref(at.json);
+    control_close(at.control);
+    CU_ASSERT_EQUAL(uv_run(&at.loop, UV_RUN_DEFAULT), 0);
+    CU_ASSERT_EQUAL(uv_loop_close(&at.loop), 0);
+    CU_ASSERT_EQUAL(rmdir(at.dir), 0);
+}
+
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+{
+    struct output *o = handle->data;
+
+    (void)suggested;
+    *buf = uv_buf_init(o->text + o->used,
+                       (unsigned)(sizeof o->text - 1 - o->used));
+}
+
+static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buf)
+{
+    struct output *o = stream->data;
+
+    (void)buf;
+    if (count > 0)
+        o->used += (size_t)count;
+    else if (count < 0)
+        uv_close((uv_handle_t *)stream, NULL);
+}
+
+static void on_exit_status(uv_process_t *process, int64_t code, int signal)
+{
+    (void)signal;
+    at.exit_code = code;
+    at.has_ended = true;
+    uv_close((uv_handle_t *)process, NULL);
+}
+
+static bool is_running(const struct output *o)
+{
+    return !uv_is_closing((const uv_handle_t *)&o->pipe);
+}
+
+static void open_output(struct output *o, uv_stdio_container_t *stdio)
+{
+    memset(o, 0, sizeof *o);
+    CU_ASSERT_EQUAL_FATAL(uv_pipe_init(&at.loop, &o->pipe, 0), 0);
+    o->pipe.data = o;
+    stdio->flags = UV_CREATE_PIPE | UV_WRITABLE_PIPE;
+    stdio->data.stream = (uv_stream_t *)&o->pipe;
+}
+
+/* Run argusctl with words split at spaces; "_" in a word stands for a space.
+ * @return its exit code. */
+static int run(const char *words)
+{
+    static char text[512];
+    char *args[WORDS_MAX] = {(char *)"argusctl", (char *)"-s", at.path};
+    char *env[] = {(char *)"LC_ALL=C.UTF-8", (char *)"COLUMNS=60", NULL};
+    uv_stdio_container_t stdio[3] = {{.flags = UV_IGNORE}};
+    uv_process_t process;
+    size_t count = 3;
+
+    (void)snprintf(text, sizeof text, "%s", words);
+    for (char *w = strtok(text, " "); w != NULL; w = strtok(NULL, " ")) {
+        for (char *c = w; *c != '\0'; c++)
+            *c = *c == '_' ? ' ' : *c;
+        args[count++] = w;
+    }
+    at.has_ended = false;
+    open_output(&at.out, &stdio[1]);
+    open_output(&at.err, &stdio[2]);
+    const char *file = getenv("ARGUSCTL");
+    uv_process_options_t options = {
+        .file = file != NULL ? file : "./argusctl",
+        .args = args,
+        .env = env,
+        .stdio = stdio,
+        .stdio_count = 3,
+        .exit_cb = on_exit_status,
+    };
+    CU_ASSERT_EQUAL_FATAL(uv_spawn(&at.loop, &process, &options), 0);
+    (void)uv_read_start((uv_stream_t *)&at.out.pipe, on_alloc, on_read);
+    (void)uv_read_start((uv_stream_t *)&at.err.pipe, on_alloc, on_read);
+    while (!at.has_ended || is_running(&at.out) || is_running(&at.err))
+        (void)uv_run(&at.loop, UV_RUN_ONCE);
+    for (int i = 0; i < 3; i++) /* the handles' close callbacks */
+        (void)uv_run(&at.loop, UV_RUN_NOWAIT);
+    json_decref(at.json);
+    at.json = json_loads(at.out.text, 0, NULL);
+    return (int)at.exit_code;
+}
+
+static bool prints(const char *text)
+{
+    return strstr(at.out.text, text) != NULL;
+}
+
+static bool complains(const char *text)
+{
+    return strstr(at.err.text, text) != NULL;
+}
+
+static const char *text_at(json_t *object, const char *name)
+{
+    const char *text = json_string_value(json_object_get(object, name));
+    return text != NULL ? text : "(none)";
+}
+
+static bool has_keys(json_t *object, const char *const *names)
+{
+    for (; *names != NULL; names++)
+        if (json_object_get(object, *names) == NULL) {
+            printf("  no key %s\n", *names);
+            return false;
+        }
+    return true;
+}
+
+/* --------------------------------------------------------------- tests */
+
+/* Goal: every key of the contract is there, NaN is null, exit 1 is bad news. */
+static void test_status_keeps_the_contract(void)
+{
+    static const char *const names[] = {
+        "name",    "id",          "role",  "cluster", "zone",    "state",
+        "uptime_s", "hlc",        "clock", "views",   "members", "aggregators",
+        "queue",   "spool",       "workers", "counters", NULL};
+
+    begin();
+    CU_ASSERT_EQUAL(run("--json status"), 0);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(at.json);
+    CU_ASSERT_TRUE(has_keys(at.json, names));
+    CU_ASSERT_STRING_EQUAL(text_at(at.json, "hlc"), "0000000000abcdef");
+    CU_ASSERT_STRING_EQUAL(text_at(at.json, "state"), "alone");
+    json_t *clock = json_object_get(at.json, "clock");
+    CU_ASSERT_TRUE(json_is_null(json_object_get(clock, "offset_s")));
+    json_t *counters = json_object_get(at.json, "counters");
+    CU_ASSERT_EQUAL(
+        json_integer_value(json_object_get(counters, "gossip_received")), 42);
+
+    fake.state = argus_NodeState_NODE_ISOLATED;
+    CU_ASSERT_EQUAL(run("status --json"), 1);
+    CU_ASSERT_STRING_EQUAL(text_at(at.json, "state"), "isolated");
+    CU_ASSERT_EQUAL(run("status"), 1);
+    CU_ASSERT_TRUE(prints("web-17"));
+    CU_ASSERT_TRUE(prints("not measured yet"));
+    finish();
+}
+
+static void test_members_are_filtered(void)
+{
+    static const struct {
+        const char *words;
+        size_t count;
+    } cases[] = {
+        {"--json members", 3},
+        {"--json members --role agent", 2},
+        {"--json members --state offline", 1},
+        {"--json members --zone eu1", 2},
+        {"--json members --tag service=db", 2},
+        {"--json members ^(web|db)-", 2},
+        {"--json members --role agent --zone eu1/rack4 web", 1},
+    };
+
+    begin();
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        CU_ASSERT_EQUAL(run(cases[i].words), 0);
+        CU_ASSERT_EQUAL(json_array_size(json_object_get(at.json, "members")),
+                        cases[i].count);
+    }
+    json_t *row = json_array_get(json_object_get(at.json, "members"), 0);
+    static const char *const names[] = {"name", "id", "address", "role",
+                                        "zone", "tags", "state", "since",
+                                        "version", "bundles", NULL};
+    CU_ASSERT_TRUE(has_keys(row, names));
+    CU_ASSERT_STRING_EQUAL(text_at(row, "since"),
+                           "2026-01-31T12:00:00.000042Z");
+    finish();
+}
+
+/* Goal: names of strangers cannot steer the terminal; lines fit. */
+static void test_tables_are_safe_and_narrow(void)
+{
+    begin();
+    CU_ASSERT_EQUAL(run("members"), 0);
+    CU_ASSERT_TRUE(prints("NAME"));
+    CU_ASSERT_PTR_NULL(strchr(at.out.text, '\033'));
+    size_t width = 0;
+    for (char *line = strtok(at.out.text, "\n"); line != NULL;
+         line = strtok(NULL, "\n")) {
+        size_t columns = 0; /* characters, not bytes: the cut mark has three */
+        for (char *c = line; *c != '\0'; c++)
+            columns += ((unsigned char)*c & 0xc0) != 0x80;
+        width = columns > width ? columns : width;
+    }
+    CU_ASSERT_TRUE(width > 40 && width <= 60);
+    finish();
+}
+
+static void test_partial_answers_exit_3(void)
+{
+    begin();
+    fake.contributed = 2;
+    CU_ASSERT_EQUAL(run("--json members"), 3);
+    CU_ASSERT_EQUAL(
+        json_integer_value(json_object_get(
+            json_object_get(at.json, "coverage"), "contributed")),
+        2);
+    CU_ASSERT_EQUAL(run("members"), 3);
+    CU_ASSERT_TRUE(prints("Only 2 of 3 nodes"));
+    finish();
+}
+
+static void test_events_and_peers_and_route(void)
+{
+    static const char *const names[] = {
+        "hlc",  "time", "received", "node",          "severity",   "host",
+        "plugin", "type", "message", "uncertainty_s", "concurrent", NULL};
+
+    begin();
+    fake.events = 3;
+    CU_ASSERT_EQUAL(run("events --json --limit 2"), 0);
+    json_t *events = json_object_get(at.json, "events");
+    CU_ASSERT_EQUAL(json_array_size(events), 2);
+    CU_ASSERT_TRUE(has_keys(json_array_get(events, 0), names));
+    CU_ASSERT_STRING_EQUAL(text_at(json_array_get(events, 0), "message"), "m1");
+    CU_ASSERT_STRING_EQUAL(text_at(json_array_get(events, 0), "time"),
+                           "1970-01-01T00:00:01.500000Z");
+    CU_ASSERT_EQUAL(run("events --since 1970-01-01T01:00:00.002+01:00 --json"),
+                    0);
+    CU_ASSERT_EQUAL(json_array_size(json_object_get(at.json, "events")), 2);
+    CU_ASSERT_EQUAL(run("events --since 10m --json"), 0);
+    CU_ASSERT_EQUAL(json_array_size(json_object_get(at.json, "events")), 0);
+
+    CU_ASSERT_EQUAL(run("peers --json"), 0);
+    CU_ASSERT_EQUAL(json_array_size(json_object_get(at.json, "active")), 1);
+    CU_ASSERT_EQUAL(json_array_size(json_object_get(at.json, "passive")), 1);
+    CU_ASSERT_EQUAL(run("route web/cpu-0 --json"), 0);
+    CU_ASSERT_STRING_EQUAL(text_at(at.json, "key"), "web/cpu-0");
+    CU_ASSERT_EQUAL(json_array_size(json_object_get(at.json, "aggregators")),
+                    2);
+    CU_ASSERT_EQUAL(run("--json version"), 0);
+    CU_ASSERT_STRING_EQUAL(text_at(at.json, "collectd"), "5.12.0");
+    finish();
+}
+
+static void test_notify_and_join_reach_the_daemon(void)
+{
+    static const struct {
+        const char *words, *address;
+    } joins[] = {
+        {"join seed", "seed:25827"},
+        {"join seed:1", "seed:1"},
+        {"join ::1", "[::1]:25827"},
+        {"join [::1]", "[::1]:25827"},
+        {"join [::1]:7", "[::1]:7"},
+    };
+
+    begin();
+    CU_ASSERT_EQUAL(run("--json notify --severity failure it_burns"), 0);
+    CU_ASSERT_STRING_EQUAL(text_at(at.json, "hlc"), "0000000000001234");
+    CU_ASSERT_STRING_EQUAL(text_at(at.json, "id"), "it burns");
+    CU_ASSERT_EQUAL(run("--json notify again"), 1);
+    CU_ASSERT_STRING_EQUAL(text_at(json_object_get(at.json, "error"), "code"),
+                           "rate-limited");
+    CU_ASSERT_TRUE(complains("argusctl: at most 10 a second\n"));
+    for (size_t i = 0; i < sizeof joins / sizeof joins[0]; i++) {
+        CU_ASSERT_EQUAL(run(joins[i].words), 0);
+        CU_ASSERT_STRING_EQUAL(fake.joined, joins[i].address);
+    }
+    CU_ASSERT_EQUAL(run("leave"), 0);
+    finish();
+}
+
+/* Goal: what is wrong is named, exit 2, in both modes; nothing is ignored. */
+static void test_usage_is_checked(void)
+{
+    static const struct {
+        const char *words, *text;
+    } cases[] = {
+        {"", "a verb is missing"},
+        {"dance", "no verb `dance`"},
+        {"config push x", "`config` is not built yet"},
+        {"publishers --json", "`publishers` is not built yet"},
+        {"status now", "status takes no `now`"},
+        {"status --key k", "unknown option --key"},
+        {"members --role king", "--role king"},
+        {"members --tag x", "--tag x"},
+        {"members (", "("},
+        {"events --limit 0", "--limit 0"},
+        {"events --since yesterday", "--since yesterday"},
+        {"events --follow --watch", "--follow and --watch"},
+        {"notify", "one MESSAGE"},
+        {"notify --severity LOUD x", "--severity LOUD"},
+        {"join", "HOST[:PORT]"},
+        {"--watch=0 status", "--watch=0"},
+        {"--watch leave", "cannot be watched"},
+        {"-z status", "unknown option -z"},
+    };
+
+    begin();
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char words[256];
+        CU_ASSERT_EQUAL(run(cases[i].words), 2);
+        CU_ASSERT_TRUE(complains(cases[i].text));
+        (void)snprintf(words, sizeof words, "--json %s", cases[i].words);
+        CU_ASSERT_EQUAL(run(words), 2);
+        json_t *error = json_object_get(at.json, "error");
+        CU_ASSERT_PTR_NOT_NULL(strstr(text_at(error, "message"), cases[i].text));
+    }
+    finish();
+}
+
+static void test_help_and_absent_daemon(void)
+{
+    begin();
+    CU_ASSERT_EQUAL(run("--help"), 0);
+    CU_ASSERT_TRUE(prints("Usage: argusctl"));
+    CU_ASSERT_EQUAL(run("events -h"), 0);
+    CU_ASSERT_TRUE(prints("--since T"));
+    CU_ASSERT_EQUAL(run("-s /nowhere/at/all status --json"), 4);
+    CU_ASSERT_STRING_EQUAL(text_at(json_object_get(at.json, "error"), "code"),
+                           "no-daemon");
+    CU_ASSERT_TRUE(complains("/nowhere/at/all"));
+    finish();
+}
+
+CU_TestInfo suite_cli[] = {
+    {"status_keeps_the_contract", test_status_keeps_the_contract},
+    {"members_are_filtered", test_members_are_filtered},
+    {"tables_are_safe_and_narrow", test_tables_are_safe_and_narrow},
+    {"partial_answers_exit_3", test_partial_answers_exit_3},
+    {"events_and_peers_and_route", test_events_and_peers_and_route},
+    {"notify_and_join_reach_the_daemon", test_notify_and_join_reach_the_daemon},
+    {"usage_is_checked", test_usage_is_checked},
+    {"help_and_absent_daemon", test_help_and_absent_daemon},
+    CU_TEST_INFO_NULL,
+};

@@ -1,0 +1,351 @@
+#include "test.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/prng.h"
+#include "core/directory_state.h"
+#include "directory_net.h"
+
+#define ONLINE argus_MemberState_MEMBER_ONLINE
+#define SUSPECT argus_MemberState_MEMBER_SUSPECT
+#define OFFLINE argus_MemberState_MEMBER_OFFLINE
+
+static struct net *mesh(uint32_t count, uint64_t seed)
+{
+    struct net *net = net_new(count, seed);
+
+    for (uint32_t i = 0; i < count; i++)
+        net_start(net, i);
+    net_connect_all(net, 5);
+    CU_ASSERT_NOT_EQUAL_FATAL(net_run_until(net, net_is_agreed, 5000),
+                              UINT64_MAX);
+    net_run(net, 3000);
+    return net;
+}
+
+static const struct member *seen(const struct net *net, uint32_t by,
+                                 uint32_t subject)
+{
+    return directory_find(net->nodes[by].d, &net->nodes[subject].id);
+}
+
+/* Goal: a killed node is offline everywhere within a moment, with at least one
+ * witness; the dial that proves it is refused. */
+static void test_reset_and_refused_is_offline_at_once(void)
+{
+    struct net *net = mesh(10, 1);
+
+    net_kill(net, 3);
+    uint64_t took_ms = net_run_until(net, net_is_agreed, 1000);
+    CU_ASSERT_TRUE(took_ms <= 200);
+    for (uint32_t i = 0; i < 10; i++) {
+        if (i == 3)
+            continue;
+        CU_ASSERT_EQUAL(seen(net, i, 3)->state, OFFLINE);
+        CU_ASSERT_TRUE(seen(net, i, 3)->report->witnesses_count >= 1);
+    }
+    net_free(net);
+}
+
+/* Goal: a link that breaks between two living nodes accuses nobody. */
+static void test_reset_but_answered_accuses_nobody(void)
+{
+    struct net *net = mesh(6, 2);
+    const struct directory *d = net->nodes[0].d;
+    uint64_t answered = directory_stats(d)->probes_answered;
+
+    directory_neighbor_lost(
+        net->nodes[0].d, net->now_ms, net_wall_us(net), &net->nodes[1].id,
+        LINK_END_RESET, argus_RefuseCode_REFUSE_NONE, net_out(&net->nodes[0]));
+    net_run(net, 5000);
+    CU_ASSERT_EQUAL(directory_stats(d)->probes_answered, answered + 1);
+    CU_ASSERT_EQUAL(directory_stats(d)->reports_published, 0);
+    CU_ASSERT_EQUAL(seen(net, 0, 1)->version, seen(net, 1, 1)->version);
+    CU_ASSERT_TRUE(net_is_agreed(net));
+    net_free(net);
+}
+
+/* Goal: a node that stands still is suspect at once and offline after
+ * suspect_ms; when it runs again it accuses nobody and is online again. */
+static void test_silence_is_suspect_then_offline_then_refuted(void)
+{
+    struct net *net = mesh(8, 3);
+    uint64_t reports = 0;
+
+    net->nodes[2].is_mute = true;
+    net_break_sides(net);
+    net_run(net, 3600);
+    for (uint32_t i = 0; i < 8; i++)
+        if (i != 2)
+            CU_ASSERT_EQUAL(seen(net, i, 2)->state, SUSPECT);
+    net_run(net, 3700);
+    for (uint32_t i = 0; i < 8; i++)
+        if (i != 2)
+            CU_ASSERT_EQUAL(seen(net, i, 2)->state, OFFLINE);
+
+    /* it wakes: all its neighbors seem silent to it */
+    net_run(net, 5000);
+    net->nodes[2].is_mute = false;
+    reports = directory_stats(net->nodes[2].d)->reports_published;
+    while (net->nodes[2].neighbors_count > 0) {
+        uint32_t other = net->nodes[2].neighbors[0];
+        net->nodes[2].neighbors[0] =
+            net->nodes[2].neighbors[--net->nodes[2].neighbors_count];
+        directory_neighbor_lost(net->nodes[2].d, net->now_ms, net_wall_us(net),
+                                &net->nodes[other].id, LINK_END_TIMEOUT,
+                                argus_RefuseCode_REFUSE_NONE,
+                                net_out(&net->nodes[2]));
+    }
+    net_run(net, 100);
+    CU_ASSERT_TRUE(directory_stats(net->nodes[2].d)->late_wakeups >= 1);
+    CU_ASSERT_EQUAL(directory_stats(net->nodes[2].d)->reports_published,
+                    reports);
+    net_connect(net, 2, 5);
+    CU_ASSERT_TRUE(net_run_until(net, net_is_agreed, 3000) <= 3000);
+    CU_ASSERT_EQUAL(seen(net, 0, 2)->state, ONLINE);
+    net_free(net);
+}
+
+static void kill_half(struct net *net, uint64_t seed, uint64_t gap_ms,
+                      uint64_t mend_ms)
+{
+    struct prng prng;
+    uint32_t last = UINT32_MAX, first = UINT32_MAX;
+
+    prng_seed(&prng, seed);
+    for (uint32_t killed = 0; killed < net->count / 2;) {
+        uint32_t i = prng_below(&prng, net->count);
+        if (!net->nodes[i].is_alive)
+            continue;
+        net_kill(net, i);
+        net_run(net, gap_ms);
+        killed++;
+    }
+    net_run(net, mend_ms);
+    for (uint32_t i = 0; i < net->count; i++) {
+        if (!net->nodes[i].is_alive)
+            continue;
+        if (last != UINT32_MAX)
+            net_connect(net, last, i);
+        else
+            first = i;
+        last = i;
+    }
+    net_connect(net, last, first);
+}
+
+/* Goal: half of 32 die at once, some with all their neighbors: the other half
+ * counts 16 online within 6 s. Method: random victims, several seeds; in every
+ * other run the deaths are spread over 30 ms, so that the dying still report on
+ * each other; the survivors are one mesh again at once or after 1.5 s, as
+ * HyParView would see to. */
+static void test_half_of_32_killed_is_known_soon(void)
+{
+    uint64_t seed = test_seed(), worst_ms = 0;
+
+    for (uint64_t run = 0; run < 16; run++) {
+        struct net *net = mesh(32, seed + run);
+        uint64_t mend_ms = run % 4 < 2 ? 0 : 1500;
+        kill_half(net, seed + run, run % 2 == 0 ? 2 : 0, mend_ms);
+        uint64_t took_ms = net_run_until(net, net_is_agreed, 12000);
+        CU_ASSERT_NOT_EQUAL(took_ms, UINT64_MAX);
+        took_ms += mend_ms; /* from the last death */
+        CU_ASSERT_TRUE(took_ms <= 6000);
+        if (took_ms > worst_ms)
+            worst_ms = took_ms;
+        net_run(net, 8000);
+        CU_ASSERT_TRUE(net_is_agreed(net));
+        net_free(net);
+    }
+    printf("  16 of 32 killed, 16 runs: known after %" PRIu64 " ms at most\n",
+           worst_ms);
+}
+
+/* Goal: those nobody was a neighbor of any more are found too. Method: 6 nodes
+ * that only know each other die together; the rest loses nobody it has a link
+ * to, except three. */
+static void test_island_that_dies_is_found_by_probes(void)
+{
+    struct net *net = net_new(24, 5);
+
+    for (uint32_t i = 0; i < 24; i++)
+        net_start(net, i);
+    net_connect_all(net, 5);
+    CU_ASSERT_NOT_EQUAL_FATAL(net_run_until(net, net_is_agreed, 5000),
+                              UINT64_MAX);
+    for (uint32_t i = 0; i < 24; i++) /* release what leads to the island */
+        for (uint32_t k = net->nodes[i].neighbors_count; k-- > 0;) {
+            uint32_t other = net->nodes[i].neighbors[k];
+            if ((i < 6) == (other < 6))
+                continue;
+            net->nodes[i].neighbors[k] =
+                net->nodes[i].neighbors[--net->nodes[i].neighbors_count];
+            directory_neighbor_released(net->nodes[i].d, net->now_ms,
+                                        net_wall_us(net), &net->nodes[other].id,
+                                        net_out(&net->nodes[i]));
+        }
+    for (uint32_t i = 0; i < 9; i++)
+        net_kill(net, i);
+    CU_ASSERT_TRUE(net_run_until(net, net_is_agreed, 6000) <= 6000);
+    uint64_t probes = 0;
+    for (uint32_t i = 9; i < 24; i++)
+        probes += directory_stats(net->nodes[i].d)->probes_sent;
+    CU_ASSERT_TRUE(probes >= 6);
+    net_free(net);
+}
+
+/* Goal: a split and its end. Both halves take the other for offline; once the
+ * network heals all are online again, at first by probes of the lost alone. */
+static void test_split_heals_by_slow_probes(void)
+{
+    struct net *net = mesh(32, 6);
+
+    for (uint32_t i = 16; i < 32; i++)
+        net->nodes[i].side = 1;
+    net_break_sides(net);
+    net_run(net, 60000);
+    CU_ASSERT_TRUE(net_is_agreed(net));
+    CU_ASSERT_EQUAL(directory_count(net->nodes[0].d, ONLINE), 16);
+    CU_ASSERT_EQUAL(directory_count(net->nodes[0].d, OFFLINE), 16);
+
+    for (uint32_t i = 16; i < 32; i++)
+        net->nodes[i].side = 0;
+    uint64_t took_ms = net_run_until(net, net_is_agreed, 60000);
+    printf("  split of 32 healed by probes after %" PRIu64 " ms\n", took_ms);
+    CU_ASSERT_TRUE(took_ms <= 30000);
+    net_free(net);
+}
+
+/* Goal: an address that lies (NAT) makes a living node suspect to nobody for
+ * long, and the one who cannot dial it learns to keep quiet. */
+static void test_undialable_member_is_not_accused_for_ever(void)
+{
+    struct net *net = mesh(6, 8);
+
+    /* from now on dials to node 1 find a closed port, its links stay */
+    (void)snprintf(net->nodes[1].options.address,
+                   sizeof net->nodes[1].options.address, "moved");
+    net_make(net, 6, 99);
+    (void)snprintf(net->nodes[6].options.address,
+                   sizeof net->nodes[6].options.address, "10.0.0.1:1");
+    net_run(net, 600000);
+    uint64_t published = 0;
+    for (uint32_t i = 0; i < 6; i++)
+        published += directory_stats(net->nodes[i].d)->reports_published;
+    CU_ASSERT_TRUE(published >= 1 && published <= 6);
+    net_run(net, 600000);
+    uint64_t later = 0;
+    for (uint32_t i = 0; i < 6; i++)
+        later += directory_stats(net->nodes[i].d)->reports_published;
+    CU_ASSERT_EQUAL(later, published);
+    CU_ASSERT_EQUAL(seen(net, 3, 1)->state, ONLINE);
+    net_free(net);
+}
+
+static void give_members(struct net *net, uint32_t from, uint32_t to)
+{
+    for (uint32_t i = from; i < to; i++) {
+        argus_Statement s = {.which_body = argus_Statement_record_tag};
+        argus_NodeRecord *r = &s.body.record;
+        uint8_t packed[SEALED_SIZE_MAX];
+        r->generation = r->version = 1;
+        memcpy(r->name, net->nodes[i].options.name, sizeof r->name);
+        memcpy(r->address, net->nodes[i].options.address, sizeof r->address);
+        size_t size = fake_close(&net->nodes[i].id, &s, packed);
+        (void)directory_on_statement(
+            net->nodes[0].d, net->now_ms, net_wall_us(net), packed, size, &s,
+            &net->nodes[i].id, net_out(&net->nodes[0]));
+    }
+}
+
+/* Goal: dials under way are bounded, wishes wait in a bounded queue, and what
+ * does not fit is counted. */
+static void test_probes_are_bounded(void)
+{
+    struct net *net = net_new(NET_NODES_MAX, 9);
+    struct directory *d = net->nodes[0].d;
+
+    net_start(net, 0);
+    give_members(net, 1, NET_NODES_MAX);
+    CU_ASSERT_EQUAL(directory_count(d, ONLINE), NET_NODES_MAX);
+    for (uint32_t i = 1; i < NET_NODES_MAX; i++) {
+        net->nodes[i].side = 1; /* dials hang */
+        struct member *m = members_find(&d->members, &net->nodes[i].id);
+        failure_probe(d, m, i % 2 ? PROBE_LOST : PROBE_MASS,
+                      net_out(&net->nodes[0]));
+    }
+    CU_ASSERT_EQUAL(d->failure.probes_count, PROBES_MAX);
+    CU_ASSERT_EQUAL(directory_stats(d)->probes_sent, PROBES_MAX);
+    CU_ASSERT_TRUE(d->failure.queue_count > 0);
+    CU_ASSERT_TRUE(directory_stats(d)->probes_dropped > 0);
+    for (uint32_t k = 0; k < 4; k++) {
+        struct member *m = members_find(&d->members, &net->nodes[63].id);
+        while (d->failure.queue_count < PROBES_QUEUED_MAX)
+            failure_probe(d, m, PROBE_LOST, net_out(&net->nodes[0]));
+        failure_probe(d, m, PROBE_LOST, net_out(&net->nodes[0]));
+        CU_ASSERT_EQUAL(d->failure.queue_count, PROBES_QUEUED_MAX);
+    }
+    /* none gets lost on the way: in the end all are judged */
+    net_run(net, 600000);
+    CU_ASSERT_EQUAL(directory_count(d, ONLINE), 1);
+    CU_ASSERT_EQUAL(directory_count(d, OFFLINE), NET_NODES_MAX - 1);
+    net_free(net);
+}
+
+/* Goal: a member whose record was not renewed for three leases is looked up,
+ * and when it answers, asked for its newest record. */
+static void test_missed_leases_are_looked_into(void)
+{
+    struct net *net = net_new(2, 14);
+    struct directory *d = net->nodes[0].d;
+
+    net->now_ms += 4 * LEASE_MIN_MS;
+    net_start(net, 0);
+    net_start(net, 1);
+    give_members(net, 1, 2);
+    struct member *m = members_find(&d->members, &net->nodes[1].id);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(m);
+    own_publish(net->nodes[1].d, net_out(&net->nodes[1]));
+    failure_check_leases(d, net_out(&net->nodes[0]));
+    CU_ASSERT_EQUAL(directory_stats(d)->probes_sent, 0);
+    m->renewed_ms = net->now_ms - LEASES_MISSED * LEASE_MIN_MS - 1;
+    failure_check_leases(d, net_out(&net->nodes[0]));
+    CU_ASSERT_EQUAL(directory_stats(d)->probes_sent, 1);
+    net_run(net, 100);
+    CU_ASSERT_EQUAL(m->version, 2);
+    net_free(net);
+}
+
+/* Goal: each silent member has two probers, whoever is asked. */
+static void test_rendezvous_picks_two(void)
+{
+    struct net *net = mesh(32, 10);
+
+    for (uint32_t i = 0; i < 32; i++) {
+        uint32_t probers = 0;
+        for (uint32_t k = 0; k < 32; k++)
+            if (k != i)
+                probers += failure_is_prober(net->nodes[k].d, seen(net, k, i));
+        CU_ASSERT_EQUAL(probers, PROBERS);
+    }
+    net_free(net);
+}
+
+#define ROW(name)                                                              \
+    {                                                                          \
+#name, name                                                            \
+    }
+CU_TestInfo suite_failure[] = {
+    ROW(test_reset_and_refused_is_offline_at_once),
+    ROW(test_reset_but_answered_accuses_nobody),
+    ROW(test_silence_is_suspect_then_offline_then_refuted),
+    ROW(test_half_of_32_killed_is_known_soon),
+    ROW(test_island_that_dies_is_found_by_probes),
+    ROW(test_split_heals_by_slow_probes),
+    ROW(test_undialable_member_is_not_accused_for_ever),
+    ROW(test_probes_are_bounded),
+    ROW(test_missed_leases_are_looked_into),
+    ROW(test_rendezvous_picks_two),
+    CU_TEST_INFO_NULL,
+};

@@ -1,0 +1,652 @@
+/* test_hyparview.c - one node by hand: each message and trap by itself. What
+ * many nodes do together is in test_mesh.c. */
+#include "test.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/status.h"
+#include "core/hyparview.h"
+
+#define SELF 100
+
+static struct {
+    uint32_t dials, closes, ups, downs, accepts, rejects, disconnects, walks;
+    uint32_t shuffles, shuffle_replies, learned;
+    dial_id last_dial;
+    char last_address[ADDRESS_SIZE];
+    uint8_t last_expected;
+    link_id closed, upped, downed, walked, disconnected;
+    argus_RefuseCode closed_code, down_code;
+    enum link_end down_why;
+    bool high, leaving;
+    uint32_t asks, joins;
+    uint32_t peers_told;
+    uint8_t live; /* is_live() says so of this one */
+} seen;
+
+static void on_send(const struct action *a)
+{
+    const argus_Frame *f = a->send.frame;
+
+    switch (f->which_body) {
+    case argus_Frame_join_tag: seen.joins++; break;
+    case argus_Frame_neighbor_tag:
+        seen.asks++;
+        seen.high = f->body.neighbor.high;
+        break;
+    case argus_Frame_neighbor_reply_tag:
+        seen.accepts += f->body.neighbor_reply.accepted;
+        seen.rejects += !f->body.neighbor_reply.accepted;
+        seen.peers_told = f->body.neighbor_reply.peers_count;
+        break;
+    case argus_Frame_disconnect_tag:
+        seen.disconnects++;
+        seen.disconnected = a->send.link;
+        seen.leaving = f->body.disconnect.leaving;
+        break;
+    case argus_Frame_forward_join_tag:
+        seen.walks++;
+        seen.walked = a->send.link;
+        break;
+    case argus_Frame_shuffle_tag: seen.shuffles++; break;
+    case argus_Frame_shuffle_reply_tag: seen.shuffle_replies++; break;
+    }
+}
+
+static void on_action(void *context, const struct action *a)
+{
+    (void)context;
+    if (a->type == ACTION_SEND) {
+        on_send(a);
+    } else if (a->type == ACTION_CLOSE) {
+        seen.closes++;
+        seen.closed = a->close.link;
+        seen.closed_code = a->close.code;
+    } else if (a->type == ACTION_DIAL) {
+        seen.dials++;
+        seen.last_dial = a->dial.dial;
+        seen.last_expected =
+            a->dial.expected != NULL ? a->dial.expected->bytes[0] : 0;
+        (void)snprintf(seen.last_address, sizeof seen.last_address, "%s",
+                       a->dial.address);
+    }
+}
+
+static struct actions out = {.emit = on_action};
+
+static void on_up(void *context, link_id link, const struct peer_info *peer,
+                  struct actions *o)
+{
+    (void)context;
+    (void)peer;
+    (void)o;
+    seen.ups++;
+    seen.upped = link;
+}
+
+static void on_down(void *context, link_id link, const struct node_id *peer,
+                    enum link_end why, argus_RefuseCode code,
+                    struct actions *o)
+{
+    (void)context;
+    (void)peer;
+    (void)o;
+    seen.downs++;
+    seen.downed = link;
+    seen.down_why = why;
+    seen.down_code = code;
+}
+
+static void on_learned(void *context, const struct node_id *peer,
+                       const char *address, struct actions *o)
+{
+    (void)context;
+    (void)peer;
+    (void)o;
+    seen.learned += address[0] != '\0';
+}
+
+static bool is_live_address(void *context, const char *address)
+{
+    (void)context;
+    (void)address;
+    return false;
+}
+
+static bool is_live(void *context, const struct node_id *peer)
+{
+    (void)context;
+    return seen.live != 0 && peer->bytes[0] == seen.live;
+}
+
+static struct node_id id_of(uint8_t who)
+{
+    struct node_id id = {{who}};
+    return id;
+}
+
+static struct hyparview *new_node(uint32_t active_max, const char *contact)
+{
+    const char *contacts[] = {contact};
+    struct hyparview_options o = {.seed = test_seed(),
+                                  .id = id_of(SELF),
+                                  .generation = 3,
+                                  .address = "self:1",
+                                  .active_max = active_max,
+                                  .passive_max = 8,
+                                  .shuffle_ms = 10000,
+                                  .answer_ms = 3500,
+                                  .contacts = contacts,
+                                  .contacts_count = contact != NULL};
+    struct hyparview_listener up = {.neighbor_up = on_up,
+                                    .neighbor_down = on_down,
+                                    .learned_address = on_learned,
+                                    .is_live_address = is_live_address,
+                                    .is_live = is_live};
+    struct hyparview *h = NULL;
+
+    memset(&seen, 0, sizeof seen);
+    CU_ASSERT_EQUAL_FATAL(hyparview_new(&o, &up, &h), ARGUS_OK);
+    hyparview_start(h, 1000, &out);
+    return h;
+}
+
+static void link_up(struct hyparview *h, uint64_t now, link_id link,
+                    dial_id dial, uint8_t who, uint32_t generation)
+{
+    struct peer_info p;
+
+    memset(&p, 0, sizeof p);
+    p.id = id_of(who);
+    p.generation = generation;
+    p.kind = argus_LinkKind_LINK_MESH;
+    (void)snprintf(p.address, sizeof p.address, "n%u:1", who);
+    hyparview_on_link_up(h, now, link, dial, &p, &out);
+}
+
+/* Let time pass to the next deadline; one that is overdue is now. */
+static uint64_t tick(struct hyparview *h, uint64_t now)
+{
+    uint64_t due = hyparview_deadline_ms(h);
+
+    CU_ASSERT_FATAL(due != UINT64_MAX);
+    now = due > now ? due : now;
+    hyparview_on_timeout(h, now, &out);
+    return now;
+}
+
+static argus_Frame frame;
+
+static void receive(struct hyparview *h, uint64_t now, link_id link,
+                    pb_size_t which)
+{
+    frame.which_body = which;
+    hyparview_on_frame(h, now, link, &frame, &out);
+}
+
+/* A peer that comes and asks to be a neighbor. */
+static void asks(struct hyparview *h, uint64_t now, link_id link, uint8_t who,
+                 uint32_t generation, bool high)
+{
+    link_up(h, now, link, 0, who, generation);
+    frame.body.neighbor = (argus_Neighbor){.high = high};
+    receive(h, now, link, argus_Frame_neighbor_tag);
+}
+
+static void joins(struct hyparview *h, uint64_t now, link_id link, uint8_t who)
+{
+    link_up(h, now, link, 0, who, 1);
+    receive(h, now, link, argus_Frame_join_tag);
+}
+
+static void answers(struct hyparview *h, uint64_t now, link_id link,
+                    bool accepted)
+{
+    memset(&frame.body.neighbor_reply, 0, sizeof frame.body.neighbor_reply);
+    frame.body.neighbor_reply.accepted = accepted;
+    receive(h, now, link, argus_Frame_neighbor_reply_tag);
+}
+
+static void fill_peer(argus_Peer *p, uint8_t who)
+{
+    memset(p, 0, sizeof *p);
+    p->id[0] = who;
+    p->generation = 1;
+    (void)snprintf(p->address, sizeof p->address, "n%u:1", who);
+}
+
+/* Goal: a peer is active only once it has said yes. */
+static void test_contact_active_after_its_reply(void)
+{
+    struct hyparview *h = new_node(5, "seed:1");
+
+    CU_ASSERT_EQUAL(seen.dials, 1);
+    CU_ASSERT_STRING_EQUAL(seen.last_address, "seed:1");
+    CU_ASSERT_EQUAL(seen.last_dial >> 56, HYPARVIEW_DIAL_TAG);
+    link_up(h, 1010, 1, seen.last_dial, 7, 1);
+    CU_ASSERT_EQUAL(seen.joins, 1);
+    CU_ASSERT_EQUAL(hyparview_active_count(h), 0);
+    answers(h, 1020, 1, true);
+    CU_ASSERT_EQUAL(hyparview_active_count(h), 1);
+    CU_ASSERT_EQUAL(seen.ups, 1);
+    CU_ASSERT_EQUAL(seen.learned, 1);
+    CU_ASSERT_TRUE(hyparview_is_active_link(h, 1));
+    answers(h, 1030, 1, true); /* a second reply is out of turn */
+    CU_ASSERT_EQUAL(hyparview_stats(h)->frame_stale, 1);
+    hyparview_free(h);
+}
+
+/* Goal: a rejected joiner takes the peers it is told, and insists on one. */
+static void test_rejected_joiner_tries_the_others(void)
+{
+    struct hyparview *h = new_node(5, "seed:1");
+
+    link_up(h, 1010, 1, seen.last_dial, 7, 1);
+    memset(&frame.body.neighbor_reply, 0, sizeof frame.body.neighbor_reply);
+    frame.body.neighbor_reply.peers_count = 1;
+    fill_peer(&frame.body.neighbor_reply.peers[0], 9);
+    receive(h, 1020, 1, argus_Frame_neighbor_reply_tag);
+    CU_ASSERT_EQUAL(seen.closed, 1);
+    CU_ASSERT_EQUAL(hyparview_active_count(h), 0);
+    CU_ASSERT_EQUAL(seen.dials, 2);
+    CU_ASSERT_EQUAL(seen.last_expected, 9);
+    link_up(h, 1040, 2, seen.last_dial, 9, 1);
+    CU_ASSERT_EQUAL(seen.asks, 1);
+    CU_ASSERT_TRUE(seen.high);
+    hyparview_free(h);
+}
+
+/* Goal: while nobody answers, contacts are tried with a growing wait, up to
+ * 5 s and for ever. */
+static void test_contacts_are_tried_for_ever(void)
+{
+    struct hyparview *h = new_node(5, "seed:1");
+    uint64_t now = 1000;
+    uint32_t dials = 0;
+
+    while (now < 601000) {
+        hyparview_on_dial_failed(h, now, seen.last_dial, LINK_END_REFUSED,
+                                 argus_RefuseCode_REFUSE_NONE, &out);
+        dials = seen.dials;
+        now = tick(h, now);
+        CU_ASSERT_EQUAL(seen.dials, dials + 1);
+    }
+    CU_ASSERT_TRUE(seen.dials > 100 && seen.dials < 170);
+    hyparview_free(h);
+}
+
+/* Goal: our own address among the contacts is found out and left alone. */
+static void test_own_address_is_no_contact(void)
+{
+    struct hyparview *h = new_node(5, "self:1");
+
+    hyparview_on_dial_failed(h, 1005, seen.last_dial, LINK_END_DENIED,
+                             argus_RefuseCode_REFUSE_SELF, &out);
+    for (int i = 0; i < 50; i++)
+        hyparview_on_timeout(h, hyparview_deadline_ms(h), &out);
+    CU_ASSERT_EQUAL(seen.dials, 1);
+    hyparview_free(h);
+}
+
+/* Goal: full views reject low requests, with peers to try, and make room for
+ * high ones; who is evicted hears of others before the Disconnect. */
+static void test_full_view_rejects_low_evicts_for_high(void)
+{
+    struct hyparview *h = new_node(2, NULL);
+
+    asks(h, 1000, 1, 1, 1, false);
+    asks(h, 1001, 2, 2, 1, false);
+    CU_ASSERT_EQUAL(seen.accepts, 2);
+    asks(h, 1002, 3, 3, 1, false);
+    CU_ASSERT_EQUAL(seen.rejects, 1);
+    CU_ASSERT_EQUAL(seen.peers_told, 2);
+    CU_ASSERT_EQUAL(seen.closed, 3);
+    CU_ASSERT_EQUAL(hyparview_active_count(h), 2);
+    asks(h, 5003, 4, 4, 1, true);
+    CU_ASSERT_EQUAL(seen.accepts, 3);
+    CU_ASSERT_EQUAL(hyparview_active_count(h), 2);
+    CU_ASSERT_EQUAL(seen.disconnects, 1);
+    CU_ASSERT_FALSE(seen.leaving);
+    CU_ASSERT_EQUAL(seen.shuffle_replies, 1);
+    CU_ASSERT_EQUAL(seen.downed, seen.disconnected);
+    CU_ASSERT_EQUAL(seen.down_why, LINK_END_CLOSED);
+    CU_ASSERT_TRUE(hyparview_is_active_link(h, 4));
+    CU_ASSERT_EQUAL(hyparview_stats(h)->peer_evicted, 1);
+    CU_ASSERT_EQUAL(hyparview_passive_count(h), 1); /* the evicted one */
+    hyparview_free(h);
+}
+
+/* Goal: joins are throttled: a burst, then a rate; the rest is sent on. */
+static void test_join_storm_is_throttled(void)
+{
+    struct hyparview *h = new_node(5, NULL);
+
+    for (uint8_t i = 0; i < 40; i++)
+        joins(h, 1000, 10 + i, (uint8_t)(i + 1));
+    CU_ASSERT_EQUAL(hyparview_stats(h)->join_accepted, HYPARVIEW_JOIN_BURST);
+    CU_ASSERT_EQUAL(hyparview_stats(h)->join_throttled,
+                    40 - HYPARVIEW_JOIN_BURST);
+    CU_ASSERT_EQUAL(seen.rejects, 40 - HYPARVIEW_JOIN_BURST);
+    CU_ASSERT_TRUE(seen.peers_told >= 4);
+    joins(h, 1000 + 1000 / HYPARVIEW_JOIN_RATE, 99, 99);
+    CU_ASSERT_EQUAL(hyparview_stats(h)->join_accepted,
+                    HYPARVIEW_JOIN_BURST + 1);
+    hyparview_free(h);
+}
+
+/* Goal: a Disconnect that comes late, on a link that was replaced, does not
+ * end the new one (Partisan #15). */
+static void test_late_disconnect_is_ignored(void)
+{
+    struct hyparview *h = new_node(5, NULL);
+
+    asks(h, 1000, 1, 1, 1, false);
+    asks(h, 1001, 2, 1, 1, false); /* it dialed anew: it knows best */
+    CU_ASSERT_TRUE(hyparview_is_active_link(h, 2));
+    CU_ASSERT_EQUAL(hyparview_active_count(h), 1);
+    CU_ASSERT_EQUAL(seen.closed_code, argus_RefuseCode_REFUSE_REPLACED);
+    frame.body.disconnect = (argus_Disconnect){.leaving = true};
+    receive(h, 1002, 1, argus_Frame_disconnect_tag);
+    hyparview_on_link_down(h, 1003, 1, LINK_END_RESET,
+                           argus_RefuseCode_REFUSE_NONE, &out);
+    CU_ASSERT_TRUE(hyparview_is_active_link(h, 2));
+    CU_ASSERT_EQUAL(hyparview_active_count(h), 1);
+    CU_ASSERT_TRUE(hyparview_stats(h)->frame_stale > 0);
+    hyparview_free(h);
+}
+
+/* Goal: of two dials that cross, that of the lower id stays, seen from both
+ * sides; its end with REPLACED is no failure. */
+static void test_crossing_dials_lower_id_wins(void)
+{
+    struct hyparview *h = new_node(5, "n7:1");
+
+    link_up(h, 1010, 1, seen.last_dial, 7, 1); /* we asked 7 < SELF */
+    asks(h, 1011, 2, 7, 1, false);
+    CU_ASSERT_TRUE(hyparview_is_active_link(h, 2));
+    CU_ASSERT_EQUAL(seen.closed, 1);
+    CU_ASSERT_EQUAL(seen.closed_code, argus_RefuseCode_REFUSE_REPLACED);
+    hyparview_free(h);
+
+    h = new_node(5, "n200:1");
+    link_up(h, 1010, 1, seen.last_dial, 200, 1); /* we asked 200 > SELF */
+    asks(h, 1011, 2, 200, 1, false);
+    CU_ASSERT_EQUAL(seen.closed, 2);
+    CU_ASSERT_EQUAL(hyparview_active_count(h), 0);
+    answers(h, 1012, 1, true);
+    CU_ASSERT_TRUE(hyparview_is_active_link(h, 1));
+    CU_ASSERT_EQUAL(seen.downs, 0);
+    hyparview_free(h);
+}
+
+/* Goal: a newer life of a neighbor ends the old link at once; an older one
+ * cannot push out the new. */
+static void test_newest_generation_wins(void)
+{
+    struct hyparview *h = new_node(5, NULL);
+
+    asks(h, 1000, 1, 1, 5, false);
+    link_up(h, 1001, 2, 0, 1, 6);
+    CU_ASSERT_EQUAL(seen.downed, 1);
+    CU_ASSERT_EQUAL(seen.down_code, argus_RefuseCode_REFUSE_REPLACED);
+    frame.body.neighbor = (argus_Neighbor){.high = false};
+    receive(h, 1002, 2, argus_Frame_neighbor_tag);
+    CU_ASSERT_TRUE(hyparview_is_active_link(h, 2));
+    asks(h, 1003, 3, 1, 5, true);
+    CU_ASSERT_TRUE(hyparview_is_active_link(h, 2));
+    CU_ASSERT_EQUAL(seen.closed, 3);
+    hyparview_free(h);
+}
+
+/* Goal: one-sided links do not last, whichever side holds them. */
+static void test_audit_ends_one_sided_links(void)
+{
+    struct hyparview *h = new_node(5, NULL);
+
+    asks(h, 1000, 1, 1, 1, false);
+    for (int i = 0; i < 2; i++)
+        hyparview_on_audit(h, 1001, 1, false, &out);
+    hyparview_on_audit(h, 1002, 1, true, &out); /* once is forgiven */
+    for (int i = 0; i < 2; i++)
+        hyparview_on_audit(h, 1003, 1, false, &out);
+    CU_ASSERT_TRUE(hyparview_is_active_link(h, 1));
+    hyparview_on_audit(h, 1004, 1, false, &out);
+    CU_ASSERT_FALSE(hyparview_is_active_link(h, 1));
+    CU_ASSERT_EQUAL(seen.disconnected, 1);
+
+    link_up(h, 1005, 2, 0, 2, 1); /* it believes, we do not */
+    hyparview_on_audit(h, 1006, 2, true, &out);
+    CU_ASSERT_EQUAL(seen.disconnected, 2);
+    CU_ASSERT_EQUAL(seen.closed, 2);
+    CU_ASSERT_EQUAL(hyparview_stats(h)->audit_failed, 2);
+    hyparview_free(h);
+}
+
+/* Goal: a candidate that does not answer steps back and is lost after three
+ * times; one that refuses is lost at once; lost ones are probed for ever. */
+static void test_candidates_step_back_before_they_are_lost(void)
+{
+    struct hyparview *h = new_node(5, NULL);
+    struct node_id a = id_of(1), b = id_of(2);
+    uint64_t now = 2000;
+
+    hyparview_offer(h, now, &a, "n1:1", 1, &out);
+    for (int i = 0; i < 3; i++) {
+        CU_ASSERT_EQUAL(hyparview_lost_count(h), 0);
+        CU_ASSERT_EQUAL(hyparview_passive_count(h), 1);
+        hyparview_on_dial_failed(h, now += 3000, seen.last_dial,
+                                 LINK_END_TIMEOUT,
+                                 argus_RefuseCode_REFUSE_NONE, &out);
+        if (i < 2)
+            now = tick(h, now);
+    }
+    CU_ASSERT_EQUAL(hyparview_lost_count(h), 1);
+    CU_ASSERT_EQUAL(hyparview_passive_count(h), 0);
+    hyparview_offer(h, now, &b, "n2:1", 1, &out);
+    hyparview_on_dial_failed(h, now, seen.last_dial, LINK_END_REFUSED,
+                             argus_RefuseCode_REFUSE_NONE, &out);
+    CU_ASSERT_EQUAL(hyparview_lost_count(h), 2);
+
+    asks(h, now, 1, 3, 1, false);
+    uint32_t before = seen.dials;
+    for (uint64_t end = now + 120000; now < end;) {
+        now = tick(h, now);
+        hyparview_on_dial_failed(h, now, seen.last_dial, LINK_END_REFUSED,
+                                 argus_RefuseCode_REFUSE_NONE, &out);
+    }
+    CU_ASSERT_TRUE(seen.dials - before >= 9 && seen.dials - before <= 16);
+    CU_ASSERT_EQUAL(hyparview_lost_count(h), 2);
+
+    hyparview_offer(h, now, &a, "n1:1", 1, &out); /* it is back */
+    CU_ASSERT_EQUAL(hyparview_lost_count(h), 1);
+    CU_ASSERT_EQUAL(hyparview_stats(h)->peer_returned, 1);
+    hyparview_free(h);
+}
+
+/* Goal: while joined a contact that is known to live is not joined again. */
+static void test_live_contact_is_not_joined_twice(void)
+{
+    struct hyparview *h = new_node(5, "seed:1");
+
+    asks(h, 1000, 1, 1, 1, false);
+    seen.live = 7;
+    link_up(h, 1010, 2, seen.last_dial, 7, 1);
+    CU_ASSERT_EQUAL(seen.joins, 0);
+    CU_ASSERT_EQUAL(seen.closed, 2);
+    uint32_t dials = seen.dials;
+    for (uint64_t now = 1010; now < 61000;)
+        now = tick(h, now);
+    CU_ASSERT_TRUE(seen.dials <= dials + 1); /* as a neighbor, not a contact */
+    hyparview_free(h);
+}
+
+/* Goal: a dead neighbor is replaced from the passive view, with priority when
+ * it was the last one; why it ended is told. */
+static void test_dead_neighbor_is_replaced(void)
+{
+    struct hyparview *h = new_node(2, NULL);
+    struct node_id c = id_of(3);
+
+    asks(h, 1000, 1, 1, 1, false);
+    asks(h, 1000, 2, 2, 1, false);
+    hyparview_offer(h, 1001, &c, "n3:1", 1, &out);
+    CU_ASSERT_EQUAL(seen.dials, 0); /* full */
+    hyparview_on_link_down(h, 1002, 1, LINK_END_RESET,
+                           argus_RefuseCode_REFUSE_NONE, &out);
+    CU_ASSERT_EQUAL(seen.down_why, LINK_END_RESET);
+    CU_ASSERT_EQUAL(seen.last_expected, 3);
+    hyparview_on_link_down(h, 1003, 2, LINK_END_TIMEOUT,
+                           argus_RefuseCode_REFUSE_SILENT, &out);
+    CU_ASSERT_EQUAL(hyparview_lost_count(h), 1); /* the silent one */
+    link_up(h, 1004, 3, seen.last_dial, 3, 1);
+    CU_ASSERT_EQUAL(seen.asks, 1);
+    hyparview_free(h);
+}
+
+/* Goal: walks: forwarded while they may, kept at PRWL, ended at a lone node. */
+static void test_forward_join_walks(void)
+{
+    struct hyparview *h = new_node(5, NULL);
+
+    asks(h, 1000, 1, 1, 1, false);
+    frame.body.forward_join =
+        (argus_ForwardJoin){.has_joiner = true, .ttl = 4000000000u};
+    fill_peer(&frame.body.forward_join.joiner, 9);
+    receive(h, 1001, 1, argus_Frame_forward_join_tag);
+    CU_ASSERT_EQUAL(seen.walks, 0); /* the sender is our only neighbor */
+    CU_ASSERT_EQUAL(seen.last_expected, 9);
+
+    asks(h, 1002, 2, 2, 1, false);
+    fill_peer(&frame.body.forward_join.joiner, 10);
+    frame.body.forward_join.has_joiner = true;
+    frame.body.forward_join.ttl = HYPARVIEW_PRWL;
+    uint32_t passive = hyparview_passive_count(h);
+    receive(h, 1003, 1, argus_Frame_forward_join_tag);
+    CU_ASSERT_EQUAL(seen.walks, 1);
+    CU_ASSERT_EQUAL(seen.walked, 2);
+    CU_ASSERT_TRUE(hyparview_passive_count(h) == passive + 1);
+    hyparview_free(h);
+}
+
+/* Goal: a stranger cannot fill the passive view with its friends. */
+static void test_unasked_shuffle_reply_is_ignored(void)
+{
+    struct hyparview *h = new_node(5, NULL);
+
+    link_up(h, 1000, 1, 0, 1, 1);
+    frame.body.shuffle_reply.peers_count = 1;
+    fill_peer(&frame.body.shuffle_reply.peers[0], 66);
+    receive(h, 1001, 1, argus_Frame_shuffle_reply_tag);
+    CU_ASSERT_EQUAL(hyparview_passive_count(h), 0);
+    CU_ASSERT_EQUAL(hyparview_stats(h)->shuffle_unasked, 1);
+    /* Nor can one that is no neighbor send walks or shuffles. */
+    frame.body.shuffle.ttl = 1;
+    frame.body.shuffle.has_origin = true;
+    fill_peer(&frame.body.shuffle.origin, 66);
+    frame.body.shuffle.peers_count = 0;
+    receive(h, 1002, 1, argus_Frame_shuffle_tag);
+    CU_ASSERT_EQUAL(seen.dials, 0);
+    /* Who asks for nothing is shown out. */
+    hyparview_on_timeout(h, hyparview_deadline_ms(h), &out);
+    CU_ASSERT_EQUAL(seen.closed, 1);
+    hyparview_free(h);
+}
+
+/* Goal: a shuffle ends here with an answer by a dial of its own to the origin,
+ * and its peers enter the passive view, never ourselves. */
+static void test_shuffle_is_answered_by_a_dial(void)
+{
+    struct hyparview *h = new_node(1, NULL);
+
+    asks(h, 1000, 1, 1, 1, false);
+    memset(&frame.body.shuffle, 0, sizeof frame.body.shuffle);
+    frame.body.shuffle.ttl = 6;
+    frame.body.shuffle.has_origin = true;
+    fill_peer(&frame.body.shuffle.origin, 20);
+    frame.body.shuffle.peers_count = 2;
+    fill_peer(&frame.body.shuffle.peers[0], 21);
+    fill_peer(&frame.body.shuffle.peers[1], SELF);
+    receive(h, 1001, 1, argus_Frame_shuffle_tag);
+    CU_ASSERT_EQUAL(seen.last_expected, 20);
+    CU_ASSERT_EQUAL(hyparview_passive_count(h), 2);
+    link_up(h, 1002, 2, seen.last_dial, 20, 1);
+    CU_ASSERT_EQUAL(seen.shuffle_replies, 1);
+    CU_ASSERT_EQUAL(seen.closed, 2);
+    hyparview_free(h);
+}
+
+/* Goal: leaving says goodbye to all and takes nobody in afterwards. */
+static void test_leave_says_goodbye(void)
+{
+    struct hyparview *h = new_node(5, "seed:1");
+
+    asks(h, 1000, 1, 1, 1, false);
+    asks(h, 1000, 2, 2, 1, false);
+    hyparview_leave(h, 1001, &out);
+    CU_ASSERT_EQUAL(seen.disconnects, 2);
+    CU_ASSERT_TRUE(seen.leaving);
+    CU_ASSERT_EQUAL(hyparview_active_count(h), 0);
+    asks(h, 1002, 3, 3, 1, true);
+    CU_ASSERT_EQUAL(seen.rejects, 1);
+    uint32_t dials = seen.dials;
+    hyparview_on_timeout(h, 100000, &out);
+    CU_ASSERT_EQUAL(seen.dials, dials);
+    CU_ASSERT_EQUAL(hyparview_join(h, 100001, "n5:1", &out), ARGUS_OK);
+    CU_ASSERT_TRUE(seen.dials > dials);
+    hyparview_free(h);
+}
+
+/* Goal: bounds hold whatever comes: links, passive view, contacts. */
+static void test_bounds_hold(void)
+{
+    struct hyparview *h = new_node(5, NULL);
+    char address[32];
+
+    for (link_id i = 1; i <= HYPARVIEW_LINKS_MAX + 10; i++)
+        link_up(h, 1000, i, 0, (uint8_t)(i % 90 + 1), 1);
+    CU_ASSERT_EQUAL(hyparview_stats(h)->link_refused, 10);
+    CU_ASSERT_EQUAL(seen.closed_code, argus_RefuseCode_REFUSE_BUSY);
+    for (uint8_t i = 1; i < 60; i++) {
+        struct node_id id = id_of(i);
+        (void)snprintf(address, sizeof address, "n%u:1", i);
+        hyparview_offer(h, 1001, &id, address, 1, &out);
+    }
+    CU_ASSERT_EQUAL(hyparview_passive_count(h), 8);
+    int rc = ARGUS_OK;
+    for (int i = 0; i <= HYPARVIEW_CONTACTS_MAX; i++) {
+        (void)snprintf(address, sizeof address, "c%d:1", i);
+        rc = hyparview_join(h, 1002, address, &out);
+    }
+    CU_ASSERT_EQUAL(rc, ARGUS_EFULL);
+    CU_ASSERT_TRUE(hyparview_stats(h)->dial_refused > 0);
+    CU_ASSERT_TRUE(seen.dials <= HYPARVIEW_DIALS_MAX);
+    hyparview_free(h);
+}
+
+CU_TestInfo suite_hyparview[] = {
+    {"contact_active_after_its_reply", test_contact_active_after_its_reply},
+    {"rejected_joiner_tries_the_others",
+     test_rejected_joiner_tries_the_others},
+    {"contacts_are_tried_for_ever", test_contacts_are_tried_for_ever},
+    {"own_address_is_no_contact", test_own_address_is_no_contact},
+    {"full_view_rejects_low_evicts_for_high",
+     test_full_view_rejects_low_evicts_for_high},
+    {"join_storm_is_throttled", test_join_storm_is_throttled},
+    {"late_disconnect_is_ignored", test_late_disconnect_is_ignored},
+    {"crossing_dials_lower_id_wins", test_crossing_dials_lower_id_wins},
+    {"newest_generation_wins", test_newest_generation_wins},
+    {"audit_ends_one_sided_links", test_audit_ends_one_sided_links},
+    {"candidates_step_back_before_they_are_lost",
+     test_candidates_step_back_before_they_are_lost},
+    {"live_contact_is_not_joined_twice",
+     test_live_contact_is_not_joined_twice},
+    {"dead_neighbor_is_replaced", test_dead_neighbor_is_replaced},
+    {"forward_join_walks", test_forward_join_walks},
+    {"unasked_shuffle_reply_is_ignored",
+     test_unasked_shuffle_reply_is_ignored},
+    {"shuffle_is_answered_by_a_dial", test_shuffle_is_answered_by_a_dial},
+    {"leave_says_goodbye", test_leave_says_goodbye},
+    {"bounds_hold", test_bounds_hold},
+    CU_TEST_INFO_NULL,
+};

@@ -1,0 +1,278 @@
+/* test_links.c - pings, silence, round trips, bounds: by hand, one table. */
+#include "test.h"
+
+#include <string.h>
+
+#include "base/status.h"
+#include "core/links.h"
+
+static struct {
+    uint32_t pings, pongs, closes, silent, audits;
+    bool last_active, claimed;
+    argus_Ping ping;
+    argus_Pong pong;
+    argus_RefuseCode code;
+    link_id pinged, closed, silent_link;
+    link_id active;
+} seen;
+
+static void on_action(void *context, const struct action *a)
+{
+    (void)context;
+    if (a->type == ACTION_CLOSE) {
+        seen.closes++;
+        seen.closed = a->close.link;
+        seen.code = a->close.code;
+    } else if (a->type == ACTION_SEND &&
+               a->send.frame->which_body == argus_Frame_ping_tag) {
+        seen.pings++;
+        seen.pinged = a->send.link;
+        seen.ping = a->send.frame->body.ping;
+    } else if (a->type == ACTION_SEND &&
+               a->send.frame->which_body == argus_Frame_pong_tag) {
+        seen.pongs++;
+        seen.pong = a->send.frame->body.pong;
+    }
+}
+
+static struct actions out = {.emit = on_action};
+
+static void on_silent(void *context, link_id link, const struct peer_info *peer,
+                      struct actions *o)
+{
+    (void)context;
+    (void)o;
+    CU_ASSERT_EQUAL(peer->id.bytes[0], 1);
+    seen.silent++;
+    seen.silent_link = link;
+}
+
+static bool is_active(void *context, link_id link)
+{
+    (void)context;
+    return link == seen.active;
+}
+
+static void on_audited(void *context, link_id link, bool active,
+                       struct actions *o)
+{
+    (void)context;
+    (void)link;
+    (void)o;
+    seen.audits++;
+    seen.claimed = active;
+}
+
+static struct links *new_links(uint32_t max)
+{
+    struct links_options o = {.ping_ms = 2000,
+                              .suspect_ms = 3500,
+                              .links_max = max,
+                              .peer_links_max = 3};
+    struct links_listener up = {.silent = on_silent,
+                                .is_active = is_active,
+                                .audited = on_audited};
+    struct links *l = NULL;
+
+    memset(&seen, 0, sizeof seen);
+    CU_ASSERT_EQUAL_FATAL(links_new(&o, &up, &l), ARGUS_OK);
+    return l;
+}
+
+static bool up(struct links *l, uint64_t now, link_id link, uint8_t who,
+               argus_LinkKind kind)
+{
+    struct peer_info p;
+
+    memset(&p, 0, sizeof p);
+    p.id.bytes[0] = who;
+    p.kind = kind;
+    return links_on_link_up(l, now, link, 0, &p, &out);
+}
+
+static bool frame(struct links *l, uint64_t now, uint64_t wall, link_id link,
+                  pb_size_t which, const argus_Pong *pong)
+{
+    static argus_Frame f;
+
+    f.which_body = which;
+    if (pong != NULL)
+        f.body.pong = *pong;
+    else
+        f.body.ping = (argus_Ping){.number = 7, .sent_us = 55, .active = true};
+    return links_on_frame(l, now, wall, link, &f, &out);
+}
+
+/* Goal: an idle mesh link is pinged after ping_ms, a busy one is not, and no
+ * answer for suspect_ms closes it and says so once. */
+static void test_silent_link_is_closed_and_reported(void)
+{
+    struct links *l = new_links(64);
+
+    CU_ASSERT_EQUAL(links_deadline_ms(l), UINT64_MAX);
+    CU_ASSERT_TRUE(up(l, 1000, 1, 1, argus_LinkKind_LINK_MESH));
+    CU_ASSERT_TRUE(up(l, 1000, 2, 2, argus_LinkKind_LINK_SYNC));
+    CU_ASSERT_EQUAL(links_deadline_ms(l), 3000);
+    (void)frame(l, 1900, 1, 1, argus_Frame_prune_tag, NULL);
+    links_on_timeout(l, 3000, 1, &out);
+    CU_ASSERT_EQUAL(seen.pings, 0); /* heard at 1900 */
+    CU_ASSERT_EQUAL(links_deadline_ms(l), 3900);
+    links_on_timeout(l, 3900, 1, &out);
+    CU_ASSERT_EQUAL(seen.pings, 1);
+    CU_ASSERT_EQUAL(seen.pinged, 1);
+    CU_ASSERT_EQUAL(links_deadline_ms(l), 5400); /* 1900 + 3500 */
+    links_on_timeout(l, 5399, 1, &out);
+    CU_ASSERT_EQUAL(seen.silent, 0);
+    links_on_timeout(l, 5400, 1, &out);
+    CU_ASSERT_EQUAL(seen.silent, 1);
+    CU_ASSERT_EQUAL(seen.silent_link, 1);
+    CU_ASSERT_EQUAL(seen.code, argus_RefuseCode_REFUSE_SILENT);
+    /* What still comes of it is not believed. */
+    CU_ASSERT_FALSE(frame(l, 5500, 1, 1, argus_Frame_prune_tag, NULL));
+    CU_ASSERT_FALSE(links_on_link_down(l, 1));
+    CU_ASSERT_EQUAL(links_stats(l)->frame_unknown, 1);
+    CU_ASSERT_EQUAL(links_deadline_ms(l), UINT64_MAX); /* SYNC has no pings */
+    links_free(l);
+}
+
+/* Goal: who comes late to its own timer accuses nobody but asks again, and
+ * accuses after a full fresh wait. */
+static void test_late_timer_accuses_nobody(void)
+{
+    struct links *l = new_links(64);
+
+    (void)up(l, 1000, 1, 1, argus_LinkKind_LINK_METRICS);
+    links_on_timeout(l, 3000, 1, &out);
+    CU_ASSERT_EQUAL(seen.pings, 1);
+    links_on_timeout(l, 13000, 1, &out); /* stood still for 10 s */
+    CU_ASSERT_EQUAL(seen.silent, 0);
+    CU_ASSERT_EQUAL(seen.pings, 2);
+    CU_ASSERT_EQUAL(links_stats(l)->timer_missed, 1);
+    links_on_timeout(l, links_deadline_ms(l), 1, &out);
+    links_on_timeout(l, links_deadline_ms(l), 1, &out);
+    CU_ASSERT_EQUAL(seen.silent, 1);
+    links_free(l);
+}
+
+/* Goal: links of the active view are pinged however busy, and say so; the
+ * peer's word is handed on. */
+static void test_active_link_is_audited(void)
+{
+    struct links *l = new_links(64);
+
+    (void)up(l, 1000, 1, 1, argus_LinkKind_LINK_MESH);
+    seen.active = 1;
+    (void)frame(l, 2900, 1, 1, argus_Frame_prune_tag, NULL);
+    links_on_timeout(l, 3000, 1, &out);
+    CU_ASSERT_EQUAL(seen.pings, 1);
+    CU_ASSERT_TRUE(seen.ping.active);
+    (void)frame(l, 3100, 123, 1, argus_Frame_ping_tag, NULL);
+    CU_ASSERT_EQUAL(seen.pongs, 1);
+    CU_ASSERT_EQUAL(seen.pong.number, 7);
+    CU_ASSERT_EQUAL(seen.pong.sent_us, 55);
+    CU_ASSERT_EQUAL(seen.pong.received_us, 123);
+    CU_ASSERT_EQUAL(seen.audits, 1);
+    CU_ASSERT_TRUE(seen.claimed);
+    links_free(l);
+}
+
+static void exchange(struct links *l, uint64_t at_ms, int64_t there_us,
+                     int64_t back_us, int64_t offset_us)
+{
+    uint64_t wall = 1000000000 + at_ms * 1000;
+
+    links_on_timeout(l, at_ms, wall, &out);
+    argus_Pong p = {.number = seen.ping.number, .sent_us = seen.ping.sent_us};
+    p.received_us = (int64_t)wall + there_us + offset_us;
+    p.replied_us = p.received_us + 500;
+    uint64_t took = (uint64_t)(there_us + back_us + 500);
+    (void)frame(l, at_ms + took / 1000, wall + took, 1, argus_Frame_pong_tag,
+                &p);
+}
+
+/* Goal: of the last eight round trips the shortest tells the offset. */
+static void test_best_of_eight_tells_the_offset(void)
+{
+    struct links *l = new_links(64);
+    int64_t rtt, offset;
+    uint64_t at = 1000;
+
+    (void)up(l, at, 1, 1, argus_LinkKind_LINK_MESH);
+    seen.active = 1;
+    CU_ASSERT_FALSE(links_clock(l, 1, &rtt, &offset));
+    exchange(l, at += 2000, 9000, 1000, 70000); /* lopsided: 4 ms wrong */
+    CU_ASSERT_TRUE(links_clock(l, 1, &rtt, &offset));
+    CU_ASSERT_EQUAL(rtt, 10000);
+    CU_ASSERT_EQUAL(offset, 74000);
+    exchange(l, at += 2000, 1000, 1000, 70000);
+    CU_ASSERT_TRUE(links_clock(l, 1, &rtt, &offset));
+    CU_ASSERT_EQUAL(rtt, 2000);
+    CU_ASSERT_EQUAL(offset, 70000);
+    for (int i = 0; i < 8; i++)
+        exchange(l, at += 2000, 3000, 3000, 80000);
+    CU_ASSERT_TRUE(links_clock(l, 1, &rtt, &offset));
+    CU_ASSERT_EQUAL(offset, 80000); /* the good one is too old */
+    CU_ASSERT_EQUAL(links_stats(l)->pong_received, 10);
+    links_free(l);
+}
+
+/* Goal: pongs that cannot be are counted, not believed. */
+static void test_false_pongs_are_refused(void)
+{
+    struct links *l = new_links(64);
+    int64_t rtt, offset;
+
+    (void)up(l, 1000, 1, 1, argus_LinkKind_LINK_MESH);
+    argus_Pong p = {.number = 1, .sent_us = 5, .received_us = 6,
+                    .replied_us = 7};
+    (void)frame(l, 1100, 9, 1, argus_Frame_pong_tag, &p); /* nothing asked */
+    links_on_timeout(l, 3100, 1000000, &out);
+    p.number = seen.ping.number;
+    (void)frame(l, 3110, 1010000, 1, argus_Frame_pong_tag, &p); /* not sent so */
+    p.sent_us = seen.ping.sent_us;
+    p.received_us = INT64_MIN;
+    p.replied_us = INT64_MAX;
+    (void)frame(l, 3110, 1010000, 1, argus_Frame_pong_tag, &p);
+    p.received_us = p.replied_us = 1005000; /* our clock stepped by 10 s */
+    (void)frame(l, 3110, 11010000, 1, argus_Frame_pong_tag, &p);
+    CU_ASSERT_EQUAL(links_stats(l)->pong_refused, 4);
+    CU_ASSERT_FALSE(links_clock(l, 1, &rtt, &offset));
+    links_free(l);
+}
+
+/* Goal: both bounds hold, and those refused are told BUSY. */
+static void test_too_many_links_are_refused(void)
+{
+    struct links *l = new_links(LINKS_RESERVED + 5);
+    struct peer_info p;
+
+    for (link_id i = 1; i <= 3; i++)
+        CU_ASSERT_TRUE(up(l, 1000, i, 1, argus_LinkKind_LINK_PROBE));
+    CU_ASSERT_FALSE(up(l, 1000, 4, 1, argus_LinkKind_LINK_PROBE));
+    CU_ASSERT_EQUAL(seen.code, argus_RefuseCode_REFUSE_BUSY);
+    CU_ASSERT_EQUAL(seen.closed, 4);
+    CU_ASSERT_TRUE(up(l, 1000, 5, 2, argus_LinkKind_LINK_PROBE));
+    CU_ASSERT_TRUE(up(l, 1000, 6, 3, argus_LinkKind_LINK_PROBE));
+    CU_ASSERT_FALSE(up(l, 1000, 7, 4, argus_LinkKind_LINK_PROBE));
+    memset(&p, 0, sizeof p); /* our own dials have places of their own */
+    CU_ASSERT_TRUE(links_on_link_up(l, 1000, 8, 99, &p, &out));
+    CU_ASSERT_EQUAL(links_stats(l)->link_refused, 2);
+    CU_ASSERT_EQUAL(links_count(l), 6);
+    links_forget(l, 1);
+    CU_ASSERT_TRUE(links_on_close(l, 2));
+    CU_ASSERT_FALSE(links_on_close(l, 2));
+    CU_ASSERT_FALSE(links_is_open(l, 2));
+    CU_ASSERT_TRUE(links_is_open(l, 3));
+    links_free(l);
+}
+
+CU_TestInfo suite_links[] = {
+    {"silent_link_is_closed_and_reported",
+     test_silent_link_is_closed_and_reported},
+    {"late_timer_accuses_nobody", test_late_timer_accuses_nobody},
+    {"active_link_is_audited", test_active_link_is_audited},
+    {"best_of_eight_tells_the_offset", test_best_of_eight_tells_the_offset},
+    {"false_pongs_are_refused", test_false_pongs_are_refused},
+    {"too_many_links_are_refused", test_too_many_links_are_refused},
+    CU_TEST_INFO_NULL,
+};

@@ -1,0 +1,356 @@
+/* test_mesh.c - scenarios: many engines on the simulator. The seed is printed;
+ * ARGUS_SEED replays it. */
+#include "test.h"
+
+#include <stdio.h>
+
+#include "sim/sim.h"
+
+static struct sim *new_sim(struct sim_options o)
+{
+    if (o.seed == 0)
+        o.seed = test_seed();
+    struct sim *s = sim_new(&o);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(s);
+    return s;
+}
+
+/* What every scenario ends with. */
+static void end_sim(struct sim *s)
+{
+    const char *failure = sim_failure(s);
+
+    if (failure != NULL)
+        printf("  %s\n", failure);
+    CU_ASSERT_PTR_NULL(failure);
+    sim_free(s);
+}
+
+static bool reaches(struct sim *s, bool (*predicate)(struct sim *),
+                    uint32_t ms, const char *what)
+{
+    uint64_t from = sim_now_ms(s);
+    bool ok = sim_run_until(s, predicate, ms);
+
+    printf("  %s: %s after %llu ms\n", what, ok ? "yes" : "NO",
+           (unsigned long long)(sim_now_ms(s) - from));
+    return ok;
+}
+
+static bool is_mesh_known(struct sim *s)
+{
+    return sim_all_joined(s) && sim_all_known(s);
+}
+
+/* Goal: 64 nodes with one seed become one mesh with symmetric links, everybody
+ * known everywhere, views well filled. Method: all start at once, so that the
+ * seed must throttle and evict. */
+static void test_join_storm_one_symmetric_mesh(void)
+{
+    struct sim_figures f;
+    struct sim *s = new_sim((struct sim_options){.nodes = 64});
+
+    CU_ASSERT_TRUE(reaches(s, is_mesh_known, 5000, "joined and known"));
+    sim_run(s, 30000);
+    CU_ASSERT_TRUE(sim_all_joined(s));
+    CU_ASSERT_TRUE(sim_all_known(s));
+    sim_figures(s, &f);
+    printf("  active %u..%u, mean %.2f\n", f.active_min, f.active_max,
+           f.active_mean);
+    CU_ASSERT_TRUE(f.active_min >= 3);
+    CU_ASSERT_TRUE(f.active_mean >= 4.5);
+    CU_ASSERT_EQUAL(sim_counter(s, "audit_failed"), 0);
+    end_sim(s);
+}
+
+/* Goal: the mesh needs its seed no more once it stands, and who comes later
+ * joins by any other node. */
+static void test_seed_killed_newcomer_joins_elsewhere(void)
+{
+    struct sim *s =
+        new_sim((struct sim_options){.nodes = 32, .spread_ms = 1000});
+
+    CU_ASSERT_TRUE(reaches(s, is_mesh_known, 6000, "joined"));
+    sim_crash(s, 0);
+    CU_ASSERT_TRUE(reaches(s, is_mesh_known, 12000, "seed known dead"));
+    (void)sim_add(s, 17);
+    CU_ASSERT_TRUE(reaches(s, is_mesh_known, 5000, "newcomer known"));
+    end_sim(s);
+}
+
+/* Goal: when half of the nodes die at once the rest is one mesh within 5 s, no
+ * later broadcast is missed, and the dead are known as such within 12 s. */
+static void test_half_killed_rest_mends(void)
+{
+    struct sim *s =
+        new_sim((struct sim_options){.nodes = 32, .spread_ms = 1000});
+
+    CU_ASSERT_TRUE(reaches(s, is_mesh_known, 6000, "joined"));
+    sim_run(s, 20000);
+    sim_crash_random(s, 16);
+    uint64_t killed_ms = sim_now_ms(s);
+    CU_ASSERT_TRUE(reaches(s, sim_all_joined, 5000, "one mesh again"));
+    for (int i = 0; i < 20; i++)
+        sim_broadcast(s, sim_random_alive(s), "who is left?");
+    CU_ASSERT_TRUE(reaches(s, sim_all_delivered, 5000, "delivered"));
+    CU_ASSERT_TRUE(reaches(s, sim_all_known, 12000, "16 online"));
+    CU_ASSERT_TRUE(sim_now_ms(s) - killed_ms <= 12000);
+    end_sim(s);
+}
+
+/* The same with machines that vanish without a word. */
+static void test_third_unplugged_rest_mends(void)
+{
+    struct sim *s =
+        new_sim((struct sim_options){.nodes = 32, .spread_ms = 1000});
+
+    CU_ASSERT_TRUE(reaches(s, is_mesh_known, 6000, "joined"));
+    sim_run(s, 20000);
+    for (uint32_t i = 0; i < 10; i++)
+        sim_unplug(s, 3 * i);
+    CU_ASSERT_TRUE(reaches(s, is_mesh_known, 30000, "mended"));
+    sim_broadcast(s, sim_random_alive(s), "who is left?");
+    CU_ASSERT_TRUE(reaches(s, sim_all_delivered, 5000, "delivered"));
+    end_sim(s);
+}
+
+/* Goal: two halves that did not see each other for a minute are one mesh again
+ * within 30 s, with everything known everywhere. */
+static void test_partition_60s_heals(void)
+{
+    struct sim *s =
+        new_sim((struct sim_options){.nodes = 32, .spread_ms = 1000});
+
+    CU_ASSERT_TRUE(reaches(s, is_mesh_known, 6000, "joined"));
+    sim_run(s, 10000);
+    sim_partition(s, 16);
+    sim_run(s, 60000);
+    CU_ASSERT_FALSE(sim_is_connected(s));
+    sim_heal(s);
+    uint64_t healed_ms = sim_now_ms(s);
+    CU_ASSERT_TRUE(reaches(s, sim_all_joined, 30000, "one mesh again"));
+    sim_run(s, 2000); /* let the first links across settle */
+    CU_ASSERT_TRUE(reaches(s, is_mesh_known, 28000, "all known again"));
+    CU_ASSERT_TRUE(sim_now_ms(s) - healed_ms <= 30000);
+    sim_broadcast(s, sim_random_alive(s), "together");
+    CU_ASSERT_TRUE(reaches(s, sim_all_delivered, 2000, "delivered"));
+    sim_run(s, 60000); /* and it stays one */
+    CU_ASSERT_TRUE(sim_all_joined(s));
+    end_sim(s);
+}
+
+/* Goal: a node that comes back at once under the same identity replaces its
+ * former life everywhere, and is never thought dead for long. */
+static void test_quick_restart_same_identity(void)
+{
+    struct sim *s =
+        new_sim((struct sim_options){.nodes = 16, .spread_ms = 500});
+
+    CU_ASSERT_TRUE(reaches(s, is_mesh_known, 6000, "joined"));
+    for (uint32_t i = 0; i < 16; i++) {
+        sim_restart(s, i);
+        sim_run(s, 300);
+    }
+    CU_ASSERT_TRUE(reaches(s, is_mesh_known, 6000, "all back"));
+    sim_run(s, 10000);
+    CU_ASSERT_TRUE(is_mesh_known(s));
+    end_sim(s);
+}
+
+/* Goal: two nodes that dial each other in the same moment end with one link.
+ * Method: each is the other's contact; many times over. */
+static void test_crossing_dials_leave_one_link(void)
+{
+    uint64_t seed = test_seed();
+
+    for (uint32_t i = 0; i < 50; i++) {
+        struct sim_figures f;
+        struct sim *s =
+            new_sim((struct sim_options){.seed = seed + i, .nodes = 2});
+        sim_run(s, 1);
+        sim_join(s, 0, 1);
+        CU_ASSERT_TRUE(sim_run_until(s, is_mesh_known, 3000));
+        sim_run(s, 10000);
+        CU_ASSERT_TRUE(is_mesh_known(s));
+        sim_figures(s, &f);
+        CU_ASSERT_EQUAL(f.active_min, 1);
+        CU_ASSERT_EQUAL(f.active_max, 1);
+        CU_ASSERT_EQUAL(sim_counter(s, "links"), 2);
+        end_sim(s);
+    }
+}
+
+/* Goal: two meshes that never met become one, and stay one, when an operator
+ * points a single node of one at the other. */
+static void test_two_meshes_joined_by_hand(void)
+{
+    struct sim *s =
+        new_sim((struct sim_options){.nodes = 24, .quiet = true});
+
+    for (uint32_t i = 0; i < 12; i++)
+        sim_start(s, i);
+    CU_ASSERT_TRUE(reaches(s, is_mesh_known, 6000, "first"));
+    uint32_t other = sim_add(s, UINT32_MAX);
+    for (uint32_t i = 0; i < 11; i++)
+        (void)sim_add(s, other);
+    sim_run(s, 10000);
+    CU_ASSERT_FALSE(sim_is_connected(s));
+    sim_join(s, 5, other + 5);
+    CU_ASSERT_TRUE(reaches(s, is_mesh_known, 10000, "one"));
+    sim_run(s, 120000);
+    CU_ASSERT_TRUE(is_mesh_known(s));
+    end_sim(s);
+}
+
+/* Goal: at rest each broadcast costs one copy a node: RMR below 0.05 after the
+ * first ten, at 200 messages from 8 nodes. */
+static void test_broadcast_reaches_all_cheaply(void)
+{
+    struct sim_figures a, b;
+    struct sim *s =
+        new_sim((struct sim_options){.nodes = 32, .spread_ms = 1000});
+
+    CU_ASSERT_TRUE(reaches(s, is_mesh_known, 6000, "joined"));
+    sim_run(s, 5000);
+    for (uint32_t i = 0; i < 200; i++) {
+        if (i == 10)
+            sim_figures(s, &a);
+        sim_broadcast(s, i % 8 * 4, "hello");
+        sim_run(s, 50);
+    }
+    CU_ASSERT_TRUE(reaches(s, sim_all_delivered, 2000, "delivered"));
+    sim_figures(s, &b);
+    double duplicates = (double)(b.gossip_duplicate - a.gossip_duplicate) /
+                        (double)(b.gossip_delivered - a.gossip_delivered);
+    printf("  duplicates %.2f %% of deliveries\n", 100 * duplicates);
+    CU_ASSERT_TRUE(duplicates <= 0.05);
+    end_sim(s);
+}
+
+/* Goal: nodes whose process stood still accuse nobody when they wake, and are
+ * members again soon after. */
+static void test_frozen_node_accuses_nobody(void)
+{
+    struct sim *s =
+        new_sim((struct sim_options){.nodes = 16, .spread_ms = 500});
+
+    CU_ASSERT_TRUE(reaches(s, is_mesh_known, 6000, "joined"));
+    uint64_t silent = sim_counter(s, "link_silent");
+    sim_freeze(s, 5, 3000); /* shorter than SuspectTimeout */
+    sim_run(s, 10000);
+    CU_ASSERT_EQUAL(sim_counter(s, "link_silent"), silent);
+    sim_freeze(s, 5, 10000);
+    sim_run(s, 10000);
+    CU_ASSERT_TRUE(reaches(s, is_mesh_known, 10000, "back"));
+    CU_ASSERT_TRUE(sim_counter(s, "timer_missed") > 0);
+    end_sim(s);
+}
+
+/* Goal: a daemon that is stopped in order is known as gone at once, and no
+ * neighbor takes it for a crash. */
+static void test_clean_stop_is_known_at_once(void)
+{
+    struct sim *s =
+        new_sim((struct sim_options){.nodes = 16, .spread_ms = 500});
+
+    CU_ASSERT_TRUE(reaches(s, is_mesh_known, 6000, "joined"));
+    uint64_t failed = sim_counter(s, "peer_failed");
+    sim_stop(s, 7);
+    CU_ASSERT_TRUE(reaches(s, is_mesh_known, 1000, "known"));
+    CU_ASSERT_EQUAL(sim_counter(s, "peer_failed"), failed);
+    end_sim(s);
+}
+
+/* Goal: random cuts break nothing that peace does not mend. */
+static void test_random_cuts_then_peace(void)
+{
+    struct sim *s = new_sim((struct sim_options){
+        .nodes = 48,
+        .spread_ms = 2000,
+        .latency_min_us = 500,
+        .latency_max_us = 40000,
+        .cut_ppm = 2000,
+        .offset_ms = 200});
+
+    sim_run(s, 60000);
+    sim_crash_random(s, 16);
+    sim_run(s, 20000);
+    sim_heal(s); /* up to here safety, from here progress */
+    CU_ASSERT_TRUE(reaches(s, sim_all_joined, 10000, "connected"));
+    CU_ASSERT_TRUE(reaches(s, sim_all_known, 30000, "known"));
+    sim_broadcast(s, sim_random_alive(s), "hello");
+    CU_ASSERT_TRUE(reaches(s, sim_all_delivered, 5000, "delivered"));
+    end_sim(s);
+}
+
+/* Goal: every value an agent sends is written by an aggregator, none twice by
+ * one process, in order per series, though the aggregators come and go.
+ * Method: the ledger of the simulator; two aggregators; one killed and back,
+ * one stopped in order, one frozen for 10 s. */
+static void test_values_survive_their_aggregators(void)
+{
+    struct sim_figures f;
+    struct sim *s = new_sim((struct sim_options){
+        .nodes = 8, .aggregators = 2, .spread_ms = 500});
+
+    CU_ASSERT_TRUE(reaches(s, is_mesh_known, 6000, "joined"));
+    sim_values(s, 20, 500);
+    sim_run(s, 5000);
+    sim_crash(s, 0);
+    sim_run(s, 8000);
+    sim_restart(s, 0);
+    sim_run(s, 8000);
+    sim_stop(s, 1);
+    sim_run(s, 8000);
+    sim_restart(s, 1);
+    sim_run(s, 8000);
+    sim_freeze(s, 1, 10000);
+    sim_run(s, 15000);
+    sim_values(s, 0, 0);
+    CU_ASSERT_TRUE(reaches(s, sim_all_written, 20000, "all written"));
+    sim_figures(s, &f);
+    printf("  %llu values\n", (unsigned long long)f.values_sent);
+    CU_ASSERT_EQUAL(f.values_sent, f.values_written);
+    CU_ASSERT_TRUE(f.values_sent > 6 * 20 * 50);
+    end_sim(s);
+}
+
+/* Goal: the same seed gives the same run, event for event. */
+static void test_same_seed_same_run(void)
+{
+    struct sim_figures f[2];
+
+    for (int i = 0; i < 2; i++) {
+        struct sim *s = new_sim((struct sim_options){
+            .seed = 4711, .nodes = 16, .spread_ms = 500, .cut_ppm = 3000});
+        sim_run(s, 20000);
+        sim_crash_random(s, 4);
+        sim_run(s, 20000);
+        sim_figures(s, &f[i]);
+        end_sim(s);
+    }
+    CU_ASSERT_EQUAL(f[0].events, f[1].events);
+    CU_ASSERT_EQUAL(f[0].frames, f[1].frames);
+    CU_ASSERT_EQUAL(f[0].gossip_delivered, f[1].gossip_delivered);
+    CU_ASSERT_TRUE(f[0].frames > 1000);
+}
+
+CU_TestInfo suite_mesh[] = {
+    {"join_storm_one_symmetric_mesh", test_join_storm_one_symmetric_mesh},
+    {"seed_killed_newcomer_joins_elsewhere",
+     test_seed_killed_newcomer_joins_elsewhere},
+    {"half_killed_rest_mends", test_half_killed_rest_mends},
+    {"third_unplugged_rest_mends", test_third_unplugged_rest_mends},
+    {"partition_60s_heals", test_partition_60s_heals},
+    {"quick_restart_same_identity", test_quick_restart_same_identity},
+    {"crossing_dials_leave_one_link", test_crossing_dials_leave_one_link},
+    {"two_meshes_joined_by_hand", test_two_meshes_joined_by_hand},
+    {"broadcast_reaches_all_cheaply", test_broadcast_reaches_all_cheaply},
+    {"frozen_node_accuses_nobody", test_frozen_node_accuses_nobody},
+    {"clean_stop_is_known_at_once", test_clean_stop_is_known_at_once},
+    {"random_cuts_then_peace", test_random_cuts_then_peace},
+    {"values_survive_their_aggregators",
+     test_values_survive_their_aggregators},
+    {"same_seed_same_run", test_same_seed_same_run},
+    CU_TEST_INFO_NULL,
+};
