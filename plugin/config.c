@@ -2,7 +2,10 @@
 
 #include <arpa/inet.h>
 
-#include "core/actions.h" /* ADDRESS_SIZE */
+#include "core/actions.h"   /* ADDRESS_SIZE */
+#include "core/hyparview.h" /* limits */
+
+_Static_assert(CONFIG_SEEDS_MAX < HYPARVIEW_CONTACTS_MAX, "room to join");
 
 enum kind {
     KIND_FLAG,    /* bool */
@@ -120,8 +123,8 @@ static const struct row rows[] = {
     FLAG("Security", "AllowPlaintext", allow_plaintext, false),
 
     LATER("Membership", "Strategy"),
-    NUMBER("Membership", "ActiveView", KIND_WHOLE, active_max, 2, 16, 5, ""),
-    NUMBER("Membership", "PassiveView", KIND_WHOLE, passive_max, 0, 10000, 30,
+    NUMBER("Membership", "ActiveView", KIND_WHOLE, active_max, 2, HYPARVIEW_ACTIVE_LIMIT, 5, ""),
+    NUMBER("Membership", "PassiveView", KIND_WHOLE, passive_max, 0, HYPARVIEW_PASSIVE_LIMIT, 30,
            ""),
     NUMBER("Membership", "ShuffleInterval", KIND_SECONDS, shuffle_ms, 0.1, 3600,
            10, " s"),

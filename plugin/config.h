@@ -22,8 +22,9 @@
 /** Port of a Listen, Advertise or Seed that names none. */
 #define CONFIG_PORT "25827"
 
-/** Seeds that all blocks together may name. */
-#define CONFIG_SEEDS_MAX 256
+/** Seeds that all blocks together may name. The core has room for twice as
+ *  many contacts: what argusctl join adds comes on top. */
+#define CONFIG_SEEDS_MAX 32
 
 struct config {
     struct runtime_options options; /* whole after config_resolve() */

@@ -246,11 +246,11 @@ static void test_every_option_refuses(void)
                                       "<Security>: 1 is neither true nor "
                                       "false"},
         {"Membership.ActiveView 1", "option \"ActiveView\" in <Membership>: 1 "
-                                    "is outside 2..16"},
+                                    "is outside 2..32"},
         {"Membership.ActiveView 4.5", "option \"ActiveView\" in <Membership>: "
                                       "4.5 is not whole"},
         {"Membership.PassiveView -1", "option \"PassiveView\" in <Membership>: "
-                                      "-1 is outside 0..10000"},
+                                      "-1 is outside 0..4096"},
         {"Membership.PassiveView 4", "option \"PassiveView\" in <Membership>: "
                                      "4 is less than ActiveView, 5"},
         {"Membership.ShuffleInterval 0", "0 is outside 0.1..3600 s"},
@@ -354,7 +354,7 @@ static void test_too_many_are_refused(void)
     config_free(&config);
     config_init(&config);
     CU_ASSERT_EQUAL(config_block(&config, seeds, &err), ARGUS_EINVAL);
-    CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "one too many; 256"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "one too many; 32"));
 
     oconfig_item_t *listens = mock_block(), *tags = mock_block();
     for (int i = 0; i < 9; i++)

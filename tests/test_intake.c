@@ -540,6 +540,34 @@ static void test_new_definition_waits_its_turn(void)
     intake_free(x);
 }
 
+/* Goal: definitions that wait behind values are bounded. */
+static void test_waiting_definitions_are_bounded(void)
+{
+    struct intake_options o = usual();
+    struct intake *x = intake_with(&o);
+
+    for (uint32_t i = 1; i <= 1024; i++)
+        name_series(x, 1000, 1, i, "a");
+    send_batch(x, 1000, 1, 1, 1, 1, 1, 1024);
+    for (uint32_t i = 1; i <= 1024; i++) {
+        def_begin(i, "a", 1)->interval = 20;
+        intake_on_frame(x, 1000, 1, &frame, out);
+    }
+    CU_ASSERT_EQUAL(got.closes, 0);
+    def_begin(1, "a", 1)->interval = 30; /* in place of the one that waits */
+    intake_on_frame(x, 1000, 1, &frame, out);
+    CU_ASSERT_EQUAL(got.closes, 0);
+    link_up(x, 1000, 2, 8, 1);
+    name_series(x, 1000, 2, 1, "b");
+    send_batch(x, 1000, 2, 1, 1, 1, 0, 1);
+    def_begin(1, "b", 1)->interval = 20;
+    intake_on_frame(x, 1000, 2, &frame, out);
+    CU_ASSERT_EQUAL(got.closed, 2);
+    CU_ASSERT_EQUAL(got.code, argus_RefuseCode_REFUSE_BUSY);
+    CU_ASSERT_EQUAL(intake_stats(x)->links_busy, 1);
+    intake_free(x);
+}
+
 /* Goal: a sender restored from an old state is heard, a restarted one too. */
 static void test_restarted_senders_are_heard(void)
 {
@@ -601,6 +629,7 @@ CU_TestInfo suite_intake[] = {
     {"series_are_bounded", test_series_are_bounded},
     {"moved_series", test_moved_series},
     {"new_definition_waits_its_turn", test_new_definition_waits_its_turn},
+    {"waiting_definitions_are_bounded", test_waiting_definitions_are_bounded},
     {"restarted_senders_are_heard", test_restarted_senders_are_heard},
     {"unseen_is_dispatched_again", test_unseen_is_dispatched_again},
     CU_TEST_INFO_NULL,

@@ -448,6 +448,29 @@ static void test_wide_values_split_batches(void)
     spool_free(s);
 }
 
+/* Goal: wide values do not fill the transport's queue, however large the
+ * window; room there lets more go. */
+static void test_bytes_under_way_are_bounded(void)
+{
+    struct spool_options o = usual();
+    o.bytes_max = 16u << 20;
+    struct spool *s = linked(&o);
+
+    ack(s, 1001, 1, 1, SPOOL_WINDOW_MAX);
+    sources_of_set = SOURCES_MAX;
+    for (uint64_t i = 1; i <= 5000; i++)
+        publish(s, 1001, "wide", 10 * i);
+    pass(s, 1500);
+    uint64_t before = spool_stats(s)->values_under_way;
+    CU_ASSERT_TRUE(before > 1000 && before * SOURCES_MAX * 9 < 2u << 20);
+    spool_on_drained(s, 1500, 1, out);
+    pass(s, 2000);
+    CU_ASSERT_TRUE(spool_stats(s)->values_under_way > before + 500);
+    CU_ASSERT_EQUAL(spool_stats(s)->values, 5000);
+    sources_of_set = 1;
+    spool_free(s);
+}
+
 /* Goal: the table of series is bounded; one with a value here stays. */
 static void test_series_are_bounded(void)
 {
@@ -553,6 +576,7 @@ CU_TestInfo suite_spool[] = {
     {"strange_link_is_closed", test_strange_link_is_closed},
     {"changed_series_is_named_anew", test_changed_series_is_named_anew},
     {"wide_values_split_batches", test_wide_values_split_batches},
+    {"bytes_under_way_are_bounded", test_bytes_under_way_are_bounded},
     {"series_are_bounded", test_series_are_bounded},
     {"impossible_values_are_refused", test_impossible_values_are_refused},
     {"overtaken_values_find_their_place",

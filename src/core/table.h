@@ -1,5 +1,5 @@
 /* table.h - uthash as the core uses it: hashed by XXH3, and a table that cannot
- * grow leaves the element out instead of ending the process. After TABLE_ADD
+ * grow leaves the element out instead of ending the process. After HASH_ADD
  * ask table_has_taken(). Tables are walked in the order of insertion.
  *
  * Include it before any other header brings uthash in; in .c files only. */
