@@ -223,7 +223,7 @@ static bool on_event(void *context, uint32_t index, argus_EventReply *out)
 static void on_coverage(void *context, argus_Coverage *out)
 {
     struct runtime *rt = context;
-    engine_coverage(rt->engine, runtime_now_ms(), out);
+    engine_coverage(rt->engine, runtime_wall_us(), out);
 }
 
 /* 2^-30 seconds. 10^6 = 2^6 * 15625. */
