@@ -250,12 +250,15 @@ static void copy_text(char *out, size_t size, const char *text)
     (void)snprintf(out, size, "%s", text != NULL ? text : "");
 }
 
+/* One that is only suspect stays in use: whether it answers, the metrics link
+ * finds out by itself, and most suspicions are refuted. */
 static struct aggregator aggregator_of(const struct member *m)
 {
     struct aggregator a = {
         .id = m->id,
         .weight = m->weight,
-        .usable = m->state == argus_MemberState_MEMBER_ONLINE,
+        .usable = m->state == argus_MemberState_MEMBER_ONLINE ||
+                  m->state == argus_MemberState_MEMBER_SUSPECT,
     };
     copy_text(a.name, sizeof a.name, m->name);
     copy_text(a.zone, sizeof a.zone, m->zone);
