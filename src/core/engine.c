@@ -127,6 +127,36 @@ static bool is_live(void *context, const struct node_id *id)
     return is_live_member(directory_find(e->directory, id));
 }
 
+static bool has_left(void *context, const struct node_id *id)
+{
+    struct engine *e = context;
+    const struct member *m = directory_find(e->directory, id);
+
+    return m != NULL && m->has_left;
+}
+
+static bool any_member(void *context, uint32_t pick, bool live,
+                       struct hyparview_peer *out)
+{
+    struct engine *e = context;
+    const struct member *m = NULL;
+    uint32_t count = 0;
+
+    for (int s = argus_MemberState_MEMBER_UNKNOWN;
+         s <= argus_MemberState_MEMBER_LEFT; s++)
+        count += directory_count(e->directory, (argus_MemberState)s);
+    for (uint32_t i = 0; i < count; i++) {
+        m = directory_member(e->directory, (pick % count + i) % count);
+        if (!m->is_self && (live ? is_live_member(m) : !m->has_left)) {
+            *out = (struct hyparview_peer){.id = m->id,
+                                           .generation = m->generation,
+                                           .address = m->address};
+            return true;
+        }
+    }
+    return false;
+}
+
 static void spread(void *context, const uint8_t *payload, size_t size)
 {
     struct engine *e = context;
@@ -400,7 +430,9 @@ static int new_views(struct engine *e, uint64_t seed)
                                           .neighbor_down = neighbor_down,
                                           .learned_address = learned_address,
                                           .is_live_address = is_live_address,
-                                          .is_live = is_live};
+                                          .is_live = is_live,
+                                          .has_left = has_left,
+                                          .any_member = any_member};
 
     copy_text(views.address, sizeof views.address, o->address);
     int rc = links_new(&links, &links_up, &e->links);

@@ -176,6 +176,11 @@ static bool was_just_sent(const struct hyparview *h, const struct node_id *id)
     return false;
 }
 
+static bool has_left(const struct hyparview *h, const struct node_id *id)
+{
+    return h->listener.has_left(h->listener.context, id);
+}
+
 /* §4.4: the ids just sent to the peer go first, then random ones. */
 static void make_passive_room(struct hyparview *h)
 {
@@ -195,7 +200,7 @@ void hyparview_add_passive(struct hyparview *h, const struct node_id *id,
                            const char *address, uint32_t generation)
 {
     if (node_id_is_zero(id) || node_id_is_equal(id, &h->options.id) ||
-        !is_dialable(address) || hyparview_is_active(h, id))
+        !is_dialable(address) || hyparview_is_active(h, id) || has_left(h, id))
         return;
 
     struct peer_entry *e = peerlist_find(&h->passive, id);
@@ -225,7 +230,8 @@ void hyparview_add_lost(struct hyparview *h, const struct node_id *id,
 
     (void)peerlist_remove(&h->passive, &entry.id);
     if (node_id_is_equal(&entry.id, &h->options.id) ||
-        !is_dialable(entry.address) || peerlist_find(&h->lost, &entry.id))
+        !is_dialable(entry.address) || peerlist_find(&h->lost, &entry.id) ||
+        has_left(h, &entry.id))
         return;
     if (h->lost.count == h->lost.max) {
         const struct peer_entry *oldest = &h->lost.entries[0];
@@ -485,13 +491,14 @@ static void on_join(struct hyparview *h, struct hlink *hl, struct actions *out)
         h->stats.frame_stale++;
         return;
     }
-    if (!admit(h, hl, out))
-        return;
+    /* Before admit(): who is sent away keeps the link it may have. */
     if (h->has_left || !take_join_token(h)) {
         h->stats.join_throttled++;
         reply(h, hl, false, out);
         return;
     }
+    if (!admit(h, hl, out))
+        return;
     h->stats.join_accepted++;
     reply(h, hl, true, out);
     activate(h, hl, out);
@@ -843,9 +850,9 @@ void hyparview_on_dial_failed(struct hyparview *h, uint64_t now_ms,
     advance(h, now_ms);
     if (!hyparview_take_dial(h, dial, &d))
         return;
-    if (d.contact >= 0 && why == LINK_END_DENIED &&
-        code == argus_RefuseCode_REFUSE_SELF)
-        h->contacts[d.contact].is_self = true;
+    if (d.contact >= 0)
+        h->contacts[d.contact].is_self =
+            why == LINK_END_DENIED && code == argus_RefuseCode_REFUSE_SELF;
 
     struct peer_entry *e = peerlist_find(&h->passive, &d.peer);
     if (is_hopeless(why, code)) {
