@@ -786,12 +786,11 @@ static void on_values(struct engine *e, const struct value_input *values,
     spool_on_values(e->spool, e->now_ms, values, count, &e->out);
 }
 
-static void on_join(struct engine *e, const char *address)
+static void on_join(struct engine *e, const char *address, int *result)
 {
-    int rc = hyparview_join(e->hyparview, e->now_ms, address, &e->out);
-    if (rc != ARGUS_OK)
-        actions_log(&e->out, LOG_LEVEL_WARNING, "cannot join %s: %s", address,
-                    argus_strstatus(rc));
+    *result = hyparview_join(e->hyparview, e->now_ms, address, &e->out);
+    if (*result == ARGUS_OK)
+        directory_return(e->directory, e->now_ms, e->wall_us, &e->out);
 }
 
 static void on_leave(struct engine *e)
@@ -848,7 +847,9 @@ static void dispatch(struct engine *e, const struct event *event)
                         event->address.address, 0, &e->out);
         break;
     case EVENT_OBSERVED: on_observed(e, event->observed); break;
-    case EVENT_JOIN: on_join(e, event->join); break;
+    case EVENT_JOIN:
+        on_join(e, event->join.address, event->join.result);
+        break;
     case EVENT_LEAVE: on_leave(e); break;
     case EVENT_STOP: on_stop(e); break;
     }
