@@ -524,8 +524,7 @@ static void test_transport_congested_link_drains(void)
     ping(&a, 1);
     for (int i = 0; i < 10; i++)
         (void)uv_run(&loop, UV_RUN_NOWAIT);
-    CU_ASSERT_EQUAL(a.drains, 0);
-    CU_ASSERT_TRUE(b.frames < sent);
+    CU_ASSERT_EQUAL(b.frames, 0);
     transport_pause_metrics(b.transport, false);
     CU_ASSERT_TRUE(wait_for(&b.frames, 1));
     while (b.last_number != 1 && b.frames < sent + 1)

@@ -110,14 +110,15 @@ static void learned_address(void *context, const struct node_id *peer,
 
 static bool is_live_member(const struct member *m)
 {
-    return m != NULL && (m->state == argus_MemberState_MEMBER_ONLINE ||
-                         m->state == argus_MemberState_MEMBER_SUSPECT);
+    return m != NULL && !m->is_self &&
+           (m->state == argus_MemberState_MEMBER_ONLINE ||
+            m->state == argus_MemberState_MEMBER_SUSPECT);
 }
 
 static bool is_live_address(void *context, const char *address)
 {
     struct engine *e = context;
-    return is_live_member(directory_find_address(e->directory, address));
+    return directory_find_address(e->directory, address) != NULL;
 }
 
 static bool is_live(void *context, const struct node_id *id)
@@ -145,6 +146,7 @@ static void generation_raised(void *context, uint32_t generation)
 {
     struct engine *e = context;
 
+    e->options.generation = generation;
     hyparview_set_generation(e->hyparview, generation);
     store(e, STORE_GENERATION, &e->options.id, NULL, generation);
 }
@@ -474,7 +476,8 @@ int engine_new(const struct engine_options *options, struct engine **out)
         return rc;
     }
     e->options.contacts = NULL; /* the caller's */
-    hlc_init(&e->hlc, options->hlc_mark, 0, options->clock_max_offset_ms);
+    hlc_init(&e->hlc, options->hlc_mark, options->started_ms * 1000,
+             options->clock_max_offset_ms);
     *out = e;
     return ARGUS_OK;
 }
@@ -506,6 +509,7 @@ static void on_start(struct engine *e)
             hyparview_offer(e->hyparview, e->now_ms, &m->id, m->address,
                             m->generation, &e->out);
     e->is_started = true;
+    e->start_ms = e->now_ms;
     directory_start(e->directory, e->now_ms, e->wall_us, &e->out);
     hyparview_start(e->hyparview, e->now_ms, &e->out);
 }

@@ -42,6 +42,7 @@ struct engine {
     struct intake *intake;
     struct router *router; /* with this node in it: for questions */
 
+    uint64_t start_ms; /* monotonic: uptime is not the wall clock's */
     uint64_t now_ms, wall_us;
     struct actions out;    /* through engine_emit() */
     struct actions *owner; /* during a step */

@@ -105,7 +105,6 @@ void engine_status(const struct engine *e, uint64_t now_ms, uint64_t wall_us,
     const struct engine_options *o = &e->options;
     const struct spool_stats *spool = spool_stats(e->spool);
 
-    (void)now_ms;
     memset(out, 0, sizeof *out);
     copy_text(out->name, sizeof out->name, o->name);
     memcpy(out->id, o->id.bytes, NODE_ID_SIZE);
@@ -114,8 +113,8 @@ void engine_status(const struct engine *e, uint64_t now_ms, uint64_t wall_us,
     copy_text(out->address, sizeof out->address, o->address);
     out->generation = directory_generation(e->directory);
     out->state = node_state(e);
-    if (wall_us / 1000 > o->started_ms)
-        out->uptime_s = (double)(wall_us / 1000 - o->started_ms) / 1000;
+    if (e->is_started)
+        out->uptime_s = (double)(now_ms - e->start_ms) / 1000;
     out->hlc = hlc_now(&e->hlc, wall_us);
     fill_clock(e, out);
     out->active = hyparview_active_count(e->hyparview);
