@@ -548,6 +548,8 @@ static void on_neighbor_reply(struct hyparview *h, struct hlink *hl,
         hyparview_add_passive(h, &hl->peer.id, hl->peer.address,
                               hl->peer.generation);
     } else {
+        if (hl->is_joining && h->active_count > 0)
+            hyparview_seek_bridged(h);
         activate(h, hl, out);
     }
     take_in(h, m->peers, m->peers_count);
@@ -709,6 +711,7 @@ static void ask_join(struct hyparview *h, struct hlink *hl,
     f.body.join = (argus_Join){0};
     h->stats.join_sent++;
     hl->state = HLINK_ASKED;
+    hl->is_joining = true;
     hl->is_displacing = true;
     hyparview_send(h, hl->link, &f, out);
 }
@@ -723,7 +726,6 @@ static void ask_neighbor(struct hyparview *h, struct hlink *hl,
     f.body.neighbor = (argus_Neighbor){.high = d->is_high};
     h->stats.neighbor_sent++;
     hl->state = HLINK_ASKED;
-    hl->is_high = d->is_high;
     hl->is_displacing = d->is_displacing;
     hyparview_send(h, hl->link, &f, out);
 }

@@ -21,7 +21,7 @@ struct hlink {
     link_id link;
     enum hlink_state state;
     bool is_dialed;
-    bool is_high;      /* asked with priority */
+    bool is_joining;   /* asked with Join */
     bool is_displacing; /* once accepted, another makes room */
     uint32_t audit_misses;
     uint64_t deadline_ms; /* WAITING, ASKED */
@@ -132,8 +132,10 @@ void hyparview_seek_timeout(struct hyparview *h, struct actions *out);
 void hyparview_seek_alone(struct hyparview *h);
 void hyparview_seek_joined(struct hyparview *h);
 
-/** A full peer said no; a peer came back from the lost. */
+/** A full peer said no; a peer came back from the lost; a node that had
+ *  neighbors joined by another mesh's. */
 void hyparview_seek_rejected(struct hyparview *h);
+void hyparview_seek_bridged(struct hyparview *h);
 void hyparview_seek_returned(struct hyparview *h);
 
 #endif

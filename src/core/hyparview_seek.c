@@ -7,7 +7,7 @@
 #define SEEK_MIN_MS 200   /* between contacts while without neighbors ... */
 #define SEEK_MAX_MS 5000  /* ... and after several rounds without an answer */
 #define PROBE_MS 10000    /* one contact or lost node while joined */
-#define SWAP_MS 300000    /* one neighbor exchanged to mix the overlay */
+#define SWAP_MS 600000    /* one neighbor exchanged to mix the overlay */
 #define RETRY_MS 500      /* after the first failed dial; doubles */
 #define RETRY_MAX_MS 30000
 #define FILL_MIN_MS 500 /* after a rejection; doubles */
@@ -395,6 +395,12 @@ void hyparview_seek_rejected(struct hyparview *h)
                                                   FILL_MAX_MS));
 }
 
+/* Two meshes hang together by the link that was just made: a second one soon. */
+void hyparview_seek_bridged(struct hyparview *h)
+{
+    h->swap_at_ms = least(h->swap_at_ms, soon(h, RETURNED_MS));
+}
+
 /* Several peers that were lost are back in the same life: not they were
  * gone, the network was. Mix the two sides soon, each node at its own moment. */
 void hyparview_seek_returned(struct hyparview *h)
@@ -404,5 +410,5 @@ void hyparview_seek_returned(struct hyparview *h)
         h->returned_row = 0;
     }
     if (++h->returned_row == RETURNED_MIN)
-        h->swap_at_ms = least(h->swap_at_ms, soon(h, RETURNED_MS));
+        hyparview_seek_bridged(h);
 }
