@@ -30,8 +30,8 @@ static void end_sim(struct sim *s)
     sim_free(s);
 }
 
-static bool reaches(struct sim *s, bool (*predicate)(struct sim *),
-                    uint32_t ms, const char *what)
+static bool reaches(struct sim *s, bool (*predicate)(struct sim *), uint32_t ms,
+                    const char *what)
 {
     uint64_t from = sim_now_ms(s);
     bool ok = sim_run_until(s, predicate, ms);
@@ -187,8 +187,7 @@ static void test_crossing_dials_leave_one_link(void)
  * points a single node of one at the other. */
 static void test_two_meshes_joined_by_hand(void)
 {
-    struct sim *s =
-        new_sim((struct sim_options){.nodes = 24, .quiet = true});
+    struct sim *s = new_sim((struct sim_options){.nodes = 24, .quiet = true});
 
     for (uint32_t i = 0; i < 12; i++)
         sim_start(s, i);
@@ -209,8 +208,8 @@ static void test_two_meshes_joined_by_hand(void)
 static double duplicates_of_a_mesh(uint64_t seed)
 {
     struct sim_figures a = {0}, b;
-    struct sim *s = new_sim((struct sim_options){
-        .seed = seed, .nodes = 32, .spread_ms = 1000});
+    struct sim *s = new_sim(
+        (struct sim_options){.seed = seed, .nodes = 32, .spread_ms = 1000});
 
     CU_ASSERT_TRUE(sim_run_until(s, is_mesh_known, 6000));
     sim_run(s, 20000);
@@ -282,13 +281,12 @@ static void test_clean_stop_is_known_at_once(void)
 /* Goal: random cuts break nothing that peace does not mend. */
 static void test_random_cuts_then_peace(void)
 {
-    struct sim *s = new_sim((struct sim_options){
-        .nodes = 48,
-        .spread_ms = 2000,
-        .latency_min_us = 500,
-        .latency_max_us = 40000,
-        .cut_ppm = 2000,
-        .offset_ms = 200});
+    struct sim *s = new_sim((struct sim_options){.nodes = 48,
+                                                 .spread_ms = 2000,
+                                                 .latency_min_us = 500,
+                                                 .latency_max_us = 40000,
+                                                 .cut_ppm = 2000,
+                                                 .offset_ms = 200});
 
     sim_run(s, 60000);
     sim_crash_random(s, 16);
@@ -308,8 +306,8 @@ static void test_random_cuts_then_peace(void)
 static void test_values_survive_their_aggregators(void)
 {
     struct sim_figures f;
-    struct sim *s = new_sim((struct sim_options){
-        .nodes = 8, .aggregators = 2, .spread_ms = 500});
+    struct sim *s = new_sim(
+        (struct sim_options){.nodes = 8, .aggregators = 2, .spread_ms = 500});
 
     CU_ASSERT_TRUE(reaches(s, is_mesh_known, 6000, "joined"));
     sim_values(s, 20, 500);
@@ -367,8 +365,7 @@ CU_TestInfo suite_mesh[] = {
     {"frozen_node_accuses_nobody", test_frozen_node_accuses_nobody},
     {"clean_stop_is_known_at_once", test_clean_stop_is_known_at_once},
     {"random_cuts_then_peace", test_random_cuts_then_peace},
-    {"values_survive_their_aggregators",
-     test_values_survive_their_aggregators},
+    {"values_survive_their_aggregators", test_values_survive_their_aggregators},
     {"same_seed_same_run", test_same_seed_same_run},
     CU_TEST_INFO_NULL,
 };
