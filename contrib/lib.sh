@@ -125,6 +125,18 @@ unit_tests() {
     fi
 }
 
+# simulate BUILD: the simulator on some fixed seeds and one of today; each is a
+# test.
+simulate() {
+    local build=$1 seed
+    for seed in 1 2 3 $((RANDOM * 32768 + RANDOM)); do
+        make -C "$build" --no-print-directory sim SEED="$seed" \
+            >"$build/sim-$seed.log" 2>&1 || tail -n 25 "$build/sim-$seed.log"
+        grep -q '^held:' "$build/sim-$seed.log"
+        tally_one $? "simulator, seed $seed: $(tail -n 1 "$build/sim-$seed.log")"
+    done
+}
+
 print_total() {
     printf '%d passed, %d failed\n' "$PASSED" "$FAILED"
     [ "$FAILED" = 0 ]

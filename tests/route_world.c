@@ -317,16 +317,16 @@ static void threads_run(struct world *w, uint32_t b)
         if (w->o.drop_ppm > 0 && prng_below(&w->prng, 1000000) < w->o.drop_ppm)
             continue;
         uint64_t from = w->now > node->hung_until ? w->now : node->hung_until;
-        uint64_t seen = from + prng_below(&w->prng, 4);
-        uint64_t written = from + prng_below(&w->prng, 15);
+        uint64_t written = from + prng_below(&w->prng, 12);
+        uint64_t seen = written + prng_below(&w->prng, 4);
         node->threads_busy++;
-        ev.kind = EV_SEEN;
-        schedule(w, seen, ev);
         ev.kind = EV_WRITTEN;
         if (q.token != 0)
             schedule(w, written, ev);
+        ev.kind = EV_SEEN;
+        schedule(w, seen, ev);
         ev.kind = EV_THREAD;
-        schedule(w, written > seen ? written : seen, ev);
+        schedule(w, seen, ev);
     }
 }
 

@@ -4,8 +4,8 @@
  *
  * The network keeps TCP's promises: order, nothing lost silently, a link breaks
  * whole with all in flight. Every frame goes through the codec. The stand-in
- * has several write threads: a value is seen and written at random moments
- * after its thread took it, in either order, the two at most 15 ms apart.
+ * has several write threads: a value is written at a random moment after its
+ * thread took it, and then seen, for argus' callback is collectd's last.
  *
  * The ledger holds at each write: in one life of an aggregator the values of a
  * series are written in order and none twice. The same seed gives the same

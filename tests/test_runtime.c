@@ -288,8 +288,8 @@ static void test_runtime_values_and_events_arrive(void)
     CU_ASSERT_TRUE(runtime_post_notice(agent.rt, &notice));
     CU_ASSERT_TRUE(wait_for(&aggregator.events, 1));
     CU_ASSERT_STRING_EQUAL(aggregator.last_message, "it burns");
-    CU_ASSERT_FALSE(runtime_series_moved(aggregator.rt, "agent", "cpu", "0",
-                                         "gauge", "0"));
+    CU_ASSERT_FALSE(
+        runtime_series_moved(aggregator.rt, "agent", "cpu", "0", "gauge", "0"));
 
     CU_ASSERT_TRUE(post_value(&agent, 1001));
     stop_node(&agent, 10000);
@@ -407,8 +407,8 @@ static void test_runtime_restart_is_same_node(void)
             identity_open(agent.dir, "test", i == 0 ? &first : &second, &err),
             ARGUS_OK);
         if (i > 0) {
-            CU_ASSERT_TRUE(node_id_is_equal(identity_id(first),
-                                            identity_id(second)));
+            CU_ASSERT_TRUE(
+                node_id_is_equal(identity_id(first), identity_id(second)));
             identity_free(second);
         }
     }

@@ -266,6 +266,14 @@ static void put_cell(FILE *out, const struct cell *cell, int width,
         put_spaces(out, GAP);
 }
 
+/* Cells of a row up to the last that is not empty; at least one. */
+static size_t cells_filled(const struct cell *row, size_t shown)
+{
+    while (shown > 1 && row[shown - 1].text[0] == '\0')
+        shown--;
+    return shown;
+}
+
 /* So narrow a terminal that even the shortest columns do not fit: what is to
  * the right is left out rather than wrapped. */
 static size_t columns_shown(const struct table *t, int width, const int *widths)
@@ -294,8 +302,11 @@ void table_print(const struct table *t, FILE *out, int width, bool color)
         put_cell(out, &cell, widths[c], is_right(t->titles[c]), c + 1 == shown,
                  color);
     }
-    for (size_t row = 0; row < table_rows(t); row++)
-        for (size_t c = 0; c < shown; c++)
-            put_cell(out, &t->cells[row * t->columns + c], widths[c],
-                     is_right(t->titles[c]), c + 1 == shown, color);
+    for (size_t i = 0; i < table_rows(t); i++) {
+        const struct cell *row = &t->cells[i * t->columns];
+        size_t filled = cells_filled(row, shown);
+        for (size_t c = 0; c < filled; c++)
+            put_cell(out, &row[c], widths[c], is_right(t->titles[c]),
+                     c + 1 == filled, color);
+    }
 }

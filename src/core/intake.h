@@ -5,15 +5,16 @@
  * values is *settled*, and all batches before it are. A value is settled
  *   - INTAKE_WRITERS_MS after argus' own write callback saw it: collectd calls
  *     its writers one after the other, the rest of them need a moment;
- *   - at once, at its turn, when its number is not above the last one
+ *   - as long after its turn, when its number is not above the last one
  *     dispatched in its series: it came before, on another link perhaps;
  *   - when a chain stopped it: others that were dispatched later have been
  *     seen for INTAKE_STOPPED_MS, it has not. Is nothing seen at all, then
  *     the writers are stuck: nothing is settled, and the sender waits.
  *
  * Order: values of a series wait in a queue of their own. At most one of them
- * is in collectd, from its dispatch until it is settled, for several write
- * threads would reorder them. Other series do not wait for it.
+ * is in collectd, from its dispatch until it is seen, for several write threads
+ * would reorder them. (argus' write callback stands last in collectd's list, so
+ * what it sees the other writers have had.) Other series do not wait for it.
  *
  * Series live on when a link ends and when the sender restarts; so do their
  * last numbers, and so do the values that were not dispatched yet.

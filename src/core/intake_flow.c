@@ -204,6 +204,13 @@ static uint64_t series_last(struct series *series)
     return series->last_number;
 }
 
+static void settle_later(struct intake *x, struct value *v)
+{
+    v->settle_ms = x->now_ms + INTAKE_WRITERS_MS;
+    STAILQ_INSERT_TAIL(&x->settling, v, line);
+    x->stats.values_settling++;
+}
+
 /* What is at the head of a series, until one of it is in collectd. */
 static void series_turn(struct intake *x, struct series *series,
                         struct actions *out)
@@ -220,7 +227,7 @@ static void series_turn(struct intake *x, struct series *series,
         x->stats.values_waiting--;
         if (v->number <= series_last(series)) {
             x->stats.values_duplicate++;
-            value_settle(x, v);
+            settle_later(x, v); /* its first copy may be settling still */
             continue;
         }
         series->last_number = v->number;
@@ -289,10 +296,9 @@ void intake_flow_seen(struct intake *x, uint64_t token)
     flow_overtake(x, f->sequence);
     struct value *v = flight_end(x, f);
     v->series->is_stopped = false;
-    v->settle_ms = x->now_ms + INTAKE_WRITERS_MS;
-    STAILQ_INSERT_TAIL(&x->settling, v, line);
     x->stats.values_seen++;
-    x->stats.values_settling++;
+    series_land(x, v->series);
+    settle_later(x, v);
 }
 
 static void flight_stopped(struct intake *x, struct flight *f,
@@ -334,11 +340,9 @@ void intake_flow_timeout(struct intake *x, struct actions *out)
 
     while ((v = STAILQ_FIRST(&x->settling)) != NULL &&
            v->settle_ms <= x->now_ms) {
-        struct series *series = v->series;
         STAILQ_REMOVE_HEAD(&x->settling, line);
         x->stats.values_settling--;
         value_settle(x, v);
-        series_land(x, series);
     }
     line_timeout(x, &x->steady, out);
     line_timeout(x, &x->brief, out);

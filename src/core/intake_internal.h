@@ -99,7 +99,7 @@ struct series {
     uint64_t gauges;  /* bit i: source i is a gauge */
     uint32_t count;
     bool is_ready;
-    bool is_under_way; /* from dispatch until settled */
+    bool is_under_way; /* from dispatch until seen or stopped */
     bool is_idle;
     bool is_stopped; /* a chain stopped its last value */
 };

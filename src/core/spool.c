@@ -204,7 +204,7 @@ uint64_t spool_deadline_ms(const struct spool *s)
     uint64_t due = TAILQ_EMPTY(&s->held) ? UINT64_MAX : s->held_ms;
 
     for (const struct target *t = s->targets; t != NULL; t = t->hh.next) {
-        uint64_t mine = spool_target_deadline_ms(s, t);
+        uint64_t mine = spool_target_deadline_ms(t);
         if (mine < due)
             due = mine;
     }

@@ -211,8 +211,7 @@ void spool_target_ack(struct spool *s, struct target *t, const argus_Ack *ack,
 void spool_target_release(struct spool *s, struct target *t, const char *host,
                           struct actions *out);
 void spool_target_pump(struct spool *s, struct target *t, struct actions *out);
-uint64_t spool_target_deadline_ms(const struct spool *s,
-                                  const struct target *t);
+uint64_t spool_target_deadline_ms(const struct target *t);
 /** What is due: back-off over, idle, stuck. @return true: lanes reconsider. */
 bool spool_target_timeout(struct spool *s, struct target *t,
                           struct actions *out);

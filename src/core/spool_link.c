@@ -444,11 +444,10 @@ void spool_target_ack(struct spool *s, struct target *t, const argus_Ack *ack,
 
 /* ---------------------------------------------------------------- timers */
 
-uint64_t spool_target_deadline_ms(const struct spool *s, const struct target *t)
+uint64_t spool_target_deadline_ms(const struct target *t)
 {
     uint64_t due = UINT64_MAX;
 
-    (void)s;
     if (t->retry_ms != 0)
         due = t->retry_ms;
     if (t->link == 0)

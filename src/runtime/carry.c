@@ -207,8 +207,7 @@ void carry_in(struct runtime *rt)
 static void on_link_up(void *context, link_id link, dial_id dial,
                        const struct peer_info *peer)
 {
-    struct event event = {.type = EVENT_LINK_UP,
-                          .link_up = {link, dial, peer}};
+    struct event event = {.type = EVENT_LINK_UP, .link_up = {link, dial, peer}};
     runtime_step(context, &event);
 }
 
@@ -248,9 +247,9 @@ static void on_observed(void *context, const char *host)
 
 struct transport_listener carry_listener(struct runtime *rt)
 {
-    return (struct transport_listener){rt,         on_link_up, on_link_down,
-                                       on_dial_failed, on_frame, on_drained,
-                                       on_observed};
+    return (struct transport_listener){
+        rt,       on_link_up, on_link_down, on_dial_failed,
+        on_frame, on_drained, on_observed};
 }
 
 /* ------------------------------------------------------------ from the disk */

@@ -228,9 +228,7 @@ static void on_timer(uv_timer_t *timer)
             conn_abort(c, LINK_END_TIMEOUT, argus_RefuseCode_REFUSE_NONE,
                        "no Hello in time");
         break;
-    case CONN_CLOSING:
-        close_handles(c);
-        break;
+    case CONN_CLOSING: close_handles(c); break;
     case CONN_NEW:
     case CONN_CLOSED: break;
     }
@@ -467,8 +465,8 @@ static void start_write(struct conn *c)
     if (count == 0)
         return;
     c->writing.data = c;
-    int status = uv_write(&c->writing, (uv_stream_t *)&c->tcp, bufs, count,
-                          on_written);
+    int status =
+        uv_write(&c->writing, (uv_stream_t *)&c->tcp, bufs, count, on_written);
     if (status != 0) {
         free_list(c, &c->flying);
         abort_uv(c, status);

@@ -31,7 +31,8 @@ struct conn_events {
                   const char *text);
     void (*drained)(struct conn *c);
     void (*gone)(struct conn *c); /* free it */
-    void (*turn)(struct conn_shared *shared); /* conn_shared_wake() was called */
+    void (*turn)(
+        struct conn_shared *shared); /* conn_shared_wake() was called */
 };
 
 TAILQ_HEAD(conn_list, conn);
@@ -42,12 +43,12 @@ struct conn_shared {
     struct conn_events events;
     uint32_t stall_ms, linger_ms;
     struct transport_stats *stats;
-    uv_idle_t idle;           /* reports the ended */
-    struct conn_list ended;   /* not yet reported */
-    argus_Frame *frame;       /* scratch of decoding */
-    argus_Frame *refuse;      /* scratch of saying why */
-    uint8_t *read_buffer;     /* CONN_READ_SIZE */
-    uint8_t *write_buffer;    /* one whole frame */
+    uv_idle_t idle;         /* reports the ended */
+    struct conn_list ended; /* not yet reported */
+    argus_Frame *frame;     /* scratch of decoding */
+    argus_Frame *refuse;    /* scratch of saying why */
+    uint8_t *read_buffer;   /* CONN_READ_SIZE */
+    uint8_t *write_buffer;  /* one whole frame */
 };
 
 #define CONN_READ_SIZE 65536

@@ -110,8 +110,8 @@ static int write_file(const char *path, const char *data, size_t size,
 
     (void)snprintf(fresh, sizeof fresh, "%s.new", path);
     (void)unlink(fresh); /* left by a crash; O_EXCL keeps links out */
-    int fd = open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
-                  0600);
+    int fd =
+        open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return write_error(err, "create", fresh);
     if (write_all(fd, data, size) != 0) {
@@ -168,10 +168,11 @@ static int load_key(struct identity *identity, int fd, struct argus_error *err)
         rc = adopt(identity, key);
     if (rc != ARGUS_OK) {
         EVP_PKEY_free(key);
-        (void)argus_fail(err, rc,
-                         "%s holds no Ed25519 key: restore it, or remove it and "
-                         "this node starts under a new id",
-                         identity->path);
+        (void)argus_fail(
+            err, rc,
+            "%s holds no Ed25519 key: restore it, or remove it and "
+            "this node starts under a new id",
+            identity->path);
     }
     BIO_free(bio);
     OPENSSL_cleanse(pem, sizeof pem);
@@ -201,9 +202,9 @@ static int load_or_make(struct identity *identity, struct argus_error *err)
 
     int fd = open(identity->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
-        return errno == ENOENT ? make_key(identity, err)
-                               : argus_fail_errno(err, "open %s",
-                                                  identity->path);
+        return errno == ENOENT
+                   ? make_key(identity, err)
+                   : argus_fail_errno(err, "open %s", identity->path);
     int rc = load_key(identity, fd, err);
     (void)close(fd);
     return rc;
@@ -217,8 +218,8 @@ int identity_open(const char *dir, const char *cluster, struct identity **out,
     if (identity == NULL)
         return argus_fail(err, ARGUS_ENOMEM, "no memory for the identity");
     memcpy(identity->text, purpose, sizeof purpose);
-    int size = snprintf((char *)identity->text + sizeof purpose, 64, "%s",
-                        cluster);
+    int size =
+        snprintf((char *)identity->text + sizeof purpose, 64, "%s", cluster);
     identity->prefix = sizeof purpose + (size_t)(size < 63 ? size : 63) + 1;
     int rc = ARGUS_OK;
     if (dir != NULL) {
@@ -314,8 +315,8 @@ static size_t seal_close(void *context, const argus_Statement *statement,
     struct identity *identity = context;
     argus_Signed *s = &identity->scratch;
 
-    pb_ostream_t stream = pb_ostream_from_buffer(s->statement.bytes,
-                                                 sizeof s->statement.bytes);
+    pb_ostream_t stream =
+        pb_ostream_from_buffer(s->statement.bytes, sizeof s->statement.bytes);
     if (!pb_encode(&stream, argus_Statement_fields, statement))
         return 0;
     s->statement.size = (pb_size_t)stream.bytes_written;
@@ -330,17 +331,17 @@ static size_t seal_close(void *context, const argus_Statement *statement,
 
 static bool verify(struct identity *identity, const argus_Signed *s)
 {
-    EVP_PKEY *key = EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, s->key,
-                                                KEY_SIZE);
+    EVP_PKEY *key =
+        EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, s->key, KEY_SIZE);
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
 
     memcpy(identity->text + identity->prefix, s->statement.bytes,
            s->statement.size);
-    bool ok = key != NULL && ctx != NULL &&
-              EVP_DigestVerifyInit(ctx, NULL, NULL, NULL, key) == 1 &&
-              EVP_DigestVerify(ctx, s->signature, SIGNATURE_SIZE,
-                               identity->text,
-                               identity->prefix + s->statement.size) == 1;
+    bool ok =
+        key != NULL && ctx != NULL &&
+        EVP_DigestVerifyInit(ctx, NULL, NULL, NULL, key) == 1 &&
+        EVP_DigestVerify(ctx, s->signature, SIGNATURE_SIZE, identity->text,
+                         identity->prefix + s->statement.size) == 1;
     EVP_MD_CTX_free(ctx);
     EVP_PKEY_free(key);
     return ok;

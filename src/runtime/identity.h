@@ -1,5 +1,6 @@
-/* identity.h - who this node is: an Ed25519 key in StateDir/identity.pem. Its id
- * is the head of the SHA-256 of the public key, so nobody else can sign for it.
+/* identity.h - who this node is: an Ed25519 key in StateDir/identity.pem. Its
+ * id is the head of the SHA-256 of the public key, so nobody else can sign for
+ * it.
  *
  * The file is made once, mode 0600, by fsync and rename: it is there whole or
  * not at all. One thread at a time. */

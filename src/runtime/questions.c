@@ -108,10 +108,12 @@ static const char *group_of(const char *name)
     static const struct {
         const char *prefix, *group;
     } groups[] = {
-        {"spool_", "spool"},    {"intake_", "route"},  {"router_", "route"},
-        {"inbox_", "route"},    {"deliver_", "route"}, {"seen_", "route"},
-        {"timeline_", "events"}, {"event_", "events"}, {"engine_event", "events"},
-        {"hlc_", "clock"},      {"clock_", "clock"},
+        {"spool_", "spool"},        {"intake_", "route"},
+        {"router_", "route"},       {"inbox_", "route"},
+        {"deliver_", "route"},      {"seen_", "route"},
+        {"timeline_", "events"},    {"event_", "events"},
+        {"engine_event", "events"}, {"hlc_", "clock"},
+        {"clock_", "clock"},
     };
 
     for (size_t i = 0; i < sizeof groups / sizeof groups[0]; i++)
@@ -183,8 +185,8 @@ static void on_status(void *context, argus_StatusReply *out)
 static bool on_member(void *context, uint32_t index, argus_MemberReply *out)
 {
     struct runtime *rt = context;
-    return engine_member(rt->engine, index, runtime_now_ms(),
-                         runtime_wall_us(), out);
+    return engine_member(rt->engine, index, runtime_now_ms(), runtime_wall_us(),
+                         out);
 }
 
 static bool on_peer(void *context, uint32_t index, argus_PeerReply *out)

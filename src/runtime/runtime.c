@@ -219,10 +219,12 @@ static void change_identity(struct runtime *rt)
 
 /* ------------------------------------------------------------ the loop */
 
+/* Waiting helps only while somebody is there to acknowledge. */
 static void stop_if_drained(struct runtime *rt)
 {
     engine_status(rt->engine, runtime_now_ms(), runtime_wall_us(), &rt->status);
-    if (rt->status.queue_values > 0 && runtime_now_ms() < rt->drain_end_ms)
+    if (rt->status.queue_values > 0 && rt->status.aggregators_count > 0 &&
+        runtime_now_ms() < rt->drain_end_ms)
         return;
     if (rt->status.queue_values > 0)
         log_write(LOG_LEVEL_WARNING,
@@ -355,7 +357,8 @@ static int listen_default(struct runtime *rt, uint16_t *port,
 
     if (rt->options.allow_plaintext)
         return transport_listen(rt->transport, "::", ARGUS_PORT, port, err);
-    int rc = transport_listen(rt->transport, "127.0.0.1", ARGUS_PORT, port, err);
+    int rc =
+        transport_listen(rt->transport, "127.0.0.1", ARGUS_PORT, port, err);
     if (rc == ARGUS_OK && transport_listen(rt->transport, "::1", ARGUS_PORT,
                                            &v6_port, &v6_err) != ARGUS_OK)
         log_write(LOG_LEVEL_DEBUG, "%s", v6_err.text);
@@ -397,9 +400,9 @@ static int choose_address(struct runtime *rt, uint16_t port,
         host = o->allow_plaintext ? "" : "127.0.0.1";
     else if (host[0] == '\0' && !is_anywhere(o->listen[0].host))
         host = o->listen[0].host;
-    if (!text_join_address(
-            rt->self.address, sizeof rt->self.address, host,
-            o->advertise.port[0] != '\0' ? o->advertise.port : number))
+    if (!text_join_address(rt->self.address, sizeof rt->self.address, host,
+                           o->advertise.port[0] != '\0' ? o->advertise.port
+                                                        : number))
         return argus_fail(err, ARGUS_EINVAL, "Advertise \"%s\" is too long",
                           host);
     memcpy(rt->engine_options.address, rt->self.address,

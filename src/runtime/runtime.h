@@ -31,7 +31,7 @@ struct runtime_options {
     argus_Role role;
     char cluster[64];
     struct runtime_address listen[8];
-    uint32_t listen_count; /* 0: loopback (there is no key yet) */
+    uint32_t listen_count;            /* 0: loopback (there is no key yet) */
     struct runtime_address advertise; /* empty host: as observed */
     const char *const *seeds;         /* "host:port"; copied */
     uint32_t seeds_count;
@@ -55,8 +55,8 @@ struct runtime_options {
     uint32_t retain_events;
     uint32_t event_rate;
 
-    uint32_t write_threads;   /* collectd's WriteThreads */
-    uint64_t write_limit;     /* collectd's WriteQueueLimitLow; 0: none */
+    uint32_t write_threads; /* collectd's WriteThreads */
+    uint64_t write_limit;   /* collectd's WriteQueueLimitLow; 0: none */
     char collectd_version[32];
 };
 

@@ -99,7 +99,7 @@ struct runtime {
     enum phase phase;
     uint64_t drain_end_ms;
     struct log_limit refused_limit;
-    uint64_t intake_refused; /* the deliver mailbox was full */
+    uint64_t intake_refused;  /* the deliver mailbox was full */
     argus_StatusReply status; /* scratch; large */
     argus_SeriesDef series;   /* scratch of the deliver thread */
     unsigned ticks;

@@ -66,7 +66,7 @@ struct store {
     sqlite3_stmt *put[TABLE_COUNT], *drop[TABLE_COUNT], *trim[TABLE_COUNT];
     int64_t rows[TABLE_COUNT];
     int64_t next_seq;
-    char path[PATH_SIZE]; /* empty: in memory */
+    char path[PATH_SIZE];    /* empty: in memory */
     struct pending *pending; /* uthash: in order of insertion */
     uint64_t now_ms, retry_ms;
     uint64_t hlc_mark;
@@ -157,10 +157,11 @@ int store_lock(const char *dir, int *out_fd, struct argus_error *err)
         return rc;
     }
     *out_fd = fd;
-    /* The lock holds without the pid, which is only for whoever comes late. */
+    /* The lock holds without the pid, which only helps whoever comes late; in
+     * place, so that a full disk takes it where one was written before. */
     int size = snprintf(pid, sizeof pid, "%d\n", (int)getpid());
-    if (ftruncate(fd, 0) != 0 || pwrite(fd, pid, (size_t)size, 0) != size)
-        return fail_unwritable(err, "cannot write", path);
+    if (pwrite(fd, pid, (size_t)size, 0) == size)
+        (void)!ftruncate(fd, size);
     return ARGUS_OK;
 }
 
@@ -195,8 +196,9 @@ static int fail_sqlite(struct store *s, struct argus_error *err,
         rc = ARGUS_ECORRUPT;
     else if (code == SQLITE_NOMEM)
         rc = ARGUS_ENOMEM;
-    return argus_fail(err, rc, "%s %s: %s", verb, s->path,
-                      s->db != NULL ? sqlite3_errmsg(s->db) : "out of memory");
+    return argus_fail(err, rc, "%s %s: %s%s", verb, s->path,
+                      s->db != NULL ? sqlite3_errmsg(s->db) : "out of memory",
+                      rc == ARGUS_EFULL ? ", no space left on the disk" : "");
 }
 
 /* One number that a statement answers. @return SQLITE_OK or its error. */
@@ -327,10 +329,11 @@ static int open_db(struct store *s, struct argus_error *err)
     /* Nobody else writes: StateDir is locked. A reader with the sqlite3 shell
      * must not stall the loop for long. */
     (void)sqlite3_busy_timeout(s->db, 50);
-    if (sqlite3_exec(s->db,
-                     "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"
-                     "PRAGMA cache_size=-512; PRAGMA journal_size_limit=1048576",
-                     NULL, NULL, NULL) != SQLITE_OK) {
+    if (sqlite3_exec(
+            s->db,
+            "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"
+            "PRAGMA cache_size=-512; PRAGMA journal_size_limit=1048576",
+            NULL, NULL, NULL) != SQLITE_OK) {
         rc = fail_sqlite(s, err, "open");
         goto close;
     }
@@ -379,9 +382,8 @@ int store_open(const char *dir, struct store **out, struct argus_error *err)
     if (s == NULL)
         return argus_fail(err, ARGUS_ENOMEM, "no memory for the store");
     s->limit = (struct log_limit){.burst = 1, .period_ms = 60000};
-    if (dir != NULL &&
-        (size_t)snprintf(s->path, sizeof s->path, "%s/argus.db", dir) >=
-            sizeof s->path - 64) {
+    if (dir != NULL && (size_t)snprintf(s->path, sizeof s->path, "%s/argus.db",
+                                        dir) >= sizeof s->path - 64) {
         free(s);
         return argus_fail(err, ARGUS_EINVAL, "StateDir is too long: %s", dir);
     }

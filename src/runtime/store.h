@@ -1,9 +1,9 @@
 /* store.h - what a node remembers over a restart: SQLite in StateDir/argus.db.
  *
  * generation, HLC mark, known addresses, member records and reports. Writes
- * gather in memory, the newer replaces the older of the same key, and go to disk
- * in one transaction at each store_tick(). A disk that is full or fails costs
- * one error line a minute and memory up to STORE_PENDING_MAX entries; the
+ * gather in memory, the newer replaces the older of the same key, and go to
+ * disk in one transaction at each store_tick(). A disk that is full or fails
+ * costs one error line a minute and memory up to STORE_PENDING_MAX entries; the
  * entries stay and are tried again. One thread at a time. */
 #ifndef ARGUS_RUNTIME_STORE_H
 #define ARGUS_RUNTIME_STORE_H

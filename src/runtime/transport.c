@@ -330,8 +330,8 @@ static void on_opened(struct conn *c)
 {
     struct link *l = link_of(c);
 
-    if (l->dial == NULL || !conn_start(c, FRAME_HELLO_MAX,
-                                       l->owner->options.hello_ms))
+    if (l->dial == NULL ||
+        !conn_start(c, FRAME_HELLO_MAX, l->owner->options.hello_ms))
         return;
     say_hello(l, l->dial->has_expected ? &l->dial->expected : NULL);
 }
@@ -433,8 +433,7 @@ static void on_frame(struct conn *c, const argus_Frame *frame)
             on_hello(l, &frame->body.hello);
         return;
     }
-    conn_malformed(c, l->is_up ? "a second Hello"
-                               : "a frame before the Hello");
+    conn_malformed(c, l->is_up ? "a second Hello" : "a frame before the Hello");
 }
 
 static void log_end(struct link *l, enum link_end why, argus_RefuseCode code,
@@ -528,8 +527,7 @@ static bool is_urgent(const struct link *l, const argus_Frame *frame)
     }
 }
 
-void transport_send(struct transport *t, link_id link,
-                    const argus_Frame *frame)
+void transport_send(struct transport *t, link_id link, const argus_Frame *frame)
 {
     struct link *l = find_link(t, link);
 
@@ -703,8 +701,8 @@ static int bind_and_listen(struct listener *listener,
     int status = uv_tcp_bind(&listener->tcp, address, 0);
 
     if (status == 0)
-        status = uv_listen((uv_stream_t *)&listener->tcp, BACKLOG,
-                           on_connection);
+        status =
+            uv_listen((uv_stream_t *)&listener->tcp, BACKLOG, on_connection);
     if (status == 0)
         status = uv_tcp_getsockname(&listener->tcp,
                                     (struct sockaddr *)(void *)&bound, &size);
@@ -881,8 +879,8 @@ int transport_new(uv_loop_t *loop, const struct transport_options *options,
     t->shared.stall_ms = t->options.stall_ms;
     t->shared.linger_ms = t->options.linger_ms;
     t->shared.stats = &t->stats;
-    t->shared.events = (struct conn_events){on_opened, on_frame, on_ended,
-                                            on_drained, on_gone, report_failed};
+    t->shared.events = (struct conn_events){
+        on_opened, on_frame, on_ended, on_drained, on_gone, report_failed};
     t->handles = 2;
     *out = t;
     return ARGUS_OK;

@@ -44,15 +44,15 @@ struct transport_listener {
 /* Zero stands for the default in the comment. */
 struct transport_options {
     struct hello_facts self;
-    bool allow_plaintext; /* links beyond loopback */
-    uint32_t links_max;              /* 16384, all states */
-    uint32_t strangers_max;          /* 256 accepted, Hello not yet seen */
-    uint32_t strangers_source_max;   /* 64 of them from one IP address */
-    uint32_t dials_max;              /* 256 under way */
-    uint32_t connect_ms, hello_ms;   /* 3000 each, for each address */
-    uint32_t stall_ms;               /* 10000 without progress: slow */
-    uint32_t linger_ms;              /* 1000 to flush on close */
-    uint32_t queue_bytes_max;        /* 1 MiB, mesh, sync and probe */
+    bool allow_plaintext;             /* links beyond loopback */
+    uint32_t links_max;               /* 16384, all states */
+    uint32_t strangers_max;           /* 256 accepted, Hello not yet seen */
+    uint32_t strangers_source_max;    /* 64 of them from one IP address */
+    uint32_t dials_max;               /* 256 under way */
+    uint32_t connect_ms, hello_ms;    /* 3000 each, for each address */
+    uint32_t stall_ms;                /* 10000 without progress: slow */
+    uint32_t linger_ms;               /* 1000 to flush on close */
+    uint32_t queue_bytes_max;         /* 1 MiB, mesh, sync and probe */
     uint32_t queue_metrics_bytes_max; /* 4 MiB */
 };
 
@@ -60,7 +60,7 @@ struct transport_stats {
     uint64_t links_accepted;
     uint64_t links_dialed;
     uint64_t dials_failed;
-    uint64_t hellos_refused;   /* by us */
+    uint64_t hellos_refused;    /* by us */
     uint64_t strangers_refused; /* for want of room */
     uint64_t frames_received, frames_sent;
     uint64_t frames_malformed;

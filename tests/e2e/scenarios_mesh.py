@@ -69,7 +69,7 @@ def events(bed, full):
     for i in range(10):
         notify(nodes[i % 8], "warm %d" % i)
     wait_event(nodes, "warm 9", 10)
-    counters = ("plumtree_gossip_delivered", "plumtree_gossip_duplicate")
+    counters = ("gossip_delivered", "gossip_duplicate")
     for name in counters:
         check(name in nodes[0].status()["counters"], "status has no counter %s" % name)
     before = [counter_sum(nodes, c) for c in counters]
