@@ -26,9 +26,15 @@
 #define SURVEY(wait_ms) ((wait_ms)*3 / 2)
 #define RETRY_WAIT(wait_ms) ((wait_ms) / 2)
 #define UNDO_WAIT(wait_ms) ((wait_ms)*4)
+#define GRAFT_WAIT(wait_ms) ((wait_ms)*2)
 
 /* Rounds of asking after which the retry wait doubles no further. */
 #define RETRY_DOUBLINGS_MAX 5
+
+/* After the loss of an eager link the tree is taken to be cut for so long, and
+ * what is announced is asked for after so short a wait. */
+#define CUT_MS 1000
+#define CUT_WAIT(wait_ms) ((wait_ms) / 4)
 
 /* The lag between copies of a message is kept in fractions of a millisecond. */
 #define LAG_UNIT 16
@@ -69,6 +75,7 @@ struct plumtree {
     struct neighbor *neighbors[MISSING_SLOTS]; /* by slot; NULL: free */
     struct seen seen;
     struct missing missing;
+    uint64_t cut_until_ms; /* an eager link was lost not long ago */
     uint8_t surveyor_id[CONTENT_ID_SIZE];
     uint64_t surveyor_until_ms;       /* when any other may follow */
     uint64_t shortcut_after_ms;       /* 0: not yet drawn */
@@ -485,8 +492,11 @@ void plumtree_neighbor_down(struct plumtree *p, uint64_t now_ms, link_id link,
 
     (void)out; /* the tree mends itself by the next announcement */
     advance(p, now_ms);
-    if (n != NULL)
-        neighbor_remove(p, n);
+    if (n == NULL)
+        return;
+    if (n->eager)
+        p->cut_until_ms = now_ms + CUT_MS;
+    neighbor_remove(p, n);
 }
 
 static void refuse_neighbor(struct plumtree *p, struct neighbor *n,
@@ -703,15 +713,24 @@ static void missing_later(struct plumtree *p, uint64_t due_ms)
     p->missing_ms = earlier(p->missing_ms, due_ms > scan_ms ? due_ms : scan_ms);
 }
 
-/* Algorithm 2, Receive(IHave). The wait is jittered: where a part of the tree
- * was cut off, the first to graft brings the payload in for all of it.
+/* How long to wait for a message that was announced.
  * departs: without any eager link there is nothing to wait for, and a graft can
- * close no cycle. */
+ * close no cycle. Next to a link that was lost the wait is short: this is the
+ * node whose graft mends the tree for all behind it. */
+static uint32_t wait_for_payload(struct plumtree *p)
+{
+    if (eager_count(p) == 0)
+        return 0;
+    return prng_jitter(&p->prng, p->now_ms < p->cut_until_ms
+                                     ? CUT_WAIT(p->graft_wait_ms)
+                                     : GRAFT_WAIT(p->graft_wait_ms));
+}
+
+/* Algorithm 2, Receive(IHave). The wait is jittered: where a part of the tree
+ * was cut off, the first to graft brings the payload in for all of it. */
 static void on_ihave(struct plumtree *p, struct neighbor *n,
                      const argus_IHave *ihave, struct actions *out)
 {
-    bool is_cut_off = eager_count(p) == 0;
-
     (void)out;
     for (pb_size_t i = 0; i < ihave->announced_count; i++) {
         const argus_Announcement *a = &ihave->announced[i];
@@ -722,9 +741,7 @@ static void on_ihave(struct plumtree *p, struct neighbor *n,
             announce_not(n, a->id);
             continue;
         }
-        uint64_t due_ms =
-            p->now_ms +
-            (is_cut_off ? 0 : prng_jitter(&p->prng, p->graft_wait_ms));
+        uint64_t due_ms = p->now_ms + wait_for_payload(p);
         if (missing_announce(&p->missing, p->now_ms, n->slot, a->id, round,
                              due_ms) != NULL)
             missing_later(p, due_ms);
