@@ -20,13 +20,12 @@
 #define EXPIRE_SCAN_MS 1000
 
 /* In shares of the graft wait. Measured on simulated meshes of 32 to 200 nodes
- * with 8 senders at once: less and the surveyor is not yet the same everywhere,
- * more and duplicates last longer. */
-#define PRUNE_WAIT(wait_ms) ((wait_ms) / 4)
-#define SURVEY(wait_ms) ((wait_ms)*3 / 2)
-#define RETRY_WAIT(wait_ms) ((wait_ms) / 2)
-#define UNDO_WAIT(wait_ms) ((wait_ms)*4)
-#define GRAFT_WAIT(wait_ms) ((wait_ms)*2)
+ * with 8 senders at once: less and two surveyors may prune side by side, more
+ * and duplicates last longer. */
+#define PRUNE_WAIT(wait_ms) ((wait_ms) / 8)
+#define SURVEY(wait_ms) ((wait_ms)*3 / 4)
+#define RETRY_WAIT(wait_ms) ((wait_ms) / 4)
+#define UNDO_WAIT(wait_ms) ((wait_ms)*2)
 
 /* Rounds of asking after which the retry wait doubles no further. */
 #define RETRY_DOUBLINGS_MAX 5
@@ -34,7 +33,7 @@
 /* After the loss of an eager link the tree is taken to be cut for so long, and
  * what is announced is asked for after so short a wait. */
 #define CUT_MS 1000
-#define CUT_WAIT(wait_ms) ((wait_ms) / 4)
+#define CUT_WAIT(wait_ms) ((wait_ms) / 8)
 
 /* The lag between copies of a message is kept in fractions of a millisecond. */
 #define LAG_UNIT 16
@@ -93,7 +92,7 @@ struct plumtree {
 void plumtree_defaults(struct plumtree_options *options)
 {
     *options = (struct plumtree_options){
-        .graft_wait_ms = 80,
+        .graft_wait_ms = 160, /* guess: hops of a loaded mesh */
         .graft_wait_max_ms = 1000, /* guess */
         .announce_wait_ms = 5,
         .hop_gain_min = 7,        /* the paper's, for many senders */
@@ -243,6 +242,7 @@ static void send_gossip(struct plumtree *p, link_id to,
     frame.hlc = 0;
     frame.which_body = argus_Frame_gossip_tag;
     frame.body.gossip.round = m->from == 0 ? 0 : m->round + 1;
+    frame.body.gossip.survey = m->survey;
     frame.body.gossip.payload.size = (pb_size_t)size;
     memcpy(frame.body.gossip.payload.bytes, payload, size);
     p->stats.gossip_sent++;
@@ -358,9 +358,18 @@ static void expire_later(struct plumtree *p, uint64_t due_ms)
 
 /* ------------------------------------------------- surveyor and measures */
 
-/* A message came for the first time: is it the surveyor from now on? */
-static void survey(struct plumtree *p, const uint8_t *id)
+/* One message at a time shapes the tree, the same on every node: the links over
+ * which it came first are a spanning tree, so those over which it came again can
+ * go. Were two messages to prune at once, each by its own tree, a cycle could be
+ * cut in two places. So the origin appoints a message surveyor if it has heard
+ * of none for a while; of two that were appointed at the same time the lesser id
+ * counts. */
+static void survey(struct plumtree *p, const struct seen_message *m)
 {
+    const uint8_t *id = m->id;
+
+    if (!m->survey)
+        return;
     if (p->now_ms < p->surveyor_until_ms &&
         memcmp(id, p->surveyor_id, CONTENT_ID_SIZE) > 0)
         return;
@@ -416,7 +425,8 @@ bool plumtree_broadcast(struct plumtree *p, uint64_t now_ms,
         return false;
     }
     p->stats.broadcast_sent++;
-    survey(p, id);
+    m->survey = now_ms >= p->surveyor_until_ms;
+    survey(p, m);
     seen_keep_payload(&p->seen, m, payload, size);
     forward(p, m, payload, size, 0, out);
     expire_later(p, now_ms + p->options.cache_ms);
@@ -628,7 +638,7 @@ static void on_news(struct plumtree *p, struct neighbor *n,
     uint64_t have = n != NULL ? UINT64_C(1) << n->slot : 0;
 
     p->stats.gossip_delivered++;
-    survey(p, m->id);
+    survey(p, m);
     if (n != NULL)
         keep_in_tree(p, n);
     if (announced != NULL) {
@@ -656,6 +666,7 @@ static void on_first(struct plumtree *p, struct neighbor *n,
     struct seen_message *m = seen_add(&p->seen, p->now_ms, id, link, round);
     if (m == NULL)
         return; /* a neighbor will announce it */
+    m->survey = gossip->survey;
     enum plumtree_verdict verdict =
         p->listener.deliver(p->listener.context, link, gossip->payload.bytes,
                             gossip->payload.size, id);
@@ -723,7 +734,7 @@ static uint32_t wait_for_payload(struct plumtree *p)
         return 0;
     return prng_jitter(&p->prng, p->now_ms < p->cut_until_ms
                                      ? CUT_WAIT(p->graft_wait_ms)
-                                     : GRAFT_WAIT(p->graft_wait_ms));
+                                     : p->graft_wait_ms);
 }
 
 /* Algorithm 2, Receive(IHave). The wait is jittered: where a part of the tree
