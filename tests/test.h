@@ -33,6 +33,7 @@
     X(spool)                                                                   \
     X(intake)                                                                  \
     X(routing)                                                                 \
+    X(engine)                                                                  \
     X(mesh)                                                                    \
     X(mailbox)                                                                 \
     X(identity)                                                                \

@@ -88,8 +88,7 @@ static void on_up(void *context, link_id link, const struct peer_info *peer,
 }
 
 static void on_down(void *context, link_id link, const struct node_id *peer,
-                    enum link_end why, argus_RefuseCode code,
-                    struct actions *o)
+                    enum link_end why, argus_RefuseCode code, struct actions *o)
 {
     (void)context;
     (void)peer;
@@ -471,8 +470,8 @@ static void test_candidates_step_back_before_they_are_lost(void)
         CU_ASSERT_EQUAL(hyparview_lost_count(h), 0);
         CU_ASSERT_EQUAL(hyparview_passive_count(h), 1);
         hyparview_on_dial_failed(h, now += 3000, seen.last_dial,
-                                 LINK_END_TIMEOUT,
-                                 argus_RefuseCode_REFUSE_NONE, &out);
+                                 LINK_END_TIMEOUT, argus_RefuseCode_REFUSE_NONE,
+                                 &out);
         if (i < 2)
             now = tick(h, now);
     }
@@ -764,8 +763,7 @@ static void test_bounds_hold(void)
 
 CU_TestInfo suite_hyparview[] = {
     {"contact_active_after_its_reply", test_contact_active_after_its_reply},
-    {"rejected_joiner_tries_the_others",
-     test_rejected_joiner_tries_the_others},
+    {"rejected_joiner_tries_the_others", test_rejected_joiner_tries_the_others},
     {"contacts_are_tried_for_ever", test_contacts_are_tried_for_ever},
     {"own_address_is_no_contact", test_own_address_is_no_contact},
     {"full_view_rejects_low_evicts_for_high",
@@ -787,8 +785,7 @@ CU_TestInfo suite_hyparview[] = {
      test_live_contact_is_not_joined_twice},
     {"dead_neighbor_is_replaced", test_dead_neighbor_is_replaced},
     {"forward_join_walks", test_forward_join_walks},
-    {"unasked_shuffle_reply_is_ignored",
-     test_unasked_shuffle_reply_is_ignored},
+    {"unasked_shuffle_reply_is_ignored", test_unasked_shuffle_reply_is_ignored},
     {"shuffle_is_answered_by_a_dial", test_shuffle_is_answered_by_a_dial},
     {"leave_says_goodbye", test_leave_says_goodbye},
     {"bounds_hold", test_bounds_hold},

@@ -69,9 +69,8 @@ static struct links *new_links(uint32_t max)
                               .suspect_ms = 3500,
                               .links_max = max,
                               .peer_links_max = 3};
-    struct links_listener up = {.silent = on_silent,
-                                .is_active = is_active,
-                                .audited = on_audited};
+    struct links_listener up = {
+        .silent = on_silent, .is_active = is_active, .audited = on_audited};
     struct links *l = NULL;
 
     memset(&seen, 0, sizeof seen);
@@ -223,12 +222,13 @@ static void test_false_pongs_are_refused(void)
     int64_t rtt, offset;
 
     (void)up(l, 1000, 1, 1, argus_LinkKind_LINK_MESH);
-    argus_Pong p = {.number = 1, .sent_us = 5, .received_us = 6,
-                    .replied_us = 7};
+    argus_Pong p = {
+        .number = 1, .sent_us = 5, .received_us = 6, .replied_us = 7};
     (void)frame(l, 1100, 9, 1, argus_Frame_pong_tag, &p); /* nothing asked */
     links_on_timeout(l, 3100, 1000000, &out);
     p.number = seen.ping.number;
-    (void)frame(l, 3110, 1010000, 1, argus_Frame_pong_tag, &p); /* not sent so */
+    (void)frame(l, 3110, 1010000, 1, argus_Frame_pong_tag,
+                &p); /* not sent so */
     p.sent_us = seen.ping.sent_us;
     p.received_us = INT64_MIN;
     p.replied_us = INT64_MAX;

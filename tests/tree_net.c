@@ -14,6 +14,7 @@ struct net_event {
     link_id link;
     pb_size_t which;
     uint32_t round; /* of a Gossip or Graft */
+    bool survey;    /* of a Gossip */
     uint32_t size;  /* of what lies in data */
     uint8_t data[];
 };
@@ -83,12 +84,14 @@ static struct net_event *event_new(const argus_Frame *frame)
 {
     const void *data = NULL;
     uint32_t size = 0, round = 0;
+    bool survey = false;
 
     switch (frame->which_body) {
     case argus_Frame_gossip_tag:
         data = frame->body.gossip.payload.bytes;
         size = frame->body.gossip.payload.size;
         round = frame->body.gossip.round;
+        survey = frame->body.gossip.survey;
         break;
     case argus_Frame_ihave_tag:
         data = frame->body.ihave.announced;
@@ -105,6 +108,7 @@ static struct net_event *event_new(const argus_Frame *frame)
     struct net_event *e = must(calloc(1, sizeof *e + size));
     e->which = frame->which_body;
     e->round = round;
+    e->survey = survey;
     e->size = size;
     if (size > 0)
         memcpy(e->data, data, size);
@@ -117,6 +121,7 @@ static const argus_Frame *event_frame(const struct net_event *e)
     switch (e->which) {
     case argus_Frame_gossip_tag:
         scratch.body.gossip.round = e->round;
+        scratch.body.gossip.survey = e->survey;
         scratch.body.gossip.payload.size = (pb_size_t)e->size;
         memcpy(scratch.body.gossip.payload.bytes, e->data, e->size);
         break;

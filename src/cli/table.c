@@ -294,13 +294,16 @@ void table_print(const struct table *t, FILE *out, int width, bool color)
 
     fit(t, width, widths);
     size_t shown = columns_shown(t, width, widths);
-    for (size_t c = 0; c < shown; c++) {
+    size_t titled = shown;
+    while (titled > 1 && title_text(t->titles[titled - 1])[0] == '\0')
+        titled--;
+    for (size_t c = 0; c < titled; c++) {
         const char *title = title_text(t->titles[c]);
         struct cell cell = {.text = (char *)(uintptr_t)title,
                             .width = table_width(title),
                             .color = COLOR_FAINT};
-        put_cell(out, &cell, widths[c], is_right(t->titles[c]), c + 1 == shown,
-                 color);
+        put_cell(out, &cell, widths[c], is_right(t->titles[c]),
+                 c + 1 == titled, color);
     }
     for (size_t i = 0; i < table_rows(t); i++) {
         const struct cell *row = &t->cells[i * t->columns];

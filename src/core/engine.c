@@ -266,8 +266,7 @@ static bool reserve_aggregators(struct engine *e, uint32_t count)
 {
     if (count <= e->aggregators_room)
         return true;
-    struct aggregator *grown =
-        realloc(e->aggregators, count * sizeof *grown);
+    struct aggregator *grown = realloc(e->aggregators, count * sizeof *grown);
     if (grown == NULL)
         return false;
     e->aggregators = grown;
@@ -330,10 +329,9 @@ static void settle_aggregators(struct engine *e)
 static void tell_event(struct engine *e, enum action_type type,
                        const argus_Event *event, const struct node_id *origin)
 {
-    struct action a = {.type = type,
-                       .event = {.event = event,
-                                 .origin = origin,
-                                 .received_us = e->wall_us}};
+    struct action a = {
+        .type = type,
+        .event = {.event = event, .origin = origin, .received_us = e->wall_us}};
     e->owner->emit(e->owner->context, &a);
 }
 
@@ -394,8 +392,8 @@ static enum plumtree_verdict deliver(void *context, link_id from,
     default: /* of a later version; it is signed, so pass it on */
         return PLUMTREE_NEWS;
     }
-    switch (directory_on_statement(e->directory, e->now_ms, e->wall_us,
-                                   payload, size, &s, &author, &e->out)) {
+    switch (directory_on_statement(e->directory, e->now_ms, e->wall_us, payload,
+                                   size, &s, &author, &e->out)) {
     case DIRECTORY_NEWS: return PLUMTREE_NEWS;
     case DIRECTORY_BAD: e->stats.statement_bad++; return PLUMTREE_BAD;
     case DIRECTORY_STALE: break;
@@ -436,8 +434,8 @@ static int new_views(struct engine *e, uint64_t seed)
 
     copy_text(views.address, sizeof views.address, o->address);
     int rc = links_new(&links, &links_up, &e->links);
-    return rc != ARGUS_OK ? rc : hyparview_new(&views, &views_up,
-                                               &e->hyparview);
+    return rc != ARGUS_OK ? rc
+                          : hyparview_new(&views, &views_up, &e->hyparview);
 }
 
 static int new_spreading(struct engine *e, uint64_t seed)
@@ -574,8 +572,8 @@ static void on_dial_failed(struct engine *e, dial_id dial, enum link_end why,
                                  &e->out);
         break;
     case DIRECTORY_DIAL_TAG:
-        directory_on_dial_failed(e->directory, e->now_ms, e->wall_us, dial,
-                                 why, code, &e->out);
+        directory_on_dial_failed(e->directory, e->now_ms, e->wall_us, dial, why,
+                                 code, &e->out);
         break;
     case SPOOL_DIAL_TAG:
         spool_on_dial_failed(e->spool, e->now_ms, dial, why, code, &e->out);
@@ -601,8 +599,7 @@ static void on_link_up(struct engine *e, link_id link, dial_id dial,
                              &e->out);
     else if (peer->kind == argus_LinkKind_LINK_METRICS && dial == 0)
         intake_on_link_up(e->intake, e->now_ms, link, peer, &e->out);
-    else if (peer->kind == argus_LinkKind_LINK_METRICS &&
-             tag == SPOOL_DIAL_TAG)
+    else if (peer->kind == argus_LinkKind_LINK_METRICS && tag == SPOOL_DIAL_TAG)
         spool_on_link_up(e->spool, e->now_ms, link, dial, peer, &e->out);
     else if (tag == DIRECTORY_DIAL_TAG ||
              peer->kind == argus_LinkKind_LINK_SYNC)
@@ -727,8 +724,7 @@ static void on_notice(struct engine *e, const argus_Event *event, bool always,
     if (!timeline_stamp_own(e->timeline, &e->hlc, e->now_ms, e->wall_us,
                             &s.body.event))
         return;
-    size_t size =
-        e->options.seal.close(e->options.seal.context, &s, packed);
+    size_t size = e->options.seal.close(e->options.seal.context, &s, packed);
     if (size == 0) {
         e->stats.event_unsealed++;
         return;
@@ -761,8 +757,8 @@ static void on_observed(struct engine *e, const char *ip)
     const char *port = strrchr(own, ':');
 
     bool open = own[0] == ':';
-    bool loopback = strncmp(own, "127.", 4) == 0 ||
-                    strncmp(own, "[::1]", 5) == 0;
+    bool loopback =
+        strncmp(own, "127.", 4) == 0 || strncmp(own, "[::1]", 5) == 0;
     if (port == NULL || (!open && !(loopback && !is_loopback(ip))))
         return;
     int size = strchr(ip, ':') != NULL
@@ -816,9 +812,7 @@ static void dispatch(struct engine *e, const struct event *event)
         on_dial_failed(e, event->dial_failed.dial, event->dial_failed.why,
                        event->dial_failed.code);
         break;
-    case EVENT_FRAME:
-        on_frame(e, event->frame.link, event->frame.frame);
-        break;
+    case EVENT_FRAME: on_frame(e, event->frame.link, event->frame.frame); break;
     case EVENT_LINK_DRAINED:
         spool_on_drained(e->spool, e->now_ms, event->drained, &e->out);
         break;
@@ -875,8 +869,8 @@ static uint64_t least(uint64_t a, uint64_t b)
 
 uint64_t engine_deadline_ms(const struct engine *e)
 {
-    uint64_t d = least(links_deadline_ms(e->links),
-                       hyparview_deadline_ms(e->hyparview));
+    uint64_t d =
+        least(links_deadline_ms(e->links), hyparview_deadline_ms(e->hyparview));
     d = least(d, plumtree_deadline_ms(e->plumtree));
     d = least(d, directory_deadline_ms(e->directory));
     d = least(d, spool_deadline_ms(e->spool));

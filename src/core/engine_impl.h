@@ -24,9 +24,9 @@ struct engine_stats {
     uint64_t send_dropped;    /* on a link that is closing */
     uint64_t statement_bad;   /* signature wrong or no known body */
     uint64_t event_sent, event_received;
-    uint64_t event_mild;      /* below Forward */
-    uint64_t event_unsealed;  /* too large to sign */
-    uint64_t value_unrouted;  /* came although routing is off */
+    uint64_t event_mild;     /* below Forward */
+    uint64_t event_unsealed; /* too large to sign */
+    uint64_t value_unrouted; /* came although routing is off */
     uint64_t memory_refused;
 };
 

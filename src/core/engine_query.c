@@ -72,8 +72,7 @@ static void fill_clock(const struct engine *e, argus_StatusReply *out)
 
 static void fill_aggregators(const struct engine *e, argus_StatusReply *out)
 {
-    const size_t max =
-        sizeof out->aggregators / sizeof out->aggregators[0];
+    const size_t max = sizeof out->aggregators / sizeof out->aggregators[0];
     const struct aggregator *a;
 
     for (uint32_t i = 0; i < max; i++) {
@@ -204,8 +203,7 @@ bool engine_route(const struct engine *e, const char *key, uint32_t index,
 
     if (key[0] == '\0')
         key = e->options.name;
-    const struct aggregator *a =
-        router_rank(e->router, key, index, &score);
+    const struct aggregator *a = router_rank(e->router, key, index, &score);
 
     if (a == NULL)
         return false;
@@ -284,6 +282,7 @@ bool engine_series_moved(const struct engine *e, const char *host,
     X(tree, "gossip_bad", gossip_bad)                                          \
     X(tree, "gossip_sent", gossip_sent)                                        \
     X(tree, "graft_sent", graft_sent)                                          \
+    X(tree, "graft_undone", graft_undone)                                      \
     X(tree, "graft_received", graft_received)                                  \
     X(tree, "prune_sent", prune_sent)                                          \
     X(tree, "prune_received", prune_received)                                  \

@@ -1,4 +1,4 @@
-/* hyparview.c - links, views and messages. See hyparview.h. */
+/* hyparview.c - links, the active view and messages. See hyparview.h. */
 #include "core/hyparview.h"
 
 #include <assert.h>
@@ -31,8 +31,8 @@ static bool keep_contact(struct hyparview *h, const char *address)
     if (h->contacts_count == HYPARVIEW_CONTACTS_MAX)
         return false;
 
-    struct contact *grown = realloc(
-        h->contacts, (h->contacts_count + 1) * sizeof *h->contacts);
+    struct contact *grown =
+        realloc(h->contacts, (h->contacts_count + 1) * sizeof *h->contacts);
     if (grown == NULL)
         return false;
     h->contacts = grown;
@@ -90,7 +90,7 @@ void hyparview_free(struct hyparview *h)
 
 /* ----------------------------------------------------------- links */
 
-static struct hlink *find_link(const struct hyparview *h, link_id link)
+struct hlink *hyparview_find_link(const struct hyparview *h, link_id link)
 {
     for (uint32_t i = 0; i < h->links_count; i++)
         if (h->links[i].link == link)
@@ -129,11 +129,9 @@ static struct hlink *add_link(struct hyparview *h, link_id link,
     return hl;
 }
 
-void hyparview_close(struct hyparview *h, struct hlink *hl,
-                     argus_RefuseCode code, const char *text,
+void hyparview_close(struct hlink *hl, argus_RefuseCode code, const char *text,
                      struct actions *out)
 {
-    (void)h;
     assert(hl->state != HLINK_ACTIVE);
     if (hl->state == HLINK_CLOSING)
         return;
@@ -141,180 +139,13 @@ void hyparview_close(struct hyparview *h, struct hlink *hl,
     actions_close(out, hl->link, code, text);
 }
 
-void hyparview_send(struct hyparview *h, link_id link, const argus_Frame *f,
-                    struct actions *out)
-{
-    (void)h;
-    actions_send(out, link, f);
-}
-
-static void send_disconnect(struct hyparview *h, link_id link, bool leaving,
-                            struct actions *out)
+static void send_disconnect(link_id link, bool leaving, struct actions *out)
 {
     argus_Frame f;
     f.hlc = 0;
     f.which_body = argus_Frame_disconnect_tag;
     f.body.disconnect = (argus_Disconnect){.leaving = leaving};
-    hyparview_send(h, link, &f, out);
-}
-
-/* ----------------------------------------------------------- views */
-
-void hyparview_self(const struct hyparview *h, argus_Peer *out)
-{
-    memset(out, 0, sizeof *out);
-    memcpy(out->id, h->options.id.bytes, NODE_ID_SIZE);
-    address_copy(out->address, h->options.address);
-    out->generation = h->options.generation;
-}
-
-static bool was_just_sent(const struct hyparview *h, const struct node_id *id)
-{
-    for (uint32_t i = 0; i < h->sent_ids_count; i++)
-        if (node_id_is_equal(&h->sent_ids[i], id))
-            return true;
-    return false;
-}
-
-static bool has_left(const struct hyparview *h, const struct node_id *id)
-{
-    return h->listener.has_left(h->listener.context, id);
-}
-
-/* §4.4: the ids just sent to the peer go first, then random ones. */
-static void make_passive_room(struct hyparview *h)
-{
-    if (h->passive.count < h->passive.max)
-        return;
-    for (uint32_t i = 0; i < h->passive.count; i++) {
-        if (was_just_sent(h, &h->passive.entries[i].id)) {
-            (void)peerlist_remove(&h->passive, &h->passive.entries[i].id);
-            return;
-        }
-    }
-    uint32_t i = prng_below(&h->prng, h->passive.count);
-    (void)peerlist_remove(&h->passive, &h->passive.entries[i].id);
-}
-
-void hyparview_add_passive(struct hyparview *h, const struct node_id *id,
-                           const char *address, uint32_t generation)
-{
-    if (node_id_is_zero(id) || node_id_is_equal(id, &h->options.id) ||
-        !is_dialable(address) || hyparview_is_active(h, id) || has_left(h, id))
-        return;
-
-    struct peer_entry *e = peerlist_find(&h->passive, id);
-    if (e != NULL) {
-        if (generation > e->generation) {
-            e->generation = generation;
-            e->fails = 0;
-            address_copy(e->address, address);
-        }
-        return;
-    }
-    /* Hearsay does not bring back the dead; a newer life does. */
-    e = peerlist_find(&h->lost, id);
-    if (e != NULL && generation <= e->generation)
-        return;
-    (void)peerlist_remove(&h->lost, id);
-    make_passive_room(h);
-    (void)peerlist_add(&h->passive, id, address, generation, h->now_ms);
-}
-
-/* The arguments may point into the entry of the passive view. */
-void hyparview_add_lost(struct hyparview *h, const struct node_id *id,
-                        const char *address, uint32_t generation)
-{
-    struct peer_entry entry = {.id = *id, .generation = generation};
-    address_copy(entry.address, address);
-
-    (void)peerlist_remove(&h->passive, &entry.id);
-    if (node_id_is_equal(&entry.id, &h->options.id) ||
-        !is_dialable(entry.address) || peerlist_find(&h->lost, &entry.id) ||
-        has_left(h, &entry.id))
-        return;
-    if (h->lost.count == h->lost.max) {
-        const struct peer_entry *oldest = &h->lost.entries[0];
-        for (uint32_t i = 1; i < h->lost.count; i++)
-            if (h->lost.entries[i].since_ms < oldest->since_ms)
-                oldest = &h->lost.entries[i];
-        struct node_id gone = oldest->id;
-        (void)peerlist_remove(&h->lost, &gone);
-    }
-    h->stats.peer_lost++;
-    (void)peerlist_add(&h->lost, &entry.id, entry.address, generation,
-                       h->now_ms);
-}
-
-static void take_in(struct hyparview *h, const argus_Peer *peers,
-                    uint32_t count)
-{
-    for (uint32_t i = 0; i < count; i++) {
-        struct node_id id = node_id_of(peers[i].id);
-        hyparview_add_passive(h, &id, peers[i].address, peers[i].generation);
-    }
-    h->sent_ids_count = 0;
-}
-
-static void put_peer(argus_Peer *out, const struct node_id *id,
-                     const char *address, uint32_t generation)
-{
-    memset(out, 0, sizeof *out);
-    memcpy(out->id, id->bytes, NODE_ID_SIZE);
-    address_copy(out->address, address);
-    out->generation = generation;
-}
-
-/* Random peers of both views, never `but`. Reservoir sampling: each equally
- * likely, no table. */
-uint32_t hyparview_sample(struct hyparview *h, const struct node_id *but,
-                          uint32_t actives, uint32_t passives,
-                          argus_Peer peers[MESSAGE_PEERS])
-{
-    uint32_t count = 0, seen = 0;
-
-    assert(actives + passives <= MESSAGE_PEERS);
-    for (uint32_t i = 0; i < h->links_count && actives > 0; i++) {
-        const struct hlink *hl = &h->links[i];
-        if (hl->state != HLINK_ACTIVE || !is_dialable(hl->peer.address) ||
-            node_id_is_equal(&hl->peer.id, but))
-            continue;
-        uint32_t at = ++seen <= actives ? count++ : prng_below(&h->prng, seen);
-        if (at < actives)
-            put_peer(&peers[at], &hl->peer.id, hl->peer.address,
-                     hl->peer.generation);
-    }
-    uint32_t base = count;
-    seen = 0;
-    for (uint32_t i = 0; i < h->passive.count && passives > 0; i++) {
-        const struct peer_entry *e = &h->passive.entries[i];
-        if (e->fails > 0 || node_id_is_equal(&e->id, but))
-            continue;
-        uint32_t at =
-            ++seen <= passives ? count++ - base : prng_below(&h->prng, seen);
-        if (at < passives)
-            put_peer(&peers[base + at], &e->id, e->address, e->generation);
-    }
-    return count;
-}
-
-struct hlink *hyparview_random_active(struct hyparview *h,
-                                      const struct node_id *but,
-                                      const struct node_id *nor)
-{
-    struct hlink *chosen = NULL;
-    uint32_t ties = 0;
-
-    for (uint32_t i = 0; i < h->links_count; i++) {
-        struct hlink *hl = &h->links[i];
-        if (hl->state != HLINK_ACTIVE ||
-            (but != NULL && node_id_is_equal(&hl->peer.id, but)) ||
-            (nor != NULL && node_id_is_equal(&hl->peer.id, nor)))
-            continue;
-        if (prng_below(&h->prng, ++ties) == 0)
-            chosen = hl;
-    }
-    return chosen;
+    actions_send(out, link, &f);
 }
 
 /* ------------------------------------------------- the active view */
@@ -335,8 +166,8 @@ static void deactivate(struct hyparview *h, struct hlink *hl, enum link_end why,
 
 /* End a neighborhood that works: the peer hears whom else it could ask, then
  * Disconnect; the owner flushes both before it closes. */
-void hyparview_end_neighbor(struct hyparview *h, struct hlink *hl,
-                            bool leaving, struct actions *out)
+static void end_neighbor(struct hyparview *h, struct hlink *hl, bool leaving,
+                         struct actions *out)
 {
     argus_Frame f;
 
@@ -345,11 +176,11 @@ void hyparview_end_neighbor(struct hyparview *h, struct hlink *hl,
         f.which_body = argus_Frame_shuffle_reply_tag;
         f.body.shuffle_reply.peers_count = (pb_size_t)hyparview_sample(
             h, &hl->peer.id, 4, 4, f.body.shuffle_reply.peers);
-        hyparview_send(h, hl->link, &f, out);
+        actions_send(out, hl->link, &f);
     }
-    send_disconnect(h, hl->link, leaving, out);
+    send_disconnect(hl->link, leaving, out);
     deactivate(h, hl, LINK_END_CLOSED, argus_RefuseCode_REFUSE_BYE, out);
-    hyparview_close(h, hl, argus_RefuseCode_REFUSE_BYE,
+    hyparview_close(hl, argus_RefuseCode_REFUSE_BYE,
                     leaving ? "leaving" : "no longer neighbors", out);
     hyparview_add_passive(h, &hl->peer.id, hl->peer.address,
                           hl->peer.generation);
@@ -369,7 +200,7 @@ static void evict_other(struct hyparview *h, const struct node_id *but,
     if (hl == NULL)
         return;
     h->stats.peer_evicted++;
-    hyparview_end_neighbor(h, hl, false, out);
+    end_neighbor(h, hl, false, out);
 }
 
 static void activate(struct hyparview *h, struct hlink *hl, struct actions *out)
@@ -400,7 +231,7 @@ static void replace(struct hyparview *h, struct hlink *old, struct actions *out)
     if (old->state == HLINK_ACTIVE)
         deactivate(h, old, LINK_END_CLOSED, argus_RefuseCode_REFUSE_REPLACED,
                    out);
-    hyparview_close(h, old, argus_RefuseCode_REFUSE_REPLACED,
+    hyparview_close(old, argus_RefuseCode_REFUSE_REPLACED,
                     "another link of this node took over", out);
 }
 
@@ -412,8 +243,7 @@ static bool is_better(const struct hyparview *h, const struct hlink *hl,
 {
     if (hl->peer.generation != old->peer.generation)
         return hl->peer.generation > old->peer.generation;
-    return !old->is_dialed ||
-           node_id_compare(&hl->peer.id, &h->options.id) < 0;
+    return !old->is_dialed || node_id_compare(&hl->peer.id, &h->options.id) < 0;
 }
 
 static bool admit(struct hyparview *h, struct hlink *hl, struct actions *out)
@@ -426,7 +256,7 @@ static bool admit(struct hyparview *h, struct hlink *hl, struct actions *out)
             continue;
         if (!is_better(h, hl, old)) {
             h->stats.link_replaced++;
-            hyparview_close(h, hl, argus_RefuseCode_REFUSE_REPLACED,
+            hyparview_close(hl, argus_RefuseCode_REFUSE_REPLACED,
                             "there is a link between us already", out);
             return false;
         }
@@ -445,9 +275,9 @@ static void reply(struct hyparview *h, struct hlink *hl, bool accepted,
     f.body.neighbor_reply.accepted = accepted;
     f.body.neighbor_reply.peers_count = (pb_size_t)hyparview_sample(
         h, &hl->peer.id, 4, 4, f.body.neighbor_reply.peers);
-    hyparview_send(h, hl->link, &f, out);
+    actions_send(out, hl->link, &f);
     if (!accepted)
-        hyparview_close(h, hl, argus_RefuseCode_REFUSE_BYE,
+        hyparview_close(hl, argus_RefuseCode_REFUSE_BYE,
                         "no room for a neighbor", out);
 }
 
@@ -471,8 +301,7 @@ static bool take_join_token(struct hyparview *h)
     return true;
 }
 
-static void send_walk(struct hyparview *h, link_id link,
-                      const argus_Peer *joiner, uint32_t ttl,
+static void send_walk(link_id link, const argus_Peer *joiner, uint32_t ttl,
                       struct actions *out)
 {
     argus_Frame f;
@@ -482,7 +311,7 @@ static void send_walk(struct hyparview *h, link_id link,
     f.body.forward_join.has_joiner = true;
     f.body.forward_join.joiner = *joiner;
     f.body.forward_join.ttl = ttl;
-    hyparview_send(h, link, &f, out);
+    actions_send(out, link, &f);
 }
 
 static void on_join(struct hyparview *h, struct hlink *hl, struct actions *out)
@@ -506,10 +335,11 @@ static void on_join(struct hyparview *h, struct hlink *hl, struct actions *out)
         return;
 
     argus_Peer joiner;
-    put_peer(&joiner, &hl->peer.id, hl->peer.address, hl->peer.generation);
+    hyparview_put_peer(&joiner, &hl->peer.id, hl->peer.address,
+                       hl->peer.generation);
     for (uint32_t i = 0; i < h->links_count; i++)
         if (h->links[i].state == HLINK_ACTIVE && &h->links[i] != hl)
-            send_walk(h, h->links[i].link, &joiner, HYPARVIEW_ARWL, out);
+            send_walk(h->links[i].link, &joiner, HYPARVIEW_ARWL, out);
 }
 
 static void on_neighbor(struct hyparview *h, struct hlink *hl,
@@ -521,8 +351,7 @@ static void on_neighbor(struct hyparview *h, struct hlink *hl,
     }
     if (!admit(h, hl, out))
         return;
-    if (h->has_left ||
-        (!m->high && h->active_count == h->options.active_max)) {
+    if (h->has_left || (!m->high && h->active_count == h->options.active_max)) {
         h->stats.neighbor_rejected++;
         reply(h, hl, false, out);
         return;
@@ -533,31 +362,31 @@ static void on_neighbor(struct hyparview *h, struct hlink *hl,
 }
 
 static void on_neighbor_reply(struct hyparview *h, struct hlink *hl,
-                              const argus_NeighborReply *m,
-                              struct actions *out)
+                              const argus_NeighborReply *m, struct actions *out)
 {
     if (hl->state != HLINK_ASKED) {
         h->stats.frame_stale++;
         return;
     }
     if (!m->accepted) {
-        hyparview_close(h, hl, argus_RefuseCode_REFUSE_BYE, "as you wish", out);
+        hyparview_close(hl, argus_RefuseCode_REFUSE_BYE, "as you wish", out);
         hyparview_add_passive(h, &hl->peer.id, hl->peer.address,
                               hl->peer.generation);
         hyparview_postpone(h, &hl->peer.id, PARTED_MS, false);
         if (!hl->is_displacing)
             hyparview_seek_rejected(h);
-    } else if (!hl->is_displacing &&
-               h->active_count == h->options.active_max) {
-        send_disconnect(h, hl->link, false, out);
-        hyparview_close(h, hl, argus_RefuseCode_REFUSE_BYE,
-                        "others were faster", out);
+    } else if (!hl->is_displacing && h->active_count == h->options.active_max) {
+        send_disconnect(hl->link, false, out);
+        hyparview_close(hl, argus_RefuseCode_REFUSE_BYE, "others were faster",
+                        out);
         hyparview_add_passive(h, &hl->peer.id, hl->peer.address,
                               hl->peer.generation);
     } else {
+        if (hl->is_joining && h->active_count > 0)
+            hyparview_seek_bridged(h);
         activate(h, hl, out);
     }
-    take_in(h, m->peers, m->peers_count);
+    hyparview_take_in(h, m->peers, m->peers_count);
 }
 
 /* The walk of a joiner ends here: make it a neighbor, if it has room. */
@@ -594,9 +423,8 @@ static void on_forward_join(struct hyparview *h, struct hlink *from,
         return;
     }
     if (ttl == HYPARVIEW_PRWL)
-        hyparview_add_passive(h, &id, m->joiner.address,
-                              m->joiner.generation);
-    send_walk(h, next->link, &m->joiner, ttl - 1, out);
+        hyparview_add_passive(h, &id, m->joiner.address, m->joiner.generation);
+    send_walk(next->link, &m->joiner, ttl - 1, out);
 }
 
 static void on_disconnect(struct hyparview *h, struct hlink *hl,
@@ -608,7 +436,7 @@ static void on_disconnect(struct hyparview *h, struct hlink *hl,
     }
     if (hl->state == HLINK_ACTIVE)
         deactivate(h, hl, LINK_END_CLOSED, argus_RefuseCode_REFUSE_BYE, out);
-    hyparview_close(h, hl, argus_RefuseCode_REFUSE_BYE, "as you wish", out);
+    hyparview_close(hl, argus_RefuseCode_REFUSE_BYE, "as you wish", out);
     if (m->leaving) {
         hyparview_add_lost(h, &hl->peer.id, hl->peer.address,
                            hl->peer.generation);
@@ -629,7 +457,7 @@ static void answer_shuffle(struct hyparview *h, link_id link, uint32_t count,
     f.body.shuffle_reply.peers_count = (pb_size_t)hyparview_sample(
         h, to, 0, count, f.body.shuffle_reply.peers);
     h->stats.shuffle_answered++;
-    hyparview_send(h, link, &f, out);
+    actions_send(out, link, &f);
 }
 
 /* §4.4: a walk, ended by its length or by having nowhere to go; the last node
@@ -650,7 +478,7 @@ static void on_shuffle(struct hyparview *h, struct hlink *from,
     struct hlink *next = hyparview_random_active(h, &from->peer.id, &origin);
     if (m->ttl > 1 && next != NULL) {
         m->ttl--;
-        hyparview_send(h, next->link, frame, out);
+        actions_send(out, next->link, frame);
         return;
     }
     struct hlink *direct = hyparview_link_of(h, &origin, HLINK_ACTIVE);
@@ -659,7 +487,7 @@ static void on_shuffle(struct hyparview *h, struct hlink *from,
     else if (is_dialable(m->origin.address) && !node_id_is_zero(&origin))
         (void)hyparview_dial(h, DIAL_REPLY, &origin, m->origin.address, out);
     hyparview_add_passive(h, &origin, m->origin.address, m->origin.generation);
-    take_in(h, m->peers, m->peers_count);
+    hyparview_take_in(h, m->peers, m->peers_count);
 }
 
 /* Asked for by a shuffle of ours, or a neighbor's parting gift. */
@@ -674,9 +502,9 @@ static void on_shuffle_reply(struct hyparview *h, struct hlink *hl,
     }
     if (expected && hl->state != HLINK_ACTIVE)
         h->shuffle_answer_until_ms = 0;
-    take_in(h, m->peers, m->peers_count);
+    hyparview_take_in(h, m->peers, m->peers_count);
     if (hl->state == HLINK_WAITING)
-        hyparview_close(h, hl, argus_RefuseCode_REFUSE_BYE, "thank you", out);
+        hyparview_close(hl, argus_RefuseCode_REFUSE_BYE, "thank you", out);
 }
 
 /* ---------------------------------------------------------- inputs */
@@ -705,7 +533,7 @@ static void ask_join(struct hyparview *h, struct hlink *hl,
 
     /* Joined already, and so is it: nothing to heal. */
     if (joined && h->listener.is_live(h->listener.context, &hl->peer.id)) {
-        hyparview_close(h, hl, argus_RefuseCode_REFUSE_BYE,
+        hyparview_close(hl, argus_RefuseCode_REFUSE_BYE,
                         "in the same mesh already", out);
         hyparview_add_passive(h, &hl->peer.id, hl->peer.address,
                               hl->peer.generation);
@@ -716,8 +544,9 @@ static void ask_join(struct hyparview *h, struct hlink *hl,
     f.body.join = (argus_Join){0};
     h->stats.join_sent++;
     hl->state = HLINK_ASKED;
+    hl->is_joining = true;
     hl->is_displacing = true;
-    hyparview_send(h, hl->link, &f, out);
+    actions_send(out, hl->link, &f);
 }
 
 static void ask_neighbor(struct hyparview *h, struct hlink *hl,
@@ -730,9 +559,8 @@ static void ask_neighbor(struct hyparview *h, struct hlink *hl,
     f.body.neighbor = (argus_Neighbor){.high = d->is_high};
     h->stats.neighbor_sent++;
     hl->state = HLINK_ASKED;
-    hl->is_high = d->is_high;
     hl->is_displacing = d->is_displacing;
-    hyparview_send(h, hl->link, &f, out);
+    actions_send(out, hl->link, &f);
 }
 
 static void on_dialed(struct hyparview *h, struct hlink *hl, struct hdial *d,
@@ -744,13 +572,13 @@ static void on_dialed(struct hyparview *h, struct hlink *hl, struct hdial *d,
         h->contacts[d->contact].id = *id;
     if (d->purpose == DIAL_REPLY) {
         answer_shuffle(h, hl->link, MESSAGE_PEERS, id, out);
-        hyparview_close(h, hl, argus_RefuseCode_REFUSE_BYE, "shuffled", out);
+        hyparview_close(hl, argus_RefuseCode_REFUSE_BYE, "shuffled", out);
         return;
     }
     if (h->has_left || node_id_is_equal(id, &h->options.id) ||
         hyparview_is_active(h, id) ||
         hyparview_link_of(h, id, HLINK_ASKED) != NULL) {
-        hyparview_close(h, hl, argus_RefuseCode_REFUSE_BYE,
+        hyparview_close(hl, argus_RefuseCode_REFUSE_BYE,
                         "there is a link between us already", out);
         return;
     }
@@ -802,7 +630,8 @@ static void sort_away(struct hyparview *h, const struct peer_info *peer,
         return;
     }
     hyparview_add_passive(h, &peer->id, peer->address, peer->generation);
-    bool failed = why != LINK_END_CLOSED || code == argus_RefuseCode_REFUSE_SLOW;
+    bool failed =
+        why != LINK_END_CLOSED || code == argus_RefuseCode_REFUSE_SLOW;
     hyparview_postpone(h, &peer->id, PARTED_MS / 6, failed);
 }
 
@@ -811,7 +640,7 @@ void hyparview_on_link_down(struct hyparview *h, uint64_t now_ms, link_id link,
                             struct actions *out)
 {
     advance(h, now_ms);
-    struct hlink *hl = find_link(h, link);
+    struct hlink *hl = hyparview_find_link(h, link);
     if (hl == NULL)
         return;
 
@@ -860,8 +689,8 @@ void hyparview_on_dial_failed(struct hyparview *h, uint64_t now_ms,
     } else if (why == LINK_END_REFUSED && e != NULL) {
         hyparview_add_lost(h, &d.peer, e->address, e->generation);
     } else {
-        bool ours = why == LINK_END_LOCAL ||
-                    code == argus_RefuseCode_REFUSE_BUSY;
+        bool ours =
+            why == LINK_END_LOCAL || code == argus_RefuseCode_REFUSE_BUSY;
         hyparview_postpone(h, &d.peer, PARTED_MS, !ours);
     }
     hyparview_settle(h, out);
@@ -871,7 +700,7 @@ void hyparview_on_frame(struct hyparview *h, uint64_t now_ms, link_id link,
                         const argus_Frame *frame, struct actions *out)
 {
     advance(h, now_ms);
-    struct hlink *hl = find_link(h, link);
+    struct hlink *hl = hyparview_find_link(h, link);
     if (hl == NULL || hl->state == HLINK_CLOSING) {
         h->stats.frame_stale++;
         return;
@@ -916,7 +745,7 @@ static void expire_links(struct hyparview *h, struct actions *out)
             h->stats.handshake_expired++;
             hyparview_postpone(h, &hl->peer.id, 0, true);
         }
-        hyparview_close(h, hl, argus_RefuseCode_REFUSE_BYE,
+        hyparview_close(hl, argus_RefuseCode_REFUSE_BYE,
                         "nothing to do on this link", out);
     }
 }
@@ -943,19 +772,19 @@ void hyparview_on_audit(struct hyparview *h, uint64_t now_ms, link_id link,
                         bool active, struct actions *out)
 {
     advance(h, now_ms);
-    struct hlink *hl = find_link(h, link);
+    struct hlink *hl = hyparview_find_link(h, link);
     if (hl == NULL)
         return;
     if (hl->state == HLINK_ACTIVE) {
         hl->audit_misses = active ? 0 : hl->audit_misses + 1;
         if (hl->audit_misses > AUDIT_MISSES_MAX) {
             h->stats.audit_failed++;
-            hyparview_end_neighbor(h, hl, false, out);
+            end_neighbor(h, hl, false, out);
         }
     } else if (active && hl->state == HLINK_WAITING) {
         h->stats.audit_failed++;
-        send_disconnect(h, link, false, out);
-        hyparview_close(h, hl, argus_RefuseCode_REFUSE_BYE,
+        send_disconnect(link, false, out);
+        hyparview_close(hl, argus_RefuseCode_REFUSE_BYE,
                         "not in the active view here", out);
     }
     hyparview_settle(h, out);
@@ -1021,9 +850,9 @@ void hyparview_leave(struct hyparview *h, uint64_t now_ms, struct actions *out)
     for (uint32_t i = 0; i < h->links_count; i++) {
         struct hlink *hl = &h->links[i];
         if (hl->state == HLINK_ACTIVE)
-            hyparview_end_neighbor(h, hl, true, out);
+            end_neighbor(h, hl, true, out);
         else
-            hyparview_close(h, hl, argus_RefuseCode_REFUSE_BYE, "leaving", out);
+            hyparview_close(hl, argus_RefuseCode_REFUSE_BYE, "leaving", out);
     }
     hyparview_settle(h, out);
 }
@@ -1036,95 +865,4 @@ void hyparview_set_address(struct hyparview *h, const char *address)
 void hyparview_set_generation(struct hyparview *h, uint32_t generation)
 {
     h->options.generation = generation;
-}
-
-/* -------------------------------------------------------- questions */
-
-bool hyparview_is_active_link(const struct hyparview *h, link_id link)
-{
-    const struct hlink *hl = find_link(h, link);
-    return hl != NULL && hl->state == HLINK_ACTIVE;
-}
-
-bool hyparview_is_active(const struct hyparview *h, const struct node_id *id)
-{
-    return hyparview_link_of(h, id, HLINK_ACTIVE) != NULL;
-}
-
-uint32_t hyparview_active_count(const struct hyparview *h)
-{
-    return h->active_count;
-}
-
-uint32_t hyparview_passive_count(const struct hyparview *h)
-{
-    return h->passive.count;
-}
-
-uint32_t hyparview_lost_count(const struct hyparview *h)
-{
-    return h->lost.count;
-}
-
-bool hyparview_active(const struct hyparview *h, uint32_t index,
-                      struct hyparview_peer *out)
-{
-    for (uint32_t i = 0; i < h->links_count; i++) {
-        const struct hlink *hl = &h->links[i];
-        if (hl->state != HLINK_ACTIVE || index-- > 0)
-            continue;
-        *out = (struct hyparview_peer){.id = hl->peer.id,
-                                       .generation = hl->peer.generation,
-                                       .address = hl->peer.address,
-                                       .link = hl->link};
-        return true;
-    }
-    return false;
-}
-
-bool hyparview_passive(const struct hyparview *h, uint32_t index,
-                       struct hyparview_peer *out)
-{
-    if (index >= h->passive.count)
-        return false;
-    const struct peer_entry *e = &h->passive.entries[index];
-    *out = (struct hyparview_peer){.id = e->id,
-                                   .generation = e->generation,
-                                   .address = e->address};
-    return true;
-}
-
-const struct hyparview_stats *hyparview_stats(const struct hyparview *h)
-{
-    return &h->stats;
-}
-
-static void check_active(const struct hyparview *h)
-{
-    uint32_t active = 0;
-
-    for (uint32_t i = 0; i < h->links_count; i++) {
-        const struct hlink *hl = &h->links[i];
-        if (hl->state != HLINK_ACTIVE)
-            continue;
-        active++;
-        assert(!node_id_is_equal(&hl->peer.id, &h->options.id));
-        assert(hyparview_link_of(h, &hl->peer.id, HLINK_ACTIVE) == hl);
-        assert(peerlist_find(&h->passive, &hl->peer.id) == NULL);
-        assert(peerlist_find(&h->lost, &hl->peer.id) == NULL);
-    }
-    assert(active == h->active_count);
-}
-
-void hyparview_check(const struct hyparview *h)
-{
-    check_active(h);
-    assert(h->active_count <= h->options.active_max);
-    assert(h->links_count <= HYPARVIEW_LINKS_MAX);
-    assert(h->dials_count <= HYPARVIEW_DIALS_MAX);
-    assert(h->passive.count <= h->passive.max);
-    assert(h->lost.count <= h->lost.max);
-    assert(peerlist_find(&h->passive, &h->options.id) == NULL);
-    for (uint32_t i = 0; i < h->lost.count; i++)
-        assert(peerlist_find(&h->passive, &h->lost.entries[i].id) == NULL);
 }

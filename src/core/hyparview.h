@@ -102,11 +102,11 @@ struct hyparview_stats {
     uint64_t peer_returned;     /* was lost, is back with the same life */
     uint64_t frame_stale;       /* on a link not in force, or out of turn */
     uint64_t shuffle_sent, shuffle_answered, shuffle_unasked;
-    uint64_t audit_failed;  /* one-sided link found and ended */
-    uint64_t probe_sent;    /* contacts and lost nodes tried while joined */
-    uint64_t swap_sent;     /* links exchanged only to mix the overlay */
-    uint64_t refilled;      /* members taken in when the passive view was dry */
-    uint64_t dial_refused;  /* HYPARVIEW_DIALS_MAX reached */
+    uint64_t audit_failed; /* one-sided link found and ended */
+    uint64_t probe_sent;   /* contacts and lost nodes tried while joined */
+    uint64_t swap_sent;    /* links exchanged only to mix the overlay */
+    uint64_t refilled;     /* members taken in when the passive view was dry */
+    uint64_t dial_refused; /* HYPARVIEW_DIALS_MAX reached */
 };
 
 /** @retval ARGUS_EINVAL, ARGUS_ENOMEM; *out is written on ARGUS_OK only. */
@@ -116,8 +116,7 @@ int hyparview_new(const struct hyparview_options *options,
 void hyparview_free(struct hyparview *h);
 
 /** Begin to look for others. */
-void hyparview_start(struct hyparview *h, uint64_t now_ms,
-                     struct actions *out);
+void hyparview_start(struct hyparview *h, uint64_t now_ms, struct actions *out);
 void hyparview_on_link_up(struct hyparview *h, uint64_t now_ms, link_id link,
                           dial_id dial, const struct peer_info *peer,
                           struct actions *out);
@@ -159,8 +158,7 @@ int hyparview_join(struct hyparview *h, uint64_t now_ms, const char *address,
                    struct actions *out);
 
 /** Say goodbye to all and stay by oneself. */
-void hyparview_leave(struct hyparview *h, uint64_t now_ms,
-                     struct actions *out);
+void hyparview_leave(struct hyparview *h, uint64_t now_ms, struct actions *out);
 
 /** What peers are told of us from now on. */
 void hyparview_set_address(struct hyparview *h, const char *address);

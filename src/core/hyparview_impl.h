@@ -1,5 +1,6 @@
-/* hyparview_impl.h - what hyparview.c (links, views, messages) and
- * hyparview_seek.c (whom to dial, and when) share. Nobody else includes it. */
+/* hyparview_impl.h - what hyparview.c (links, active view, messages),
+ * hyparview_views.c (passive view, lost, questions) and hyparview_seek.c (whom
+ * to dial, and when) share. Nobody else includes it. */
 #ifndef ARGUS_CORE_HYPARVIEW_IMPL_H
 #define ARGUS_CORE_HYPARVIEW_IMPL_H
 
@@ -21,7 +22,7 @@ struct hlink {
     link_id link;
     enum hlink_state state;
     bool is_dialed;
-    bool is_high;      /* asked with priority */
+    bool is_joining;    /* asked with Join */
     bool is_displacing; /* once accepted, another makes room */
     uint32_t audit_misses;
     uint64_t deadline_ms; /* WAITING, ASKED */
@@ -70,10 +71,10 @@ struct hyparview {
     uint64_t shuffle_answer_until_ms; /* a ShuffleReply is expected */
 
     uint64_t shuffle_at_ms, swap_at_ms, probe_at_ms;
-    uint64_t seek_at_ms;  /* while without neighbors: next contact or lost */
+    uint64_t seek_at_ms; /* while without neighbors: next contact or lost */
     uint32_t seek_wait_ms;
     uint32_t contact_next;
-    uint64_t fill_at_ms;  /* no low request before this */
+    uint64_t fill_at_ms;   /* no low request before this */
     uint64_t refill_at_ms; /* the directory is not asked before this */
     uint32_t rejected_row;
     uint32_t returned_row; /* peers back from the lost within a window */
@@ -89,27 +90,33 @@ static inline bool is_dialable(const char *address)
 }
 
 /* hyparview.c */
+struct hlink *hyparview_find_link(const struct hyparview *h, link_id link);
 struct hlink *hyparview_link_of(const struct hyparview *h,
                                 const struct node_id *peer,
                                 enum hlink_state state);
+void hyparview_close(struct hlink *hl, argus_RefuseCode code, const char *text,
+                     struct actions *out);
+
+/* hyparview_views.c */
 struct hlink *hyparview_random_active(struct hyparview *h,
                                       const struct node_id *but,
                                       const struct node_id *nor);
-void hyparview_close(struct hyparview *h, struct hlink *hl,
-                     argus_RefuseCode code, const char *text,
-                     struct actions *out);
-void hyparview_end_neighbor(struct hyparview *h, struct hlink *hl,
-                            bool leaving, struct actions *out);
 void hyparview_add_passive(struct hyparview *h, const struct node_id *id,
                            const char *address, uint32_t generation);
+
+/** The arguments may point into the entry of the passive view. */
 void hyparview_add_lost(struct hyparview *h, const struct node_id *id,
                         const char *address, uint32_t generation);
+void hyparview_take_in(struct hyparview *h, const argus_Peer *peers,
+                       uint32_t count);
+void hyparview_put_peer(argus_Peer *out, const struct node_id *id,
+                        const char *address, uint32_t generation);
+
+/** Random peers of both views, never `but`; so many of each at most. */
 uint32_t hyparview_sample(struct hyparview *h, const struct node_id *but,
                           uint32_t actives, uint32_t passives,
                           argus_Peer peers[MESSAGE_PEERS]);
 void hyparview_self(const struct hyparview *h, argus_Peer *out);
-void hyparview_send(struct hyparview *h, link_id link, const argus_Frame *f,
-                    struct actions *out);
 
 /* hyparview_seek.c */
 
@@ -134,8 +141,10 @@ void hyparview_seek_timeout(struct hyparview *h, struct actions *out);
 void hyparview_seek_alone(struct hyparview *h);
 void hyparview_seek_joined(struct hyparview *h);
 
-/** A full peer said no; a peer came back from the lost. */
+/** A full peer said no; a peer came back from the lost; a node that had
+ *  neighbors joined by another mesh's. */
 void hyparview_seek_rejected(struct hyparview *h);
+void hyparview_seek_bridged(struct hyparview *h);
 void hyparview_seek_returned(struct hyparview *h);
 
 #endif

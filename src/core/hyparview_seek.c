@@ -4,15 +4,15 @@
 #include <string.h>
 
 /* Waits in milliseconds, all jittered. Guesses, but for the shuffle. */
-#define SEEK_MIN_MS 200   /* between contacts while without neighbors ... */
-#define SEEK_MAX_MS 5000  /* ... and after several rounds without an answer */
-#define PROBE_MS 10000    /* one contact or lost node while joined, ... */
+#define SEEK_MIN_MS 200  /* between contacts while without neighbors ... */
+#define SEEK_MAX_MS 5000 /* ... and after several rounds without an answer */
+#define PROBE_MS 10000   /* one contact or lost node while joined, ... */
 #define PROBE_SCAN_MS 500000 /* ... sooner if not all had their turn in this */
-#define SELF_RETRY_MS 60000 /* a name that meant ourselves is looked up again */
-#define REFILL_MS 10000     /* the directory is asked for candidates */
+#define SELF_RETRY_MS 60000 /* a name that was ours is looked up again */
+#define REFILL_MS 10000  /* the directory is asked for candidates */
 #define REFILL_PEERS 8
-#define SWAP_MS 300000    /* one neighbor exchanged to mix the overlay */
-#define RETRY_MS 500      /* after the first failed dial; doubles */
+#define SWAP_MS 600000   /* one neighbor exchanged to mix the overlay */
+#define RETRY_MS 500     /* after the first failed dial; doubles */
 #define RETRY_MAX_MS 30000
 #define FILL_MIN_MS 500 /* after a rejection; doubles */
 #define FILL_MAX_MS 20000
@@ -30,10 +30,10 @@ struct hdial *hyparview_dial(struct hyparview *h, enum dial_purpose purpose,
         return NULL;
     }
     struct hdial *d = &h->dials[h->dials_count++];
-    *d = (struct hdial){
-        .dial = (uint64_t)HYPARVIEW_DIAL_TAG << 56 | ++h->dial_counter,
-        .purpose = purpose,
-        .contact = -1};
+    *d = (struct hdial){.dial = (uint64_t)HYPARVIEW_DIAL_TAG << 56 |
+                                ++h->dial_counter,
+                        .purpose = purpose,
+                        .contact = -1};
     if (peer != NULL)
         d->peer = *peer;
     actions_dial(out, d->dial, argus_LinkKind_LINK_MESH, address, peer);
@@ -75,8 +75,7 @@ static uint32_t asking_count(const struct hyparview *h)
     uint32_t n = 0;
 
     for (uint32_t i = 0; i < h->dials_count; i++)
-        n += h->dials[i].purpose == DIAL_NEIGHBOR &&
-             !h->dials[i].is_displacing;
+        n += h->dials[i].purpose == DIAL_NEIGHBOR && !h->dials[i].is_displacing;
     for (uint32_t i = 0; i < h->links_count; i++)
         n += h->links[i].state == HLINK_ASKED && !h->links[i].is_displacing;
     return n;
@@ -145,8 +144,7 @@ static bool is_insisting(const struct hyparview *h)
 static bool ask(struct hyparview *h, const struct peer_entry *e, bool high,
                 bool displacing, struct actions *out)
 {
-    struct hdial *d =
-        hyparview_dial(h, DIAL_NEIGHBOR, &e->id, e->address, out);
+    struct hdial *d = hyparview_dial(h, DIAL_NEIGHBOR, &e->id, e->address, out);
     if (d == NULL)
         return false;
     d->is_high = high;
@@ -220,8 +218,8 @@ static bool join_contact(struct hyparview *h, uint32_t i, struct actions *out)
     struct contact *c = &h->contacts[i];
 
     if (is_still_self(h, c) || is_dialing_contact(h, i) ||
-        (!node_id_is_zero(&c->id) && (hyparview_is_active(h, &c->id) ||
-                                      hyparview_is_dialing(h, &c->id))))
+        (!node_id_is_zero(&c->id) &&
+         (hyparview_is_active(h, &c->id) || hyparview_is_dialing(h, &c->id))))
         return false;
     c->tried_ms = h->now_ms;
     struct hdial *d = hyparview_dial(h, DIAL_JOIN, NULL, c->address, out);
@@ -344,15 +342,15 @@ static void shuffle(struct hyparview *h, struct actions *out)
     s->has_origin = true;
     hyparview_self(h, &s->origin);
     s->ttl = HYPARVIEW_ARWL;
-    s->peers_count = (pb_size_t)hyparview_sample(
-        h, &hl->peer.id, HYPARVIEW_SHUFFLE_ACTIVE, HYPARVIEW_SHUFFLE_PASSIVE,
-        s->peers);
+    s->peers_count =
+        (pb_size_t)hyparview_sample(h, &hl->peer.id, HYPARVIEW_SHUFFLE_ACTIVE,
+                                    HYPARVIEW_SHUFFLE_PASSIVE, s->peers);
     h->sent_ids_count = s->peers_count;
     for (uint32_t i = 0; i < s->peers_count; i++)
         h->sent_ids[i] = node_id_of(s->peers[i].id);
     h->shuffle_answer_until_ms = h->now_ms + h->options.shuffle_ms;
     h->stats.shuffle_sent++;
-    hyparview_send(h, hl->link, &f, out);
+    actions_send(out, hl->link, &f);
 }
 
 /* --------------------------------------------------------------- timers */
@@ -456,13 +454,21 @@ void hyparview_seek_rejected(struct hyparview *h)
 {
     h->rejected_row++;
     h->fill_at_ms =
-        h->now_ms + prng_jitter(&h->prng, doubled(FILL_MIN_MS,
-                                                  h->rejected_row - 1,
-                                                  FILL_MAX_MS));
+        h->now_ms +
+        prng_jitter(&h->prng,
+                    doubled(FILL_MIN_MS, h->rejected_row - 1, FILL_MAX_MS));
+}
+
+/* Two meshes hang together by the link that was just made: a second one soon.
+ */
+void hyparview_seek_bridged(struct hyparview *h)
+{
+    h->swap_at_ms = least(h->swap_at_ms, soon(h, RETURNED_MS));
 }
 
 /* Several peers that were lost are back in the same life: not they were
- * gone, the network was. Mix the two sides soon, each node at its own moment. */
+ * gone, the network was. Mix the two sides soon, each node at its own moment.
+ */
 void hyparview_seek_returned(struct hyparview *h)
 {
     if (h->now_ms - h->returned_since_ms > RETURNED_MS) {
@@ -470,5 +476,5 @@ void hyparview_seek_returned(struct hyparview *h)
         h->returned_row = 0;
     }
     if (++h->returned_row == RETURNED_MIN)
-        h->swap_at_ms = least(h->swap_at_ms, soon(h, RETURNED_MS));
+        hyparview_seek_bridged(h);
 }

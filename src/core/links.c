@@ -25,8 +25,8 @@ struct link_entry {
     dial_id dial;
     struct peer_info peer;
     bool is_closing;
-    uint64_t heard_ms;      /* when the last frame came, or a fresh wait began */
-    uint64_t pinged_ms;     /* last ping, or link up */
+    uint64_t heard_ms;  /* when the last frame came, or a fresh wait began */
+    uint64_t pinged_ms; /* last ping, or link up */
     uint64_t unanswered_ms; /* first ping since heard_ms; 0: none */
     uint32_t ping_number;   /* of the ping under way; 0: none */
     int64_t ping_sent_us;
@@ -82,8 +82,8 @@ void links_free(struct links *l)
 
     if (l == NULL)
         return;
-    HASH_ITER (hh, l->table, e, next)
-        drop(l, e);
+    HASH_ITER(hh, l->table, e, next)
+    drop(l, e);
     free(l);
 }
 
@@ -91,8 +91,8 @@ static uint32_t accepted_from(const struct links *l, const struct node_id *id)
 {
     uint32_t n = 0;
     for (const struct link_entry *e = l->table; e != NULL; e = e->hh.next)
-        n += e->dial == 0 && !e->is_closing &&
-             node_id_is_equal(&e->peer.id, id);
+        n +=
+            e->dial == 0 && !e->is_closing && node_id_is_equal(&e->peer.id, id);
     return n;
 }
 
@@ -265,8 +265,7 @@ static void on_pong(struct links *l, struct link_entry *e,
 }
 
 bool links_on_frame(struct links *l, uint64_t now_ms, uint64_t wall_us,
-                    link_id link, const argus_Frame *frame,
-                    struct actions *out)
+                    link_id link, const argus_Frame *frame, struct actions *out)
 {
     struct link_entry *e = find(l, link);
 

@@ -20,14 +20,20 @@
 #define EXPIRE_SCAN_MS 1000
 
 /* In shares of the graft wait. Measured on simulated meshes of 32 to 200 nodes
- * with 8 senders at once: less and the surveyor is not yet the same everywhere,
- * more and duplicates last longer. */
-#define PRUNE_WAIT(wait_ms) ((wait_ms) / 4)
-#define SURVEY(wait_ms) ((wait_ms)*3 / 2)
-#define RETRY_WAIT(wait_ms) ((wait_ms) / 2)
+ * with 8 senders at once: less and two surveyors may prune side by side, more
+ * and duplicates last longer. */
+#define PRUNE_WAIT(wait_ms) ((wait_ms) / 8)
+#define SURVEY(wait_ms) ((wait_ms)*3 / 4)
+#define RETRY_WAIT(wait_ms) ((wait_ms) / 4)
+#define UNDO_WAIT(wait_ms) ((wait_ms)*2)
 
 /* Rounds of asking after which the retry wait doubles no further. */
 #define RETRY_DOUBLINGS_MAX 5
+
+/* After the loss of an eager link the tree is taken to be cut for so long, and
+ * what is announced is asked for after so short a wait. */
+#define CUT_MS 1000
+#define CUT_WAIT(wait_ms) ((wait_ms) / 8)
 
 /* The lag between copies of a message is kept in fractions of a millisecond. */
 #define LAG_UNIT 16
@@ -49,6 +55,8 @@ struct neighbor {
     bool eager;
     bool pruned; /* by us, ever: then pruned_ms holds */
     uint64_t pruned_ms;
+    bool grafted; /* lazy until a Graft of ours, at grafted_ms */
+    uint64_t grafted_ms;
     uint64_t prune_due_ms; /* UINT64_MAX: not seen to be redundant */
     uint8_t redundant_id[CONTENT_ID_SIZE]; /* the surveyor that showed it */
     struct rate grafts_sent;
@@ -66,6 +74,7 @@ struct plumtree {
     struct neighbor *neighbors[MISSING_SLOTS]; /* by slot; NULL: free */
     struct seen seen;
     struct missing missing;
+    uint64_t cut_until_ms; /* an eager link was lost not long ago */
     uint8_t surveyor_id[CONTENT_ID_SIZE];
     uint64_t surveyor_until_ms;       /* when any other may follow */
     uint64_t shortcut_after_ms;       /* 0: not yet drawn */
@@ -83,7 +92,7 @@ struct plumtree {
 void plumtree_defaults(struct plumtree_options *options)
 {
     *options = (struct plumtree_options){
-        .graft_wait_ms = 80,
+        .graft_wait_ms = 160, /* guess: hops of a loaded mesh */
         .graft_wait_max_ms = 1000, /* guess */
         .announce_wait_ms = 5,
         .hop_gain_min = 7,        /* the paper's, for many senders */
@@ -233,6 +242,7 @@ static void send_gossip(struct plumtree *p, link_id to,
     frame.hlc = 0;
     frame.which_body = argus_Frame_gossip_tag;
     frame.body.gossip.round = m->from == 0 ? 0 : m->round + 1;
+    frame.body.gossip.survey = m->survey;
     frame.body.gossip.payload.size = (pb_size_t)size;
     memcpy(frame.body.gossip.payload.bytes, payload, size);
     p->stats.gossip_sent++;
@@ -251,6 +261,10 @@ static void send_graft(struct plumtree *p, struct neighbor *n,
     frame.body.graft.id.size = id != NULL ? CONTENT_ID_SIZE : 0;
     if (id != NULL)
         memcpy(frame.body.graft.id.bytes, id, CONTENT_ID_SIZE);
+    if (!n->eager) {
+        n->grafted = true;
+        n->grafted_ms = p->now_ms;
+    }
     n->eager = true;
     p->stats.graft_sent++;
     actions_send(out, n->link, &frame);
@@ -264,6 +278,7 @@ static void send_prune(struct plumtree *p, struct neighbor *n,
     frame.hlc = 0;
     frame.which_body = argus_Frame_prune_tag;
     n->eager = false;
+    n->grafted = false;
     n->prune_due_ms = UINT64_MAX;
     n->pruned = true;
     n->pruned_ms = p->now_ms;
@@ -343,9 +358,18 @@ static void expire_later(struct plumtree *p, uint64_t due_ms)
 
 /* ------------------------------------------------- surveyor and measures */
 
-/* A message came for the first time: is it the surveyor from now on? */
-static void survey(struct plumtree *p, const uint8_t *id)
+/* One message at a time shapes the tree, the same on every node: the links over
+ * which it came first are a spanning tree, so those over which it came again can
+ * go. Were two messages to prune at once, each by its own tree, a cycle could be
+ * cut in two places. So the origin appoints a message surveyor if it has heard
+ * of none for a while; of two that were appointed at the same time the lesser id
+ * counts. */
+static void survey(struct plumtree *p, const struct seen_message *m)
 {
+    const uint8_t *id = m->id;
+
+    if (!m->survey)
+        return;
     if (p->now_ms < p->surveyor_until_ms &&
         memcmp(id, p->surveyor_id, CONTENT_ID_SIZE) > 0)
         return;
@@ -401,7 +425,8 @@ bool plumtree_broadcast(struct plumtree *p, uint64_t now_ms,
         return false;
     }
     p->stats.broadcast_sent++;
-    survey(p, id);
+    m->survey = now_ms >= p->surveyor_until_ms;
+    survey(p, m);
     seen_keep_payload(&p->seen, m, payload, size);
     forward(p, m, payload, size, 0, out);
     expire_later(p, now_ms + p->options.cache_ms);
@@ -477,8 +502,11 @@ void plumtree_neighbor_down(struct plumtree *p, uint64_t now_ms, link_id link,
 
     (void)out; /* the tree mends itself by the next announcement */
     advance(p, now_ms);
-    if (n != NULL)
-        neighbor_remove(p, n);
+    if (n == NULL)
+        return;
+    if (n->eager)
+        p->cut_until_ms = now_ms + CUT_MS;
+    neighbor_remove(p, n);
 }
 
 static void refuse_neighbor(struct plumtree *p, struct neighbor *n,
@@ -497,6 +525,33 @@ static bool has_just_pruned(const struct plumtree *p, const struct neighbor *n)
     return n->pruned && p->now_ms - n->pruned_ms < p->options.prune_gap_ms;
 }
 
+/* A copy that we asked for and one that came by itself, over the tree: the tree
+ * was late, not cut, and the graft has closed a cycle. It is undone at once,
+ * which gives back the tree that was there before.
+ * departs: the paper leaves the cycle to the next duplicate, which may prune
+ * the old link as well as the new one; a node that stalls for a moment then
+ * changes the tree for all behind it. */
+static bool undo_graft(struct plumtree *p, struct neighbor *n,
+                       const struct seen_message *m, struct actions *out)
+{
+    struct neighbor *first = neighbor_find(p, m->from);
+
+    if (first == NULL)
+        return false;
+    bool is_asked = (m->asked >> n->slot & 1) != 0;
+    bool first_is_asked = (m->asked >> first->slot & 1) != 0;
+    if (is_asked == first_is_asked)
+        return false;
+    struct neighbor *grafted = is_asked ? n : first;
+    const struct neighbor *tree = is_asked ? first : n;
+    if (!tree->eager || !grafted->grafted ||
+        p->now_ms - grafted->grafted_ms > UNDO_WAIT(p->graft_wait_ms))
+        return false;
+    p->stats.graft_undone++;
+    send_prune(p, grafted, out);
+    return true;
+}
+
 /* A later copy shows its link to be redundant: it leaves the tree, and the
  * sender is told so. Algorithm 1, Receive(Gossip), else branch.
  * departs: only for the surveyor, and after a wait in which a lesser id may yet
@@ -504,13 +559,15 @@ static bool has_just_pruned(const struct plumtree *p, const struct neighbor *n)
  * two grafts: no cycle there), and at most once in prune_gap_ms on a link,
  * since copies are under way while the Prune travels. */
 static void on_duplicate(struct plumtree *p, struct neighbor *n,
-                         const struct seen_message *m)
+                         const struct seen_message *m, struct actions *out)
 {
     p->stats.gossip_duplicate++;
     announce_not(n, m->id);
     if (m->from == n->link)
         return;
     measure_lag(p, n, m);
+    if (undo_graft(p, n, m, out))
+        return;
     if (!is_surveyor(p, m->id) || n->prune_due_ms != UINT64_MAX ||
         has_just_pruned(p, n)) {
         p->stats.prune_limited++;
@@ -581,7 +638,7 @@ static void on_news(struct plumtree *p, struct neighbor *n,
     uint64_t have = n != NULL ? UINT64_C(1) << n->slot : 0;
 
     p->stats.gossip_delivered++;
-    survey(p, m->id);
+    survey(p, m);
     if (n != NULL)
         keep_in_tree(p, n);
     if (announced != NULL) {
@@ -609,6 +666,7 @@ static void on_first(struct plumtree *p, struct neighbor *n,
     struct seen_message *m = seen_add(&p->seen, p->now_ms, id, link, round);
     if (m == NULL)
         return; /* a neighbor will announce it */
+    m->survey = gossip->survey;
     enum plumtree_verdict verdict =
         p->listener.deliver(p->listener.context, link, gossip->payload.bytes,
                             gossip->payload.size, id);
@@ -652,7 +710,7 @@ static void on_gossip(struct plumtree *p, struct neighbor *n,
     p->options.hash(gossip->payload.bytes, gossip->payload.size, id);
     const struct seen_message *m = seen_find(&p->seen, id);
     if (m != NULL)
-        on_duplicate(p, n, m);
+        on_duplicate(p, n, m, out);
     else
         on_first(p, n, gossip, id, out);
 }
@@ -666,15 +724,24 @@ static void missing_later(struct plumtree *p, uint64_t due_ms)
     p->missing_ms = earlier(p->missing_ms, due_ms > scan_ms ? due_ms : scan_ms);
 }
 
-/* Algorithm 2, Receive(IHave). The wait is jittered: where a part of the tree
- * was cut off, the first to graft brings the payload in for all of it.
+/* How long to wait for a message that was announced.
  * departs: without any eager link there is nothing to wait for, and a graft can
- * close no cycle. */
+ * close no cycle. Next to a link that was lost the wait is short: this is the
+ * node whose graft mends the tree for all behind it. */
+static uint32_t wait_for_payload(struct plumtree *p)
+{
+    if (eager_count(p) == 0)
+        return 0;
+    return prng_jitter(&p->prng, p->now_ms < p->cut_until_ms
+                                     ? CUT_WAIT(p->graft_wait_ms)
+                                     : p->graft_wait_ms);
+}
+
+/* Algorithm 2, Receive(IHave). The wait is jittered: where a part of the tree
+ * was cut off, the first to graft brings the payload in for all of it. */
 static void on_ihave(struct plumtree *p, struct neighbor *n,
                      const argus_IHave *ihave, struct actions *out)
 {
-    bool is_cut_off = eager_count(p) == 0;
-
     (void)out;
     for (pb_size_t i = 0; i < ihave->announced_count; i++) {
         const argus_Announcement *a = &ihave->announced[i];
@@ -685,9 +752,7 @@ static void on_ihave(struct plumtree *p, struct neighbor *n,
             announce_not(n, a->id);
             continue;
         }
-        uint64_t due_ms =
-            p->now_ms +
-            (is_cut_off ? 0 : prng_jitter(&p->prng, p->graft_wait_ms));
+        uint64_t due_ms = p->now_ms + wait_for_payload(p);
         if (missing_announce(&p->missing, p->now_ms, n->slot, a->id, round,
                              due_ms) != NULL)
             missing_later(p, due_ms);

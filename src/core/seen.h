@@ -23,6 +23,7 @@ struct seen_message {
     uint8_t *payload; /* NULL: no longer, or never, in the cache */
     uint32_t size;
     uint32_t round;   /* links crossed before ours */
+    bool survey;      /* its origin lets it shape the tree */
     TAILQ_ENTRY(seen_message) cached;
     UT_hash_handle hh;
 };

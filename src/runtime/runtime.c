@@ -183,9 +183,10 @@ static void change_identity(struct runtime *rt)
 {
     struct argus_error err = {{0}};
     char old[NODE_ID_TEXT_SIZE], new[NODE_ID_TEXT_SIZE];
+    struct node_id old_id = *identity_id(rt->identity);
 
     rt->wants_identity = false;
-    node_id_format(identity_id(rt->identity), old);
+    node_id_format(&old_id, old);
     if (identity_renew(rt->identity, &err) == ARGUS_ENOMEM) {
         log_write(LOG_LEVEL_ERROR,
                   "another node runs under id %.8s, and no new one can be "
@@ -208,6 +209,9 @@ static void change_identity(struct runtime *rt)
     engine_free(rt->engine);
     rt->engine = NULL;
     deliver_series_reset(rt);
+    /* The record of the old id on disk is what we said of ourselves under it:
+     * to the new engine it would outrank the true owner's. */
+    store_forget(rt->store, &old_id);
     if (new_engine(rt, &err) != ARGUS_OK ||
         getentropy(&rt->token_offset, sizeof rt->token_offset) != 0) {
         log_write(LOG_LEVEL_ERROR, "%s: argus is out of service", err.text);

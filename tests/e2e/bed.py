@@ -248,9 +248,12 @@ class Bed:
         os.mkdir(self.plugin_dir)
 
     def __enter__(self):
-        # collectd refuses symbolic links as plugins.
-        shutil.copy(built("argus.so"), self.plugin_dir)
-        self.need_plugins("logfile")
+        try:  # collectd refuses symbolic links as plugins
+            shutil.copy(built("argus.so"), self.plugin_dir)
+            self.need_plugins("logfile")
+        except BaseException:
+            self.close()
+            raise
         return self
 
     def __exit__(self, kind, error, trace):

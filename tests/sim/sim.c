@@ -236,9 +236,8 @@ static void arm_timer(struct sim *s, struct sim_node *n)
 
     if (deadline_ms == UINT64_MAX)
         return;
-    uint64_t at = deadline_ms * 1000 < n->boot_us
-                      ? 0
-                      : deadline_ms * 1000 - n->boot_us;
+    uint64_t at =
+        deadline_ms * 1000 < n->boot_us ? 0 : deadline_ms * 1000 - n->boot_us;
     if (at < s->now_us)
         at = s->now_us;
     if (at >= n->timer_us)
@@ -299,8 +298,8 @@ static void fill_options(struct sim *s, struct sim_node *n,
     o->hlc_mark = n->last_hlc;
     (void)snprintf(o->name, sizeof o->name, "n%u", n->index);
     simnet_address(n->index, o->address);
-    o->role = n->is_aggregator ? argus_Role_ROLE_AGGREGATOR
-                               : argus_Role_ROLE_AGENT;
+    o->role =
+        n->is_aggregator ? argus_Role_ROLE_AGGREGATOR : argus_Role_ROLE_AGENT;
     o->weight = 1;
     (void)snprintf(o->software, sizeof o->software, "sim");
     o->active_max = s->options.active_max;
@@ -356,8 +355,7 @@ void sim_down(struct sim *s, struct sim_node *n)
     n->life++;
 }
 
-static void on_happening(struct sim *s, struct sim_node *n,
-                         struct happening *h)
+static void on_happening(struct sim *s, struct sim_node *n, struct happening *h)
 {
     switch (h->what) {
     case WHAT_TIMER: on_timer(s, n, h); break;
@@ -386,7 +384,8 @@ static void hold_back(struct sim *s, struct happening *h)
 {
     if (s->stuck_count == s->stuck_room) {
         s->stuck_room = s->stuck_room == 0 ? 256 : 2 * s->stuck_room;
-        s->stuck = realloc(s->stuck, s->stuck_room * sizeof(struct happening *));
+        s->stuck =
+            realloc(s->stuck, s->stuck_room * sizeof(struct happening *));
         if (s->stuck == NULL)
             abort();
     }
@@ -455,8 +454,7 @@ static void advance(struct sim *s)
     sim_drop(s, h);
 }
 
-bool sim_run_until(struct sim *s, bool (*predicate)(struct sim *s),
-                   uint32_t ms)
+bool sim_run_until(struct sim *s, bool (*predicate)(struct sim *s), uint32_t ms)
 {
     const uint64_t pause_us = 20000; /* a predicate walks all nodes */
     uint64_t end_us = s->now_us + (uint64_t)ms * 1000;

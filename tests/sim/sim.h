@@ -1,7 +1,7 @@
 /* sim.h - many nodes in one process, in virtual time, on a network that fails.
  *
- * The nodes are the real engine (the object files of the plugin) and every frame
- * passes through wire/frame.c, so each scenario tries the codec too.
+ * The nodes are the real engine (the object files of the plugin) and every
+ * frame passes through wire/frame.c, so each scenario tries the codec too.
  *
  * What keeps a run repeatable: one seed; events at the same time are ordered by
  * a sequence number; each node has a generator of its own. What keeps it
@@ -27,12 +27,12 @@ struct sim_options {
     uint32_t aggregators; /* so many, from node 0 on; the rest are agents */
     uint32_t spread_ms;   /* starts are spread over this; 0: all at once */
     uint32_t latency_min_us, latency_max_us; /* one way; 0, 0: 200..2000 */
-    uint32_t cut_ppm;     /* links reset, for a million frames */
-    uint32_t offset_ms;   /* wall clocks are off by up to this */
-    uint32_t active_max;  /* 0: 5 */
-    uint32_t passive_max; /* 0: 30 */
+    uint32_t cut_ppm;       /* links reset, for a million frames */
+    uint32_t offset_ms;     /* wall clocks are off by up to this */
+    uint32_t active_max;    /* 0: 5 */
+    uint32_t passive_max;   /* 0: 30 */
     uint32_t retain_events; /* 0: 10000 */
-    bool quiet;           /* no node is started by sim_new() */
+    bool quiet;             /* no node is started by sim_new() */
 };
 
 /** NULL: no memory. */

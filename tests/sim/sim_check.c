@@ -12,11 +12,10 @@ void sim_broadcast(struct sim *s, uint32_t node, const char *text)
     struct sim_node *n = s->nodes[node];
     argus_Event e = argus_Event_init_zero;
     uint64_t hlc, number;
-    struct event ev = {.type = EVENT_NOTICE,
-                       .notice = {.event = &e,
-                                  .always = true,
-                                  .hlc = &hlc,
-                                  .number = &number}};
+    struct event ev = {
+        .type = EVENT_NOTICE,
+        .notice = {
+            .event = &e, .always = true, .hlc = &hlc, .number = &number}};
 
     e.severity = argus_Severity_SEVERITY_WARNING;
     (void)snprintf(e.node, sizeof e.node, "n%u", node);
@@ -221,9 +220,9 @@ uint64_t sim_counter(struct sim *s, const char *name)
     for (uint32_t i = 0; i < s->nodes_count; i++) {
         if (s->nodes[i]->engine == NULL)
             continue;
-        uint32_t count = engine_counters(
-            s->nodes[i]->engine, counters,
-            (uint32_t)(sizeof counters / sizeof counters[0]));
+        uint32_t count =
+            engine_counters(s->nodes[i]->engine, counters,
+                            (uint32_t)(sizeof counters / sizeof counters[0]));
         for (uint32_t j = 0; j < count; j++)
             if (strcmp(counters[j].name, name) == 0)
                 sum += counters[j].value;

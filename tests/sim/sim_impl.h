@@ -21,15 +21,15 @@
 enum what {
     WHAT_TIMER,
     WHAT_START,
-    WHAT_EXIT,      /* of a node that was stopped in order */
-    WHAT_CONNECT,   /* the Hello of a dialer arrives */
-    WHAT_DIAL_END,  /* a dial is refused, denied or has waited long enough */
-    WHAT_UP,        /* the Hello of the acceptor arrives */
+    WHAT_EXIT,     /* of a node that was stopped in order */
+    WHAT_CONNECT,  /* the Hello of a dialer arrives */
+    WHAT_DIAL_END, /* a dial is refused, denied or has waited long enough */
+    WHAT_UP,       /* the Hello of the acceptor arrives */
     WHAT_FRAME,
-    WHAT_FIN,       /* Refuse, then end of file */
+    WHAT_FIN, /* Refuse, then end of file */
     WHAT_RESET,
-    WHAT_CLOSED,    /* our own close is through */
-    WHAT_SEEN,      /* collectd's write callback */
+    WHAT_CLOSED, /* our own close is through */
+    WHAT_SEEN,   /* collectd's write callback */
     WHAT_VALUES,
 };
 

@@ -16,8 +16,7 @@ struct settings {
     bool soak, has_seed;
 };
 
-static void crash_and_restart(struct sim *s, struct prng *p,
-                              uint32_t nodes)
+static void crash_and_restart(struct sim *s, struct prng *p, uint32_t nodes)
 {
     uint32_t node = prng_below(p, nodes);
 
@@ -52,8 +51,8 @@ static void fault(struct sim *s, struct prng *p, uint32_t nodes)
     }
 }
 
-static bool demand(struct sim *s, bool (*predicate)(struct sim *),
-                   uint32_t ms, const char *what)
+static bool demand(struct sim *s, bool (*predicate)(struct sim *), uint32_t ms,
+                   const char *what)
 {
     if (sim_run_until(s, predicate, ms))
         return true;
@@ -82,14 +81,13 @@ static bool run(const struct settings *o, uint64_t seed)
 {
     struct prng p;
     struct sim_figures f;
-    struct sim *s = sim_new(&(struct sim_options){
-        .seed = seed,
-        .nodes = o->nodes,
-        .aggregators = 2,
-        .spread_ms = 2000,
-        .latency_min_us = 100,
-        .latency_max_us = 20000,
-        .offset_ms = 100});
+    struct sim *s = sim_new(&(struct sim_options){.seed = seed,
+                                                  .nodes = o->nodes,
+                                                  .aggregators = 2,
+                                                  .spread_ms = 2000,
+                                                  .latency_min_us = 100,
+                                                  .latency_max_us = 20000,
+                                                  .offset_ms = 100});
 
     if (s == NULL)
         return false;

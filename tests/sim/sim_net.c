@@ -186,8 +186,7 @@ static void on_connect(struct sim *s, struct sim_node *n, struct happening *h)
         simnet_is_parted(s, d->node, d->target) || n->is_unplugged)
         return;
     if (n->engine == NULL) {
-        end_dial(s, d, back_us, LINK_END_REFUSED,
-                 argus_RefuseCode_REFUSE_NONE);
+        end_dial(s, d, back_us, LINK_END_REFUSED, argus_RefuseCode_REFUSE_NONE);
         return;
     }
     if (n == from || (!node_id_is_zero(&d->expected) &&
@@ -231,10 +230,9 @@ static void on_up(struct sim *s, struct sim_node *n, struct happening *h)
 static void on_dial_end(struct sim *s, struct sim_node *n, struct happening *h)
 {
     struct dialing *d = h->dialing;
-    struct event ev = {.type = EVENT_DIAL_FAILED,
-                       .dial_failed = {.dial = d->dial,
-                                       .why = h->why,
-                                       .code = h->code}};
+    struct event ev = {
+        .type = EVENT_DIAL_FAILED,
+        .dial_failed = {.dial = d->dial, .why = h->why, .code = h->code}};
     if (d->is_done)
         return;
     d->is_done = true;
@@ -278,9 +276,9 @@ static void on_frame(struct sim *s, struct sim_node *n, struct happening *h,
 {
     static argus_Frame frame;
     struct argus_error err;
-    struct event ev = {.type = EVENT_FRAME,
-                       .frame = {.link = link_at(h->cable, side),
-                                 .frame = &frame}};
+    struct event ev = {
+        .type = EVENT_FRAME,
+        .frame = {.link = link_at(h->cable, side), .frame = &frame}};
 
     int body = frame_length(h->bytes, FRAME_BODY_MAX, &err);
     if (body < 0 || frame_decode(h->bytes + FRAME_HEADER_SIZE, (size_t)body,
@@ -303,8 +301,7 @@ void simnet_close(struct sim *s, struct sim_node *n, const struct action *a)
         return;
     if (!c->is_broken)
         send_packet(s, c, !side, WHAT_FIN)->code = a->close.code;
-    struct happening *h =
-        sim_schedule(s, s->now_us + 1, WHAT_CLOSED, n->index);
+    struct happening *h = sim_schedule(s, s->now_us + 1, WHAT_CLOSED, n->index);
     h->token = a->close.link;
     h->code = a->close.code;
     side_down(s, c, side);
@@ -313,16 +310,15 @@ void simnet_close(struct sim *s, struct sim_node *n, const struct action *a)
 static void link_down(struct sim *s, struct sim_node *n, link_id link,
                       enum link_end why, argus_RefuseCode code)
 {
-    struct event ev = {
-        .type = EVENT_LINK_DOWN,
-        .link_down = {.link = link, .why = why, .code = code}};
+    struct event ev = {.type = EVENT_LINK_DOWN,
+                       .link_down = {.link = link, .why = why, .code = code}};
     sim_step(s, n, &ev);
 }
 
 static void send_reset(struct sim *s, struct cable *c, int to)
 {
-    struct happening *h = sim_schedule(s, s->now_us + latency(s), WHAT_RESET,
-                                       c->side[to].node);
+    struct happening *h =
+        sim_schedule(s, s->now_us + latency(s), WHAT_RESET, c->side[to].node);
     h->life = c->side[to].life;
     h->cable = c;
     c->references++;
@@ -342,7 +338,8 @@ void simnet_end_node(struct sim *s, struct sim_node *n, bool with_reset)
 {
     struct cable *c, *next;
 
-    HASH_ITER (hh, s->cables, c, next) {
+    HASH_ITER(hh, s->cables, c, next)
+    {
         for (int side = 0; side < 2; side++) {
             if (c->side[side].node != n->index || !c->side[side].is_up)
                 continue;
@@ -407,7 +404,8 @@ void simnet_free(struct sim *s)
 {
     struct cable *c, *next;
 
-    HASH_ITER (hh, s->cables, c, next) {
+    HASH_ITER(hh, s->cables, c, next)
+    {
         HASH_DELETE(hh, s->cables, c);
         simnet_release(s, c);
     }

@@ -9,8 +9,8 @@
 
 static uint64_t mix(uint64_t a, uint64_t b)
 {
-    __uint128_t p = (__uint128_t)(a ^ 0x9e3779b97f4a7c15u) *
-                    (b ^ 0xe7037ed1a0b428dbu);
+    __uint128_t p =
+        (__uint128_t)(a ^ 0x9e3779b97f4a7c15u) * (b ^ 0xe7037ed1a0b428dbu);
     return (uint64_t)p ^ (uint64_t)(p >> 64);
 }
 

@@ -94,9 +94,9 @@ static void on_values(struct sim *s, struct sim_node *n)
 {
     if (s->values_interval_ms == 0)
         return;
-    struct happening *h = sim_schedule(
-        s, s->now_us + (uint64_t)s->values_interval_ms * 1000, WHAT_VALUES,
-        n->index);
+    struct happening *h =
+        sim_schedule(s, s->now_us + (uint64_t)s->values_interval_ms * 1000,
+                     WHAT_VALUES, n->index);
     h->life = SIM_NOBODY;
     if (sim_is_alive(s, n->index))
         read_values(s, n);
@@ -110,8 +110,7 @@ void sim_values(struct sim *s, uint32_t series, uint32_t interval_ms)
     s->ledger = sim_alloc(sizeof *s->ledger);
     s->ledger->agents = s->nodes_count;
     s->ledger->series = series < 256 ? series : 256;
-    s->ledger->origins =
-        sim_alloc(s->nodes_count * sizeof(struct origin *));
+    s->ledger->origins = sim_alloc(s->nodes_count * sizeof(struct origin *));
     for (uint32_t i = 0; i < s->nodes_count; i++) {
         s->ledger->origins[i] =
             sim_alloc(s->ledger->series * sizeof(struct origin));
@@ -175,9 +174,9 @@ static void queue_value(struct sim *s, struct sim_node *n,
         sim_fail(s, "n%u: a value of no series", n->index);
         return;
     }
-    struct happening *h = sim_schedule(
-        s, s->now_us + 100 + prng_below(&s->prng, QUEUE_MAX_US), WHAT_SEEN,
-        n->index);
+    struct happening *h =
+        sim_schedule(s, s->now_us + 100 + prng_below(&s->prng, QUEUE_MAX_US),
+                     WHAT_SEEN, n->index);
     h->token = v->token;
     h->series = v->series;
     h->number = v->numbers[0];
@@ -192,9 +191,9 @@ static void write_value(struct sim *s, struct sim_node *n,
 
     if (k != NULL) {
         struct origin *o = &s->ledger->origins[k->agent][k->series];
-        uint64_t *last = &n->collectd->last[(size_t)k->agent *
-                                                s->ledger->series +
-                                            k->series];
+        uint64_t *last =
+            &n->collectd
+                 ->last[(size_t)k->agent * s->ledger->series + k->series];
         if (h->number == 0 || h->number > o->sent)
             sim_fail(s, "n%u: a value that was never sent", n->index);
         else if (h->number <= *last)
@@ -210,8 +209,7 @@ static void write_value(struct sim *s, struct sim_node *n,
     sim_step(s, n, &ev);
 }
 
-void values_on_action(struct sim *s, struct sim_node *n,
-                      const struct action *a)
+void values_on_action(struct sim *s, struct sim_node *n, const struct action *a)
 {
     switch (a->type) {
     case ACTION_SERIES_BEGIN: begin_series(s, n, a->series_begin); break;
@@ -220,8 +218,7 @@ void values_on_action(struct sim *s, struct sim_node *n,
     }
 }
 
-void values_on_happening(struct sim *s, struct sim_node *n,
-                         struct happening *h)
+void values_on_happening(struct sim *s, struct sim_node *n, struct happening *h)
 {
     if (h->what == WHAT_VALUES)
         on_values(s, n);
@@ -235,7 +232,8 @@ void values_down(struct sim *s, struct sim_node *n)
     struct known_series *k, *next;
 
     if (n->collectd != NULL) {
-        HASH_ITER (hh, n->collectd->series, k, next) {
+        HASH_ITER(hh, n->collectd->series, k, next)
+        {
             HASH_DELETE(hh, n->collectd->series, k);
             free(k);
         }
