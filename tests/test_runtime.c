@@ -133,6 +133,15 @@ static void on_reset(void *context)
     (void)pthread_mutex_unlock(&lock);
 }
 
+static size_t own_counters(void *context, struct runtime_counter *out,
+                           size_t max)
+{
+    (void)context;
+    if (max > 0)
+        out[0] = (struct runtime_counter){"bridge_value_refused", 3};
+    return max > 0 ? 1 : 0;
+}
+
 /* ------------------------------------------------------------ nodes */
 
 static void set_options(struct node *n, const char *name, argus_Role role,
@@ -185,6 +194,7 @@ static int open_node(struct node *n, struct argus_error *err)
 {
     const struct runtime_hooks hooks = {.context = n,
                                         .describe = describe,
+                                        .counters = own_counters,
                                         .series_begin = on_series_begin,
                                         .series_end = on_series_end,
                                         .dispatch = on_dispatch,
@@ -300,6 +310,83 @@ static void test_runtime_values_and_events_arrive(void)
     stop_node(&aggregator, 1000);
     remove_node(&agent);
     remove_node(&other);
+    remove_node(&aggregator);
+}
+
+static uint64_t now_ms(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* Goal: a stop does not wait for values that nobody is there to take, and says
+ * so. Method: the only aggregator is stopped before. */
+static void test_runtime_stop_waits_for_nobody(void)
+{
+    start_node(&aggregator, "agg", argus_Role_ROLE_AGGREGATOR, NULL);
+    start_node(&agent, "agent", argus_Role_ROLE_AGENT,
+               runtime_address(aggregator.rt));
+    CU_ASSERT_TRUE(post_value(&agent, 1));
+    CU_ASSERT_TRUE(wait_for(&aggregator.values, 1));
+    want_line("node agg is offline");
+    stop_node(&aggregator, 1000);
+    CU_ASSERT_TRUE(wait_for(&wanted_lines, 1));
+    for (uint64_t i = 2; i < 100; i++)
+        CU_ASSERT_TRUE(post_value(&agent, i));
+    want_line("values were not acknowledged before the stop");
+    uint64_t before_ms = now_ms();
+    stop_node(&agent, 15000);
+    CU_ASSERT_TRUE(now_ms() - before_ms < 3000); /* links say goodbye */
+    CU_ASSERT_EQUAL(wanted_lines, 1);
+    remove_node(&agent);
+    remove_node(&aggregator);
+}
+
+static void check_stats(struct node *n, size_t least)
+{
+    static const char *const groups[] = {"mesh", "route", "spool", "clock",
+                                         "events"};
+    static const char *const gauges[] = {"count", "queue_length", "bytes",
+                                         "time_offset"};
+    struct runtime_stat stats[64];
+    size_t count = runtime_stats(n->rt, stats, 64);
+
+    printf("  %s: %zu series\n", n->options.name, count);
+    CU_ASSERT_TRUE(count >= least && count <= least + 1);
+    for (size_t i = 0; i < count; i++) {
+        bool is_group = false, is_gauge = false;
+        for (size_t k = 0; k < sizeof groups / sizeof groups[0]; k++)
+            is_group |= strcmp(stats[i].group, groups[k]) == 0;
+        for (size_t k = 0; k < sizeof gauges / sizeof gauges[0]; k++)
+            is_gauge |= strcmp(stats[i].type, gauges[k]) == 0;
+        CU_ASSERT_TRUE(is_group);
+        CU_ASSERT_EQUAL(stats[i].gauge, is_gauge);
+        CU_ASSERT_TRUE(is_gauge || strcmp(stats[i].type, "derive") == 0 ||
+                       strncmp(stats[i].type, "total_", 6) == 0);
+        for (size_t k = 0; k < i; k++)
+            CU_ASSERT_FALSE(strcmp(stats[i].group, stats[k].group) == 0 &&
+                            strcmp(stats[i].type, stats[k].type) == 0 &&
+                            strcmp(stats[i].instance, stats[k].instance) == 0);
+    }
+}
+
+/* Goal: of all that is counted, a node tells collectd the some forty series
+ * that its role makes worth a graph, each once, in the groups of the contract;
+ * the clock's offset once it is measured. */
+static void test_runtime_metrics_are_few(void)
+{
+    start_node(&aggregator, "agg", argus_Role_ROLE_AGGREGATOR, NULL);
+    start_node(&agent, "agent", argus_Role_ROLE_AGENT,
+               runtime_address(aggregator.rt));
+    CU_ASSERT_TRUE(post_value(&agent, 1));
+    CU_ASSERT_TRUE(wait_for(&aggregator.values, 1));
+    check_stats(&aggregator, 38);
+    check_stats(&agent, 38);
+    stop_node(&agent, 1000);
+    stop_node(&aggregator, 1000);
+    remove_node(&agent);
     remove_node(&aggregator);
 }
 
@@ -519,6 +606,8 @@ CU_TestInfo suite_runtime[] = {
     {"open_refusals", test_runtime_open_refusals},
     {"restart_is_same_node", test_runtime_restart_is_same_node},
     {"values_and_events_arrive", test_runtime_values_and_events_arrive},
+    {"stop_waits_for_nobody", test_runtime_stop_waits_for_nobody},
+    {"metrics_are_few", test_runtime_metrics_are_few},
     {"agent_fails_over", test_runtime_agent_fails_over},
     {"frozen_acknowledges_nothing", test_runtime_frozen_acknowledges_nothing},
     {"clone_gets_new_identity", test_runtime_clone_gets_new_identity},

@@ -881,3 +881,8 @@ uint64_t engine_pending(const struct engine *e)
 {
     return spool_pending(e->spool);
 }
+
+bool engine_can_send(const struct engine *e)
+{
+    return spool_can_send(e->spool);
+}
