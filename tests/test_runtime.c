@@ -2,10 +2,12 @@
 #include "test.h"
 
 #include <assert.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -212,11 +214,17 @@ static int open_node(struct node *n, struct argus_error *err)
     return rc;
 }
 
+/* With an eighth of the stack that a thread has by default. */
 static void start_threads(struct node *n)
 {
-    CU_ASSERT_EQUAL_FATAL(pthread_create(&n->loop, NULL, run_loop, n->rt), 0);
-    CU_ASSERT_EQUAL_FATAL(pthread_create(&n->deliver, NULL, run_deliver, n->rt),
-                          0);
+    pthread_attr_t attr;
+
+    CU_ASSERT_EQUAL_FATAL(pthread_attr_init(&attr), 0);
+    CU_ASSERT_EQUAL(pthread_attr_setstacksize(&attr, 1 << 20), 0);
+    CU_ASSERT_EQUAL_FATAL(pthread_create(&n->loop, &attr, run_loop, n->rt), 0);
+    CU_ASSERT_EQUAL_FATAL(
+        pthread_create(&n->deliver, &attr, run_deliver, n->rt), 0);
+    (void)pthread_attr_destroy(&attr);
 }
 
 static void start_node(struct node *n, const char *name, argus_Role role,
@@ -467,6 +475,91 @@ static void test_runtime_open_refusals(void)
     remove_node(&other);
 }
 
+static bool has_ipv6(void)
+{
+    const struct sockaddr_in6 any = {.sin6_family = AF_INET6,
+                                     .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    int fd = socket(AF_INET6, SOCK_STREAM, 0);
+    bool ok =
+        fd >= 0 && bind(fd, (const struct sockaddr *)&any, sizeof any) == 0;
+
+    if (fd >= 0)
+        (void)close(fd);
+    if (!ok)
+        printf("  no IPv6 on this machine\n");
+    return ok;
+}
+
+/* Goal: whatever is listened on, peers are told an address that they can dial:
+ * of several the widest one, IPv6 in brackets, Advertise before all. */
+static void test_runtime_address_can_be_dialed(void)
+{
+    static const struct {
+        const char *listen[2], *advertise, *address; /* its beginning */
+    } cases[] = {
+        {{"127.0.0.1", NULL}, "", "127.0.0.1:"},
+        {{"::1", NULL}, "", "[::1]:"},
+        {{"127.0.0.1", "::"}, "", ":"},
+        {{"127.0.0.1", "0.0.0.0"}, "", ":"},
+        {{"127.0.0.1", "127.0.0.2"}, "", "127.0.0.1:"},
+        {{"127.0.0.1", NULL}, "web.example", "web.example:"},
+        {{"127.0.0.1", NULL}, "2001:db8::7", "[2001:db8::7]:"},
+    };
+    struct argus_error err = {{0}};
+
+    folder_make(other.dir);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct runtime_options *o = &other.options;
+        if (strcmp(cases[i].listen[0], "::1") == 0 && !has_ipv6())
+            continue;
+        set_options(&other, "other", argus_Role_ROLE_AGENT, NULL);
+        o->allow_plaintext = true;
+        for (uint32_t k = 0; k < 2 && cases[i].listen[k] != NULL; k++) {
+            o->listen_count = k + 1;
+            (void)strcpy(o->listen[k].host, cases[i].listen[k]);
+            (void)strcpy(o->listen[k].port, "0");
+        }
+        (void)strcpy(o->advertise.host, cases[i].advertise);
+        CU_ASSERT_EQUAL_FATAL(open_node(&other, &err), ARGUS_OK);
+        const char *address = runtime_address(other.rt);
+        size_t size = strlen(cases[i].address);
+        CU_ASSERT_TRUE(strncmp(address, cases[i].address, size) == 0);
+        CU_ASSERT_TRUE(strspn(address + size, "0123456789") ==
+                           strlen(address + size) &&
+                       address[size] != '0');
+        runtime_free(other.rt);
+        other.rt = NULL;
+    }
+    remove_node(&other);
+}
+
+/* Goal: nodes of IPv6 alone find each other by a Seed in brackets. */
+static void test_runtime_ipv6_mesh(void)
+{
+    struct argus_error err = {{0}};
+
+    if (!has_ipv6())
+        return;
+    folder_make(aggregator.dir);
+    log_set_sink(keep_line);
+    set_options(&aggregator, "agg", argus_Role_ROLE_AGGREGATOR, NULL);
+    (void)strcpy(aggregator.options.listen[0].host, "::1");
+    CU_ASSERT_EQUAL_FATAL(open_node(&aggregator, &err), ARGUS_OK);
+    start_threads(&aggregator);
+    folder_make(agent.dir);
+    set_options(&agent, "agent", argus_Role_ROLE_AGENT,
+                runtime_address(aggregator.rt));
+    (void)strcpy(agent.options.listen[0].host, "::1");
+    CU_ASSERT_EQUAL_FATAL(open_node(&agent, &err), ARGUS_OK);
+    start_threads(&agent);
+    CU_ASSERT_TRUE(post_value(&agent, 1));
+    CU_ASSERT_TRUE(wait_for(&aggregator.values, 1));
+    stop_node(&agent, 1000);
+    stop_node(&aggregator, 1000);
+    remove_node(&agent);
+    remove_node(&aggregator);
+}
+
 /* Goal: a stop before the loop runs, and posts at any time, do no harm; after
  * a restart the node is the same. */
 static void test_runtime_restart_is_same_node(void)
@@ -606,6 +699,8 @@ CU_TestInfo suite_runtime[] = {
     {"open_refusals", test_runtime_open_refusals},
     {"restart_is_same_node", test_runtime_restart_is_same_node},
     {"values_and_events_arrive", test_runtime_values_and_events_arrive},
+    {"address_can_be_dialed", test_runtime_address_can_be_dialed},
+    {"ipv6_mesh", test_runtime_ipv6_mesh},
     {"stop_waits_for_nobody", test_runtime_stop_waits_for_nobody},
     {"metrics_are_few", test_runtime_metrics_are_few},
     {"agent_fails_over", test_runtime_agent_fails_over},
