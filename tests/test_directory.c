@@ -338,7 +338,7 @@ static void test_stop_and_leave_are_told_by_the_node(void)
  * place of the old one once that is offline; another name does not. */
 static void test_reimaged_host_supersedes_old_id(void)
 {
-    struct desk desk = desk_new(4);
+    struct desk desk = desk_new(6);
 
     (void)say_version(&desk, 1, 1, 1);
     (void)say_version(&desk, 2, 1, 1);
@@ -370,6 +370,19 @@ static void test_reimaged_host_supersedes_old_id(void)
     CU_ASSERT_PTR_NOT_NULL(member(&desk, 2));
     net_run(desk.net, 200000);
     CU_ASSERT_PTR_NULL(member(&desk, 2));
+
+    /* once it is found to be gone, here or by others, it goes at once */
+    (void)say_version(&desk, 5, 1, 1);
+    r = record_of(&desk, 6, 1, 1);
+    memcpy(r.name, "n5", 3);
+    memcpy(r.address, desk.net->nodes[5].options.address, sizeof r.address);
+    r.started_ms++;
+    (void)say_record(&desk, 6, &r);
+    CU_ASSERT_PTR_NOT_NULL(member(&desk, 5));
+    net_run(desk.net, 5);
+    (void)say_report(&desk, 3, 5, 1, 1, OFFLINE);
+    net_run(desk.net, 10);
+    CU_ASSERT_PTR_NULL(member(&desk, 5));
     desk_free(&desk);
 }
 

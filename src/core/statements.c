@@ -120,10 +120,11 @@ static void supersede(struct directory *d, struct member *m)
             (member_is_gone(m) && member_is_gone(o)))
             continue;
         struct member *old = older_of(m, o);
-        if (!old->is_self && !old->is_superseded) {
-            old->is_superseded = true;
+        if (old->is_self)
+            continue;
+        if (!old->is_superseded || member_is_gone(old))
             d->sweep_due_ms = d->now_ms;
-        }
+        old->is_superseded = true;
     }
 }
 
