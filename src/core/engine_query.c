@@ -282,7 +282,6 @@ bool engine_series_moved(const struct engine *e, const char *host,
     X(tree, "gossip_bad", gossip_bad)                                          \
     X(tree, "gossip_sent", gossip_sent)                                        \
     X(tree, "graft_sent", graft_sent)                                          \
-    X(tree, "graft_undone", graft_undone)                                      \
     X(tree, "graft_received", graft_received)                                  \
     X(tree, "prune_sent", prune_sent)                                          \
     X(tree, "prune_received", prune_received)                                  \
