@@ -22,17 +22,17 @@
 /* In shares of the graft wait. Measured on simulated meshes of 32 to 200 nodes
  * with 8 senders at once: less and two surveyors may prune side by side, more
  * and duplicates last longer. */
-#define PRUNE_WAIT(wait_ms) ((wait_ms) / 8)
-#define SURVEY(wait_ms) ((wait_ms)*3 / 4)
-#define RETRY_WAIT(wait_ms) ((wait_ms) / 4)
+#define PRUNE_WAIT(wait_ms) ((wait_ms) / 4)
+#define SURVEY(wait_ms) ((wait_ms)*3 / 2)
+#define RETRY_WAIT(wait_ms) ((wait_ms) / 2)
 
 /* Rounds of asking after which the retry wait doubles no further. */
 #define RETRY_DOUBLINGS_MAX 5
 
-/* After the loss of an eager link the tree is taken to be cut for so long, and
- * what is announced is asked for after so short a wait. */
+/* After the loss of an eager link the tree is taken to be cut for so long, or
+ * until the first graft; what is announced is asked for after so short a wait. */
 #define CUT_MS 1000
-#define CUT_WAIT(wait_ms) ((wait_ms) / 8)
+#define CUT_WAIT(wait_ms) ((wait_ms) / 4)
 
 /* The lag between copies of a message is kept in fractions of a millisecond. */
 #define LAG_UNIT 16
@@ -89,7 +89,7 @@ struct plumtree {
 void plumtree_defaults(struct plumtree_options *options)
 {
     *options = (struct plumtree_options){
-        .graft_wait_ms = 160, /* guess: hops of a loaded mesh */
+        .graft_wait_ms = 100, /* guess; it grows with the lag */
         .graft_wait_max_ms = 1000, /* guess */
         .announce_wait_ms = 5,
         .hop_gain_min = 7,        /* the paper's, for many senders */
@@ -768,6 +768,7 @@ static void ask_for(struct plumtree *p, struct missing_id *m,
     m->due_ms =
         p->now_ms + ((uint64_t)RETRY_WAIT(p->graft_wait_ms) << doublings);
     send_graft(p, n, m->id, m->best_round, out);
+    p->cut_until_ms = 0;
 }
 
 /* Algorithm 2, Timer(missing). */
