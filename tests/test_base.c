@@ -75,6 +75,19 @@ static void test_log_limited_counts_what_it_holds(void)
     log_set_sink(NULL);
 }
 
+/* Goal: what a stranger wrote cannot end a line or speak to a terminal. */
+static void test_log_line_is_one_and_harmless(void)
+{
+    struct log_limit limit = {.burst = 1, .period_ms = 1000};
+
+    log_set_sink(keep_line);
+    log_write(LOG_LEVEL_INFO, "node %s is online", "a\nb\033[2J\x7f\xc3\xa9");
+    CU_ASSERT_STRING_EQUAL(last_line, "node a?b?[2J?\xc3\xa9 is online");
+    log_limited(&limit, 1000, LOG_LEVEL_INFO, "node %s", "c\rd");
+    CU_ASSERT_STRING_EQUAL(last_line, "node c?d");
+    log_set_sink(NULL);
+}
+
 static void test_node_id_order_and_text(void)
 {
     struct node_id a = {{0}}, b = {{0}};
@@ -91,6 +104,7 @@ CU_TestInfo suite_base[] = {
     {"fail_long_text_is_cut", test_fail_long_text_is_cut},
     {"prng_same_seed_same_numbers", test_prng_same_seed_same_numbers},
     {"log_limited_counts_what_it_holds", test_log_limited_counts_what_it_holds},
+    {"log_line_is_one_and_harmless", test_log_line_is_one_and_harmless},
     {"node_id_order_and_text", test_node_id_order_and_text},
     CU_TEST_INFO_NULL,
 };

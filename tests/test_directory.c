@@ -290,7 +290,7 @@ static void test_suspect_unrefuted_turns_offline(void)
 }
 
 /* Goal: a clean stop is known at once, needs no probe and is no death; a leave
- * is for good; a later life makes both void. */
+ * is for good, unless it is taken back; a later life makes both void. */
 static void test_stop_and_leave_are_told_by_the_node(void)
 {
     struct net *net = net_new(4, 7);
@@ -315,6 +315,16 @@ static void test_stop_and_leave_are_told_by_the_node(void)
     CU_ASSERT_EQUAL(directory_stats(d)->probes_sent, probes);
     CU_ASSERT_FALSE(d->failure.has_lost);
     CU_ASSERT_EQUAL(directory_deadline_ms(net->nodes[1].d), UINT64_MAX);
+
+    directory_return(net->nodes[2].d, net->now_ms, net_wall_us(net),
+                     net_out(&net->nodes[2]));
+    directory_return(net->nodes[1].d, net->now_ms, net_wall_us(net),
+                     net_out(&net->nodes[1])); /* it never left */
+    net_run(net, 50);
+    CU_ASSERT_EQUAL(directory_find(d, &net->nodes[2].id)->state, ONLINE);
+    CU_ASSERT_EQUAL(directory_find(d, &net->nodes[1].id)->state, OFFLINE);
+    CU_ASSERT_EQUAL(directory_count(net->nodes[2].d, LEFT), 0);
+    CU_ASSERT_NOT_EQUAL(directory_deadline_ms(net->nodes[2].d), UINT64_MAX);
 
     struct desk desk = {
         .net = net, .node = &net->nodes[0], .d = net->nodes[0].d};

@@ -7,6 +7,7 @@
 
 #include "base/status.h"
 #include "core/engine.h"
+#include "directory_net.h" /* the stand-in for a seal */
 
 static struct {
     uint32_t sends, closes, timelines, notifies;
@@ -14,6 +15,8 @@ static struct {
     bool hlc_went_back;
     link_id closed;
     argus_RefuseCode code;
+    uint32_t metrics_dials;
+    dial_id metrics_dial;
 } seen;
 
 static void on_action(void *context, const struct action *a)
@@ -30,6 +33,12 @@ static void on_action(void *context, const struct action *a)
         seen.closed = a->close.link;
         seen.code = a->close.code;
         break;
+    case ACTION_DIAL:
+        if (a->dial.kind == argus_LinkKind_LINK_METRICS) {
+            seen.metrics_dials++;
+            seen.metrics_dial = a->dial.dial;
+        }
+        break;
     case ACTION_TIMELINE: seen.timelines++; break;
     case ACTION_NOTIFY: seen.notifies++; break;
     default: break;
@@ -37,26 +46,6 @@ static void on_action(void *context, const struct action *a)
 }
 
 static struct actions out = {.emit = on_action};
-
-static size_t seal_close(void *context, const argus_Statement *s,
-                         uint8_t bytes[SEALED_SIZE_MAX])
-{
-    (void)context;
-    (void)s;
-    memset(bytes, 7, 16);
-    return 16;
-}
-
-static bool seal_open(void *context, const uint8_t *data, size_t size,
-                      argus_Statement *s, struct node_id *author)
-{
-    (void)context;
-    (void)data;
-    (void)size;
-    (void)s;
-    (void)author;
-    return false;
-}
 
 static void seal_hash(const uint8_t *data, size_t size,
                       uint8_t id[CONTENT_ID_SIZE])
@@ -82,7 +71,8 @@ static struct engine *new_engine(argus_Role role)
     memset(&seen, 0, sizeof seen);
     o.seed = test_seed();
     o.seal = (struct seal){
-        .close = seal_close, .open = seal_open, .hash = seal_hash};
+        .context = &o.id, .close = fake_close, .open = fake_open,
+        .hash = seal_hash};
     o.describe = describe;
     o.id.bytes[0] = 9;
     o.generation = 2;
@@ -91,6 +81,7 @@ static struct engine *new_engine(argus_Role role)
     (void)snprintf(o.address, sizeof o.address, ":25827");
     o.role = role;
     o.weight = 1;
+    o.route = role == argus_Role_ROLE_AGENT;
     o.active_max = 5;
     o.passive_max = 30;
     o.shuffle_ms = 10000;
@@ -257,7 +248,204 @@ static void test_observed_host_completes_the_address(void)
     engine_free(e);
 }
 
+/* A neighbor with link 1. */
+static void befriend(struct engine *e, uint64_t now)
+{
+    link_up(e, now, 1, 1, argus_LinkKind_LINK_MESH);
+    frame.hlc = 0;
+    frame.which_body = argus_Frame_neighbor_tag;
+    frame.body.neighbor = (argus_Neighbor){.high = true};
+    receive(e, now, 1, &frame);
+}
+
+/* The neighbor passes on what somebody states. */
+static void passes_on(struct engine *e, uint64_t now, uint8_t author,
+                      const argus_Statement *s)
+{
+    struct node_id id = {{author}};
+    argus_Gossip *g = &frame.body.gossip;
+
+    frame.which_body = argus_Frame_gossip_tag;
+    g->round = 1;
+    g->payload.size = (pb_size_t)fake_close(&id, s, g->payload.bytes);
+    CU_ASSERT_FATAL(g->payload.size > 0);
+    receive(e, now, 1, &frame);
+}
+
+static void passes_on_record(struct engine *e, uint64_t now, uint8_t author,
+                             argus_Role role)
+{
+    argus_Statement s = {.which_body = argus_Statement_record_tag};
+    argus_NodeRecord *r = &s.body.record;
+
+    r->generation = r->version = 1;
+    (void)snprintf(r->name, sizeof r->name, "n%u", author);
+    (void)snprintf(r->address, sizeof r->address, "n%u:1", author);
+    r->role = role;
+    r->weight = 1;
+    r->instance = author;
+    passes_on(e, now, author, &s);
+}
+
+static void passes_on_report(struct engine *e, uint64_t now, uint8_t author,
+                             uint8_t subject, argus_MemberState state)
+{
+    argus_Statement s = {.which_body = argus_Statement_report_tag};
+    argus_Report *r = &s.body.report;
+
+    r->subject[0] = subject;
+    r->generation = r->version = 1;
+    r->state = state;
+    passes_on(e, now, author, &s);
+}
+
+static void publish(struct engine *e, uint64_t now)
+{
+    const uint64_t number = now;
+    const struct value_input value = {.host = "self",
+                                      .plugin = "cpu",
+                                      .plugin_instance = "",
+                                      .type = "gauge",
+                                      .type_instance = "",
+                                      .time = now << 30,
+                                      .interval = (uint64_t)1 << 30,
+                                      .numbers = &number,
+                                      .count = 1};
+    step(e, now,
+         (struct event){.type = EVENT_VALUES, .values = {&value, 1}});
+}
+
+/* Goal: an event of a node whose clock is far ahead is delivered like any
+ * other, though neither its stamp nor its frame's moves our clock. */
+static void test_far_ahead_event_is_delivered_never_merged(void)
+{
+    struct engine *e = new_engine(argus_Role_ROLE_AGGREGATOR);
+    argus_Statement s = {.which_body = argus_Statement_event_tag};
+    argus_StatusReply *status = malloc(sizeof *status);
+    uint64_t ahead = (1700000001002u + 3600000u) << 16;
+
+    CU_ASSERT_PTR_NOT_NULL_FATAL(status);
+    step(e, 1000, (struct event){.type = EVENT_START});
+    befriend(e, 1001);
+    s.body.event.hlc = ahead;
+    s.body.event.number = 1;
+    s.body.event.severity = argus_Severity_SEVERITY_WARNING;
+    frame.hlc = ahead;
+    passes_on(e, 1002, 3, &s);
+    CU_ASSERT_EQUAL(seen.timelines, 1);
+    CU_ASSERT_EQUAL(seen.notifies, 1);
+    CU_ASSERT_EQUAL(counter(e, "hlc_refused"), 1);
+    s.body.event.number = 2; /* handed on by one who keeps the time */
+    frame.hlc = 0;
+    passes_on(e, 1003, 3, &s);
+    CU_ASSERT_EQUAL(seen.timelines, 2);
+    engine_status(e, 1003, 1700000001003000u, status);
+    CU_ASSERT_TRUE(status->hlc >> 16 <= 1700000001003u);
+    free(status);
+    engine_free(e);
+}
+
+/* Goal: an aggregator that somebody only suspects stays in use; one that is
+ * offline does not. */
+static void test_suspect_aggregator_stays_in_use(void)
+{
+    struct engine *e = new_engine(argus_Role_ROLE_AGENT);
+
+    step(e, 1000, (struct event){.type = EVENT_START});
+    befriend(e, 1001);
+    passes_on_record(e, 1002, 5, argus_Role_ROLE_AGGREGATOR);
+    passes_on_report(e, 1003, 3, 5, argus_MemberState_MEMBER_SUSPECT);
+    CU_ASSERT_EQUAL(counter(e, "reports_news"), 1);
+    publish(e, 1004);
+    CU_ASSERT_EQUAL(seen.metrics_dials, 1);
+    passes_on_report(e, 1005, 3, 5, argus_MemberState_MEMBER_OFFLINE);
+    step(e, 1006,
+         (struct event){.type = EVENT_DIAL_FAILED,
+                        .dial_failed = {seen.metrics_dial, LINK_END_REFUSED,
+                                        argus_RefuseCode_REFUSE_NONE}});
+    for (uint64_t now = 2000; now < 30000; now += 500) {
+        step(e, now, (struct event){.type = EVENT_TIMEOUT});
+        publish(e, now);
+    }
+    CU_ASSERT_EQUAL(seen.metrics_dials, 1);
+    CU_ASSERT_TRUE(engine_pending(e) > 50);
+    engine_free(e);
+}
+
+/* Goal: a node that left is a member again after a join, and hears why a join
+ * cannot be. */
+static void test_join_takes_back_a_leave(void)
+{
+    struct engine *e = new_engine(argus_Role_ROLE_AGENT);
+    argus_StatusReply *status = malloc(sizeof *status);
+    char address[ADDRESS_SIZE];
+    int rc = ARGUS_OK;
+    struct event join = {.type = EVENT_JOIN, .join = {address, &rc}};
+
+    CU_ASSERT_PTR_NOT_NULL_FATAL(status);
+    step(e, 1000, (struct event){.type = EVENT_START});
+    befriend(e, 1001);
+    step(e, 1002, (struct event){.type = EVENT_LEAVE});
+    engine_status(e, 1002, 1700000001002000u, status);
+    CU_ASSERT_EQUAL(status->left, 1);
+    CU_ASSERT_EQUAL(status->active, 0);
+    (void)snprintf(address, sizeof address, ":1");
+    step(e, 1003, join);
+    CU_ASSERT_EQUAL(rc, ARGUS_EINVAL);
+    for (int i = 0; rc != ARGUS_EFULL && i < 1000; i++) {
+        (void)snprintf(address, sizeof address, "c%d:1", i);
+        step(e, 1004, join);
+        CU_ASSERT_TRUE(rc == ARGUS_OK || rc == ARGUS_EFULL);
+    }
+    CU_ASSERT_EQUAL(rc, ARGUS_EFULL);
+    engine_status(e, 1004, 1700000001004000u, status);
+    CU_ASSERT_EQUAL(status->left, 0);
+    CU_ASSERT_EQUAL(status->online, 1);
+    free(status);
+    engine_free(e);
+}
+
+/* Goal: events are bounded: own ones in a second, all of them in memory. */
+static void test_events_are_bounded(void)
+{
+    struct engine *e = new_engine(argus_Role_ROLE_AGENT);
+    argus_Statement s = {.which_body = argus_Statement_event_tag};
+    argus_Event event = argus_Event_init_zero;
+    uint64_t hlc, number;
+    struct event ev = {.type = EVENT_NOTICE,
+                       .notice = {.event = &event,
+                                  .always = true,
+                                  .hlc = &hlc,
+                                  .number = &number}};
+
+    step(e, 1000, (struct event){.type = EVENT_START});
+    befriend(e, 1001);
+    event.severity = argus_Severity_SEVERITY_WARNING;
+    for (int i = 0; i < 100; i++) {
+        step(e, 1002, ev);
+        CU_ASSERT_TRUE(hlc > 0);
+    }
+    step(e, 1002, ev);
+    CU_ASSERT_EQUAL(hlc, 0);
+    CU_ASSERT_EQUAL(counter(e, "event_limited"), 1);
+    CU_ASSERT_EQUAL(engine_events_count(e), 100);
+    s.body.event.severity = argus_Severity_SEVERITY_WARNING;
+    for (uint64_t i = 1; i <= 50; i++) {
+        s.body.event.hlc = (1700000002000u + i) << 16;
+        s.body.event.number = i;
+        passes_on(e, 1002, 3, &s);
+    }
+    CU_ASSERT_EQUAL(engine_events_count(e), 100);
+    CU_ASSERT_EQUAL(counter(e, "event_dropped"), 50);
+    engine_free(e);
+}
+
 CU_TestInfo suite_engine[] = {
+    {"far_ahead_event_is_delivered_never_merged",
+     test_far_ahead_event_is_delivered_never_merged},
+    {"suspect_aggregator_stays_in_use", test_suspect_aggregator_stays_in_use},
+    {"join_takes_back_a_leave", test_join_takes_back_a_leave},
+    {"events_are_bounded", test_events_are_bounded},
     {"misplaced_frames_reach_nobody", test_misplaced_frames_reach_nobody},
     {"frames_are_stamped_in_order", test_frames_are_stamped_in_order},
     {"notices_go_out_by_severity", test_notices_go_out_by_severity},

@@ -23,6 +23,8 @@ static struct {
     uint32_t asks, joins;
     uint32_t peers_told;
     uint8_t live; /* is_live() says so of this one */
+    uint8_t left; /* has_left() of this one */
+    uint32_t members; /* any_member() has so many, from 150 on */
 } seen;
 
 static void on_send(const struct action *a)
@@ -119,10 +121,31 @@ static bool is_live(void *context, const struct node_id *peer)
     return seen.live != 0 && peer->bytes[0] == seen.live;
 }
 
+static bool has_left(void *context, const struct node_id *peer)
+{
+    (void)context;
+    return seen.left != 0 && peer->bytes[0] == seen.left;
+}
+
 static struct node_id id_of(uint8_t who)
 {
     struct node_id id = {{who}};
     return id;
+}
+
+static bool any_member(void *context, uint32_t pick, bool live,
+                       struct hyparview_peer *o)
+{
+    static char address[16];
+
+    (void)context;
+    if (seen.members == 0 || (live && seen.live == 0))
+        return false;
+    uint8_t who = (uint8_t)(150 + pick % seen.members);
+    (void)snprintf(address, sizeof address, "n%u:1", who);
+    *o = (struct hyparview_peer){
+        .id = id_of(who), .generation = 1, .address = address};
+    return true;
 }
 
 static struct hyparview *new_node(uint32_t active_max, const char *contact)
@@ -142,7 +165,9 @@ static struct hyparview *new_node(uint32_t active_max, const char *contact)
                                     .neighbor_down = on_down,
                                     .learned_address = on_learned,
                                     .is_live_address = is_live_address,
-                                    .is_live = is_live};
+                                    .is_live = is_live,
+                                    .has_left = has_left,
+                                    .any_member = any_member};
     struct hyparview *h = NULL;
 
     memset(&seen, 0, sizeof seen);
@@ -267,25 +292,35 @@ static void test_contacts_are_tried_for_ever(void)
     while (now < 601000) {
         hyparview_on_dial_failed(h, now, seen.last_dial, LINK_END_REFUSED,
                                  argus_RefuseCode_REFUSE_NONE, &out);
-        dials = seen.dials;
-        now = tick(h, now);
+        for (dials = seen.dials; seen.dials == dials;)
+            now = tick(h, now);
         CU_ASSERT_EQUAL(seen.dials, dials + 1);
     }
     CU_ASSERT_TRUE(seen.dials > 100 && seen.dials < 170);
     hyparview_free(h);
 }
 
-/* Goal: our own address among the contacts is found out and left alone. */
+/* Goal: our own address among the contacts is found out and left alone; a name
+ * is looked up again now and then, since others may come to stand behind it. */
 static void test_own_address_is_no_contact(void)
 {
-    struct hyparview *h = new_node(5, "self:1");
+    static const char *const contacts[] = {"127.0.0.1:1", "[::1]:1", "self:1"};
 
-    hyparview_on_dial_failed(h, 1005, seen.last_dial, LINK_END_DENIED,
-                             argus_RefuseCode_REFUSE_SELF, &out);
-    for (int i = 0; i < 50; i++)
-        hyparview_on_timeout(h, hyparview_deadline_ms(h), &out);
-    CU_ASSERT_EQUAL(seen.dials, 1);
-    hyparview_free(h);
+    for (size_t i = 0; i < 3; i++) {
+        struct hyparview *h = new_node(5, contacts[i]);
+        bool is_name = i == 2;
+        uint64_t now = 1005;
+
+        hyparview_on_dial_failed(h, now, seen.last_dial, LINK_END_DENIED,
+                                 argus_RefuseCode_REFUSE_SELF, &out);
+        while (now < 55000)
+            now = tick(h, now);
+        CU_ASSERT_EQUAL(seen.dials, 1);
+        while (now < 70000)
+            now = tick(h, now);
+        CU_ASSERT_EQUAL(seen.dials, is_name ? 2 : 1);
+        hyparview_free(h);
+    }
 }
 
 /* Goal: full views reject low requests, with peers to try, and make room for
@@ -463,6 +498,109 @@ static void test_candidates_step_back_before_they_are_lost(void)
     hyparview_free(h);
 }
 
+/* Goal: whoever is lost is probed within ten minutes, however many there are,
+ * and in turn. Method: a full list of lost nodes, all silent; which of them was
+ * dialed for how long stands in the time of its last dial. */
+static void test_lost_are_all_probed_in_ten_minutes(void)
+{
+    struct hyparview *h = new_node(1, NULL);
+    uint64_t now = 2000, dialed_ms[HYPARVIEW_LOST_MAX + 1] = {0};
+
+    for (uint8_t i = 1; i <= HYPARVIEW_LOST_MAX; i++) {
+        struct node_id id = id_of(i);
+        char address[16];
+        (void)snprintf(address, sizeof address, "n%u:1", i);
+        hyparview_offer(h, now, &id, address, 1, &out);
+        hyparview_on_dial_failed(h, now, seen.last_dial, LINK_END_REFUSED,
+                                 argus_RefuseCode_REFUSE_NONE, &out);
+    }
+    CU_ASSERT_EQUAL_FATAL(hyparview_lost_count(h), HYPARVIEW_LOST_MAX);
+    asks(h, now, 1, 90, 1, false);
+    for (uint8_t i = 0; i <= HYPARVIEW_LOST_MAX; i++)
+        dialed_ms[i] = now;
+    while (now < 3600000) {
+        dial_id before = seen.last_dial;
+        now = tick(h, now);
+        if (seen.last_dial == before)
+            continue;
+        CU_ASSERT_TRUE(now - dialed_ms[seen.last_expected] <= 600000);
+        dialed_ms[seen.last_expected] = now;
+        hyparview_on_dial_failed(h, now, seen.last_dial, LINK_END_TIMEOUT,
+                                 argus_RefuseCode_REFUSE_NONE, &out);
+    }
+    for (uint8_t i = 1; i <= HYPARVIEW_LOST_MAX; i++)
+        CU_ASSERT_TRUE(now - dialed_ms[i] <= 600000);
+    CU_ASSERT_EQUAL(hyparview_lost_count(h), HYPARVIEW_LOST_MAX);
+    hyparview_free(h);
+}
+
+/* Goal: who left for good is no candidate and is not probed, whoever speaks of
+ * it; one that only stopped is. */
+static void test_left_node_is_forgotten(void)
+{
+    struct hyparview *h = new_node(5, NULL);
+    struct node_id a = id_of(1);
+
+    seen.left = 1;
+    for (uint8_t who = 1; who <= 2; who++) {
+        asks(h, 1000, who, who, 1, false);
+        frame.body.disconnect = (argus_Disconnect){.leaving = true};
+        receive(h, 1000, who, argus_Frame_disconnect_tag);
+    }
+    CU_ASSERT_EQUAL(hyparview_lost_count(h), 1); /* the second */
+    hyparview_offer(h, 1002, &a, "n1:1", 1, &out);
+    CU_ASSERT_EQUAL(hyparview_passive_count(h), 0);
+    CU_ASSERT_EQUAL(seen.dials, 0);
+    seen.left = 0; /* it came back */
+    hyparview_offer(h, 1003, &a, "n1:1", 2, &out);
+    CU_ASSERT_EQUAL(seen.last_expected, 1);
+    hyparview_free(h);
+}
+
+/* Goal: a passive view that runs dry is filled from the directory: with whom
+ * it thinks alive, and without any neighbor with whoever has not left. */
+static void test_dry_view_is_filled_from_the_directory(void)
+{
+    struct hyparview *h = new_node(3, NULL);
+    uint64_t now = 1000;
+
+    asks(h, now, 1, 1, 1, false);
+    seen.members = 20;
+    for (; now < 30000; now = tick(h, now))
+        ;
+    CU_ASSERT_EQUAL(seen.dials, 0); /* all of them are offline */
+    seen.live = 1;
+    for (; seen.dials == 0 && now < 60000; now = tick(h, now))
+        ;
+    CU_ASSERT_TRUE(seen.dials > 0 && seen.last_expected >= 150);
+    CU_ASSERT_TRUE(hyparview_stats(h)->refilled > 0);
+    hyparview_free(h);
+
+    h = new_node(3, NULL);
+    seen.members = 1;
+    now = 1000 + 15000;
+    hyparview_on_timeout(h, now, &out);
+    CU_ASSERT_EQUAL(seen.dials, 1);
+    CU_ASSERT_EQUAL(seen.last_expected, 150);
+    hyparview_free(h);
+}
+
+/* Goal: a joiner that is sent away because too many come at once keeps the
+ * link that it has. */
+static void test_throttled_join_ends_no_link(void)
+{
+    struct hyparview *h = new_node(30, NULL);
+
+    for (uint8_t i = 0; i < HYPARVIEW_JOIN_BURST; i++)
+        joins(h, 1000, 10 + i, (uint8_t)(i + 1));
+    joins(h, 1000, 50, 1); /* the first of them once more */
+    CU_ASSERT_EQUAL(hyparview_stats(h)->join_throttled, 1);
+    CU_ASSERT_EQUAL(seen.closed, 50);
+    CU_ASSERT_TRUE(hyparview_is_active_link(h, 10));
+    CU_ASSERT_EQUAL(seen.downs, 0);
+    hyparview_free(h);
+}
+
 /* Goal: while joined a contact that is known to live is not joined again. */
 static void test_live_contact_is_not_joined_twice(void)
 {
@@ -637,7 +775,14 @@ CU_TestInfo suite_hyparview[] = {
     {"audit_ends_one_sided_links", test_audit_ends_one_sided_links},
     {"candidates_step_back_before_they_are_lost",
      test_candidates_step_back_before_they_are_lost},
-    {"live_contact_is_not_joined_twice", test_live_contact_is_not_joined_twice},
+    {"lost_are_all_probed_in_ten_minutes",
+     test_lost_are_all_probed_in_ten_minutes},
+    {"left_node_is_forgotten", test_left_node_is_forgotten},
+    {"dry_view_is_filled_from_the_directory",
+     test_dry_view_is_filled_from_the_directory},
+    {"throttled_join_ends_no_link", test_throttled_join_ends_no_link},
+    {"live_contact_is_not_joined_twice",
+     test_live_contact_is_not_joined_twice},
     {"dead_neighbor_is_replaced", test_dead_neighbor_is_replaced},
     {"forward_join_walks", test_forward_join_walks},
     {"unasked_shuffle_reply_is_ignored", test_unasked_shuffle_reply_is_ignored},

@@ -327,6 +327,29 @@ static void test_lane_moves_to_the_better(void)
     spool_free(s);
 }
 
+/* Goal: a lane does not wait for a dial that gets no answer while another
+ * aggregator takes its values. */
+static void test_silent_dial_holds_up_nobody(void)
+{
+    struct spool_options o = usual();
+    struct spool *s = linked(&o);
+
+    spool_on_link_down(s, 1001, 1, LINK_END_TIMEOUT,
+                       argus_RefuseCode_REFUSE_SILENT, out);
+    CU_ASSERT_EQUAL(got.dials, 2); /* the next in line ... */
+    CU_ASSERT_TRUE(node_id_is_equal(&got.expected, &list[1].id));
+    dial_id slow = got.dial;
+    pass(s, 1001 + SPOOL_BACKOFF_MIN_MS * 12 / 10);
+    CU_ASSERT_EQUAL(got.dials, 3); /* ... and the best once more */
+    CU_ASSERT_TRUE(node_id_is_equal(&got.expected, &list[0].id));
+    got.dial = slow;
+    got.expected = list[1].id;
+    answer(s, 2000, 2);
+    CU_ASSERT_EQUAL(got.batches, 2);
+    CU_ASSERT_EQUAL(got.link, 2);
+    spool_free(s);
+}
+
 /* Goal: an aggregator that does not answer is tried again, ever more slowly;
  * the next in line takes over meanwhile. */
 static void test_failed_dials_back_off(void)
@@ -570,6 +593,7 @@ CU_TestInfo suite_spool[] = {
     {"window_bounds_what_is_under_way", test_window_bounds_what_is_under_way},
     {"resend_keeps_numbers", test_resend_keeps_numbers},
     {"lane_moves_to_the_better", test_lane_moves_to_the_better},
+    {"silent_dial_holds_up_nobody", test_silent_dial_holds_up_nobody},
     {"failed_dials_back_off", test_failed_dials_back_off},
     {"link_without_acks_is_given_up", test_link_without_acks_is_given_up},
     {"false_ack_closes_the_link", test_false_ack_closes_the_link},

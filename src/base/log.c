@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
+
 static void to_stderr(enum log_level level, const char *line)
 {
     (void)level;
@@ -17,6 +19,14 @@ void log_set_sink(void (*sink)(enum log_level, const char *))
     log_sink = sink != NULL ? sink : to_stderr;
 }
 
+/* Names from the network get into lines: a line stays one, and speaks to no
+ * terminal. */
+static void say(enum log_level level, char *line)
+{
+    text_clean(line, LOG_LINE_SIZE, line);
+    log_sink(level, line);
+}
+
 void log_write(enum log_level level, const char *format, ...)
 {
     char line[LOG_LINE_SIZE];
@@ -25,7 +35,7 @@ void log_write(enum log_level level, const char *format, ...)
     va_start(ap, format);
     (void)vsnprintf(line, sizeof line, format, ap);
     va_end(ap);
-    log_sink(level, line);
+    say(level, line);
 }
 
 void log_limited(struct log_limit *limit, uint64_t now_ms, enum log_level level,
@@ -53,5 +63,5 @@ void log_limited(struct log_limit *limit, uint64_t now_ms, enum log_level level,
                        " (and %u lines like it held back)", limit->held);
         limit->held = 0;
     }
-    log_sink(level, line);
+    say(level, line);
 }

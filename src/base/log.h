@@ -2,7 +2,7 @@
  *
  * Without a sink, lines go to standard error. The sink is set once, before any
  * thread starts, and may then be called from every thread. Levels are
- * syslog's, as collectd's are. */
+ * syslog's, as collectd's are. Control characters of a line become "?". */
 #ifndef ARGUS_BASE_LOG_H
 #define ARGUS_BASE_LOG_H
 

@@ -134,9 +134,23 @@ void directory_leave(struct directory *d, uint64_t now_ms, uint64_t wall_us,
                      struct actions *out)
 {
     enter(d, now_ms, wall_us);
+    if (d->own.is_silent)
+        return;
     d->own.record.left = true;
     own_publish(d, out);
     d->own.is_silent = true;
+}
+
+void directory_return(struct directory *d, uint64_t now_ms, uint64_t wall_us,
+                      struct actions *out)
+{
+    enter(d, now_ms, wall_us);
+    if (!d->own.record.left)
+        return;
+    d->own.record.left = false;
+    d->own.is_silent = false;
+    d->watch_due_ms = now_ms + d->suspect_ms;
+    own_publish(d, out);
 }
 
 /* Its own report is not kept here: a later life would find it on disk. */

@@ -139,6 +139,10 @@ void directory_set_address(struct directory *d, uint64_t now_ms,
 void directory_leave(struct directory *d, uint64_t now_ms, uint64_t wall_us,
                      struct actions *out);
 
+/** Undo a leave: the record is published again. Nothing without one. */
+void directory_return(struct directory *d, uint64_t now_ms, uint64_t wall_us,
+                      struct actions *out);
+
 /** The daemon stops: say so. Call it while the neighbors are still there. */
 void directory_stop(struct directory *d, uint64_t now_ms, uint64_t wall_us,
                     struct actions *out);

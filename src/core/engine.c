@@ -127,6 +127,36 @@ static bool is_live(void *context, const struct node_id *id)
     return is_live_member(directory_find(e->directory, id));
 }
 
+static bool has_left(void *context, const struct node_id *id)
+{
+    struct engine *e = context;
+    const struct member *m = directory_find(e->directory, id);
+
+    return m != NULL && m->has_left;
+}
+
+static bool any_member(void *context, uint32_t pick, bool live,
+                       struct hyparview_peer *out)
+{
+    struct engine *e = context;
+    const struct member *m = NULL;
+    uint32_t count = 0;
+
+    for (int s = argus_MemberState_MEMBER_UNKNOWN;
+         s <= argus_MemberState_MEMBER_LEFT; s++)
+        count += directory_count(e->directory, (argus_MemberState)s);
+    for (uint32_t i = 0; i < count; i++) {
+        m = directory_member(e->directory, (pick % count + i) % count);
+        if (!m->is_self && (live ? is_live_member(m) : !m->has_left)) {
+            *out = (struct hyparview_peer){.id = m->id,
+                                           .generation = m->generation,
+                                           .address = m->address};
+            return true;
+        }
+    }
+    return false;
+}
+
 static void spread(void *context, const uint8_t *payload, size_t size)
 {
     struct engine *e = context;
@@ -249,12 +279,15 @@ static void copy_text(char *out, size_t size, const char *text)
     (void)snprintf(out, size, "%s", text != NULL ? text : "");
 }
 
+/* One that is only suspect stays in use: whether it answers, the metrics link
+ * finds out by itself, and most suspicions are refuted. */
 static struct aggregator aggregator_of(const struct member *m)
 {
     struct aggregator a = {
         .id = m->id,
         .weight = m->weight,
-        .usable = m->state == argus_MemberState_MEMBER_ONLINE,
+        .usable = m->state == argus_MemberState_MEMBER_ONLINE ||
+                  m->state == argus_MemberState_MEMBER_SUSPECT,
     };
     copy_text(a.name, sizeof a.name, m->name);
     copy_text(a.zone, sizeof a.zone, m->zone);
@@ -395,7 +428,9 @@ static int new_views(struct engine *e, uint64_t seed)
                                           .neighbor_down = neighbor_down,
                                           .learned_address = learned_address,
                                           .is_live_address = is_live_address,
-                                          .is_live = is_live};
+                                          .is_live = is_live,
+                                          .has_left = has_left,
+                                          .any_member = any_member};
 
     copy_text(views.address, sizeof views.address, o->address);
     int rc = links_new(&links, &links_up, &e->links);
@@ -747,12 +782,11 @@ static void on_values(struct engine *e, const struct value_input *values,
     spool_on_values(e->spool, e->now_ms, values, count, &e->out);
 }
 
-static void on_join(struct engine *e, const char *address)
+static void on_join(struct engine *e, const char *address, int *result)
 {
-    int rc = hyparview_join(e->hyparview, e->now_ms, address, &e->out);
-    if (rc != ARGUS_OK)
-        actions_log(&e->out, LOG_LEVEL_WARNING, "cannot join %s: %s", address,
-                    argus_strstatus(rc));
+    *result = hyparview_join(e->hyparview, e->now_ms, address, &e->out);
+    if (*result == ARGUS_OK)
+        directory_return(e->directory, e->now_ms, e->wall_us, &e->out);
 }
 
 static void on_leave(struct engine *e)
@@ -807,7 +841,9 @@ static void dispatch(struct engine *e, const struct event *event)
                         event->address.address, 0, &e->out);
         break;
     case EVENT_OBSERVED: on_observed(e, event->observed); break;
-    case EVENT_JOIN: on_join(e, event->join); break;
+    case EVENT_JOIN:
+        on_join(e, event->join.address, event->join.result);
+        break;
     case EVENT_LEAVE: on_leave(e); break;
     case EVENT_STOP: on_stop(e); break;
     }

@@ -131,7 +131,10 @@ struct event {
             const char *address;
         } address;
         const char *observed; /* IP literal */
-        const char *join;     /* address */
+        struct {
+            const char *address;
+            int *result; /* out: ARGUS_OK, ARGUS_EINVAL, ARGUS_EFULL */
+        } join;
     };
 };
 

@@ -320,13 +320,14 @@ static void on_join(struct hyparview *h, struct hlink *hl, struct actions *out)
         h->stats.frame_stale++;
         return;
     }
-    if (!admit(h, hl, out))
-        return;
+    /* Before admit(): who is sent away keeps the link it may have. */
     if (h->has_left || !take_join_token(h)) {
         h->stats.join_throttled++;
         reply(h, hl, false, out);
         return;
     }
+    if (!admit(h, hl, out))
+        return;
     h->stats.join_accepted++;
     reply(h, hl, true, out);
     activate(h, hl, out);
@@ -678,9 +679,9 @@ void hyparview_on_dial_failed(struct hyparview *h, uint64_t now_ms,
     advance(h, now_ms);
     if (!hyparview_take_dial(h, dial, &d))
         return;
-    if (d.contact >= 0 && why == LINK_END_DENIED &&
-        code == argus_RefuseCode_REFUSE_SELF)
-        h->contacts[d.contact].is_self = true;
+    if (d.contact >= 0)
+        h->contacts[d.contact].is_self =
+            why == LINK_END_DENIED && code == argus_RefuseCode_REFUSE_SELF;
 
     struct peer_entry *e = peerlist_find(&h->passive, &d.peer);
     if (is_hopeless(why, code)) {

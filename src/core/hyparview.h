@@ -15,7 +15,8 @@
  *
  * Beside the two views stand `lost` (nodes that died or fell silent: probed
  * slowly for ever, since that is what heals a partition) and the contacts
- * (Seeds). An evicted peer goes to the passive view, a dead one to lost.
+ * (Seeds). An evicted peer goes to the passive view, a dead one to lost. A
+ * passive view that runs dry is filled again from the directory.
  *
  * Pure; all tables are bounded by the constants below or the options. Input
  * from the network is hostile: it can change views, not break them. */
@@ -56,6 +57,14 @@ struct hyparview_options {
     uint32_t contacts_count;
 };
 
+/* An entry of a view, for control and tests; or a member. */
+struct hyparview_peer {
+    struct node_id id;
+    uint32_t generation;
+    const char *address; /* borrowed until the next input */
+    link_id link;        /* 0: passive */
+};
+
 /* What hyparview tells upward, from within its inputs. */
 struct hyparview_listener {
     void *context;
@@ -73,6 +82,12 @@ struct hyparview_listener {
     bool (*is_live_address)(void *context, const char *address);
     /** Is that node a member and thought to be online? */
     bool (*is_live)(void *context, const struct node_id *peer);
+    /** Has it left for good? Then it is neither a candidate nor lost. */
+    bool (*has_left)(void *context, const struct node_id *peer);
+    /** Some member that has not left, picked by a random number; live: one
+     *  thought to be online. The link is 0. @return false: there is none. */
+    bool (*any_member)(void *context, uint32_t pick, bool live,
+                       struct hyparview_peer *out);
 };
 
 struct hyparview_stats {
@@ -90,15 +105,8 @@ struct hyparview_stats {
     uint64_t audit_failed; /* one-sided link found and ended */
     uint64_t probe_sent;   /* contacts and lost nodes tried while joined */
     uint64_t swap_sent;    /* links exchanged only to mix the overlay */
+    uint64_t refilled;     /* members taken in when the passive view was dry */
     uint64_t dial_refused; /* HYPARVIEW_DIALS_MAX reached */
-};
-
-/* An entry of a view, for control and tests. */
-struct hyparview_peer {
-    struct node_id id;
-    uint32_t generation;
-    const char *address; /* borrowed until the next input */
-    link_id link;        /* 0: passive */
 };
 
 /** @retval ARGUS_EINVAL, ARGUS_ENOMEM; *out is written on ARGUS_OK only. */

@@ -43,7 +43,8 @@ struct hdial {
 
 struct contact {
     struct node_id id; /* who answered there last; zero: nobody yet */
-    bool is_self;
+    bool is_self;      /* it was, at tried_ms */
+    uint64_t tried_ms;
     char address[ADDRESS_SIZE];
 };
 
@@ -73,7 +74,8 @@ struct hyparview {
     uint64_t seek_at_ms; /* while without neighbors: next contact or lost */
     uint32_t seek_wait_ms;
     uint32_t contact_next;
-    uint64_t fill_at_ms; /* no low request before this */
+    uint64_t fill_at_ms;   /* no low request before this */
+    uint64_t refill_at_ms; /* the directory is not asked before this */
     uint32_t rejected_row;
     uint32_t returned_row; /* peers back from the lost within a window */
     uint64_t returned_since_ms;

@@ -6,7 +6,11 @@
 /* Waits in milliseconds, all jittered. Guesses, but for the shuffle. */
 #define SEEK_MIN_MS 200  /* between contacts while without neighbors ... */
 #define SEEK_MAX_MS 5000 /* ... and after several rounds without an answer */
-#define PROBE_MS 10000   /* one contact or lost node while joined */
+#define PROBE_MS 10000   /* one contact or lost node while joined, ... */
+#define PROBE_SCAN_MS 500000 /* ... sooner if not all had their turn in this */
+#define SELF_RETRY_MS 60000 /* a name that was ours is looked up again */
+#define REFILL_MS 10000  /* the directory is asked for candidates */
+#define REFILL_PEERS 8
 #define SWAP_MS 600000   /* one neighbor exchanged to mix the overlay */
 #define RETRY_MS 500     /* after the first failed dial; doubles */
 #define RETRY_MAX_MS 30000
@@ -164,11 +168,33 @@ static uint32_t fill_want(const struct hyparview *h)
     return want > asking ? want - asking : 0;
 }
 
+/* The passive view ran dry: some members, whom nobody here has spoken with
+ * lately. Without neighbors the directory may be as old as the last run, so
+ * then whoever has not left will do. */
+static void refill(struct hyparview *h)
+{
+    struct hyparview_peer p;
+    uint32_t before = h->passive.count;
+
+    if (h->passive.count > 0 || h->now_ms < h->refill_at_ms)
+        return;
+    h->refill_at_ms = h->now_ms + prng_jitter(&h->prng, REFILL_MS);
+    for (uint32_t i = 0; i < REFILL_PEERS; i++)
+        if (h->listener.any_member(h->listener.context,
+                                   (uint32_t)prng_next(&h->prng),
+                                   h->active_count > 0, &p))
+            hyparview_add_passive(h, &p.id, p.address, p.generation);
+    h->stats.refilled += h->passive.count - before;
+}
+
 static void fill(struct hyparview *h, struct actions *out)
 {
     if (h->active_count > 0 && h->now_ms < h->fill_at_ms)
         return;
-    for (uint32_t want = fill_want(h); want > 0; want--) {
+    uint32_t want = fill_want(h);
+    if (want > 0)
+        refill(h);
+    for (; want > 0; want--) {
         struct peer_entry *e = candidate(h, &h->passive);
         if (e == NULL || !ask(h, e, is_insisting(h), false, out))
             return;
@@ -177,14 +203,25 @@ static void fill(struct hyparview *h, struct actions *out)
 
 /* ---------------------------------------------- contacts and lost nodes */
 
+/* A literal that is ours stays so; behind a name somebody else may appear. */
+static bool is_still_self(const struct hyparview *h, const struct contact *c)
+{
+    bool is_literal = c->address[0] == '[' ||
+                      strspn(c->address, "0123456789.:") == strlen(c->address);
+
+    return c->is_self &&
+           (is_literal || h->now_ms - c->tried_ms < SELF_RETRY_MS);
+}
+
 static bool join_contact(struct hyparview *h, uint32_t i, struct actions *out)
 {
     struct contact *c = &h->contacts[i];
 
-    if (c->is_self || is_dialing_contact(h, i) ||
+    if (is_still_self(h, c) || is_dialing_contact(h, i) ||
         (!node_id_is_zero(&c->id) &&
          (hyparview_is_active(h, &c->id) || hyparview_is_dialing(h, &c->id))))
         return false;
+    c->tried_ms = h->now_ms;
     struct hdial *d = hyparview_dial(h, DIAL_JOIN, NULL, c->address, out);
     if (d != NULL)
         d->contact = (int32_t)i;
@@ -216,35 +253,62 @@ static bool is_worth_probing(const struct hyparview *h, const struct contact *c)
 {
     void *context = h->listener.context;
 
-    if (c->is_self || h->listener.is_live_address(context, c->address))
+    if (is_still_self(h, c) ||
+        h->listener.is_live_address(context, c->address))
         return false;
     return node_id_is_zero(&c->id) || (!h->listener.is_live(context, &c->id) &&
                                        !hyparview_is_active(h, &c->id));
 }
 
-/* While joined, one contact or lost node at a time: whoever answers from the
- * other side of a healed partition is joined. */
+static uint32_t probe_wait_ms(struct hyparview *h)
+{
+    uint32_t count = h->contacts_count + h->lost.count;
+    uint32_t wait_ms = count == 0 ? PROBE_MS : PROBE_SCAN_MS / count;
+
+    return prng_jitter(&h->prng, wait_ms < PROBE_MS ? wait_ms : PROBE_MS);
+}
+
+/* Whose last probe is longest ago; of several one at random. */
+static struct peer_entry *lost_in_turn(struct hyparview *h)
+{
+    struct peer_entry *oldest = NULL;
+    uint32_t ties = 0;
+
+    for (uint32_t i = 0; i < h->lost.count; i++) {
+        struct peer_entry *e = &h->lost.entries[i];
+        if ((oldest != NULL && e->probed_ms > oldest->probed_ms) ||
+            hyparview_is_dialing(h, &e->id))
+            continue;
+        if (oldest == NULL || e->probed_ms < oldest->probed_ms)
+            ties = 0;
+        if (prng_below(&h->prng, ++ties) == 0)
+            oldest = e;
+    }
+    return oldest;
+}
+
+/* While joined, one contact or lost node at a time, each in its turn: whoever
+ * answers from the other side of a healed partition is joined. */
 static void probe(struct hyparview *h, struct actions *out)
 {
-    uint32_t chosen = UINT32_MAX, ties = 0;
+    struct peer_entry *lost = lost_in_turn(h);
+    uint32_t contact = UINT32_MAX;
 
     for (uint32_t i = 0; i < h->contacts_count; i++)
         if (is_worth_probing(h, &h->contacts[i]) &&
-            prng_below(&h->prng, ++ties) == 0)
-            chosen = i;
-    for (uint32_t i = 0; i < h->lost.count; i++)
-        if (!hyparview_is_dialing(h, &h->lost.entries[i].id) &&
-            prng_below(&h->prng, ++ties) == 0)
-            chosen = h->contacts_count + i;
-    if (chosen == UINT32_MAX)
+            (contact == UINT32_MAX ||
+             h->contacts[i].tried_ms < h->contacts[contact].tried_ms))
+            contact = i;
+    if (contact == UINT32_MAX && lost == NULL)
         return;
     h->stats.probe_sent++;
-    if (chosen < h->contacts_count) {
-        (void)join_contact(h, chosen, out);
+    if (lost == NULL || (contact != UINT32_MAX &&
+                         h->contacts[contact].tried_ms < lost->probed_ms)) {
+        (void)join_contact(h, contact, out);
         return;
     }
-    const struct peer_entry *e = &h->lost.entries[chosen - h->contacts_count];
-    (void)hyparview_dial(h, DIAL_JOIN, &e->id, e->address, out);
+    lost->probed_ms = h->now_ms;
+    (void)hyparview_dial(h, DIAL_JOIN, &lost->id, lost->address, out);
 }
 
 /* departs: the paper never changes a link that works. But two meshes that
@@ -301,7 +365,7 @@ void hyparview_seek_alone(struct hyparview *h)
 void hyparview_seek_joined(struct hyparview *h)
 {
     h->seek_wait_ms = SEEK_MIN_MS;
-    h->probe_at_ms = h->now_ms + prng_jitter(&h->prng, PROBE_MS);
+    h->probe_at_ms = h->now_ms + probe_wait_ms(h);
 }
 
 static uint64_t soon(struct hyparview *h, uint32_t ms)
@@ -334,7 +398,7 @@ void hyparview_seek_timeout(struct hyparview *h, struct actions *out)
     }
     if (h->now_ms >= h->probe_at_ms) {
         probe(h, out);
-        h->probe_at_ms = h->now_ms + prng_jitter(&h->prng, PROBE_MS);
+        h->probe_at_ms = h->now_ms + probe_wait_ms(h);
     }
     if (h->now_ms >= h->swap_at_ms) {
         swap(h, out);
@@ -354,6 +418,8 @@ static uint64_t fill_due_ms(const struct hyparview *h)
 
     if (fill_want(h) == 0 || h->dials_count == HYPARVIEW_DIALS_MAX)
         return due;
+    if (h->passive.count == 0)
+        due = h->refill_at_ms;
     for (uint32_t i = 0; i < h->passive.count; i++)
         if (!hyparview_is_dialing(h, &h->passive.entries[i].id))
             due = least(due, h->passive.entries[i].next_try_ms);

@@ -23,6 +23,11 @@ static bool was_just_sent(const struct hyparview *h, const struct node_id *id)
     return false;
 }
 
+static bool has_left(const struct hyparview *h, const struct node_id *id)
+{
+    return h->listener.has_left(h->listener.context, id);
+}
+
 /* §4.4: the ids just sent to the peer go first, then random ones. */
 static void make_passive_room(struct hyparview *h)
 {
@@ -42,7 +47,7 @@ void hyparview_add_passive(struct hyparview *h, const struct node_id *id,
                            const char *address, uint32_t generation)
 {
     if (node_id_is_zero(id) || node_id_is_equal(id, &h->options.id) ||
-        !is_dialable(address) || hyparview_is_active(h, id))
+        !is_dialable(address) || hyparview_is_active(h, id) || has_left(h, id))
         return;
 
     struct peer_entry *e = peerlist_find(&h->passive, id);
@@ -72,7 +77,8 @@ void hyparview_add_lost(struct hyparview *h, const struct node_id *id,
 
     (void)peerlist_remove(&h->passive, &entry.id);
     if (node_id_is_equal(&entry.id, &h->options.id) ||
-        !is_dialable(entry.address) || peerlist_find(&h->lost, &entry.id))
+        !is_dialable(entry.address) || peerlist_find(&h->lost, &entry.id) ||
+        has_left(h, &entry.id))
         return;
     if (h->lost.count == h->lost.max) {
         const struct peer_entry *oldest = &h->lost.entries[0];

@@ -15,6 +15,7 @@ struct peer_entry {
     uint32_t fails;      /* dials that failed in a row */
     uint64_t next_try_ms;
     uint64_t since_ms;
+    uint64_t probed_ms;
     char address[ADDRESS_SIZE];
 };
 

@@ -230,13 +230,15 @@ bool spool_lane_add(struct spool *s, struct series *series,
 
 /* ------------------------------------------------------- where a lane goes */
 
-static struct target *lane_best(const struct spool *s, const struct lane *lane)
+/** @param linked  of those that have a link now, alone. */
+static struct target *lane_best(const struct spool *s, const struct lane *lane,
+                                bool linked)
 {
     struct target *best = NULL, *t;
     struct router_score best_score = {0};
 
     for (t = s->targets; t != NULL; t = t->hh.next) {
-        if (!spool_target_is_open(s, t))
+        if (!spool_target_is_open(s, t) || (linked && t->link == 0))
             continue;
         struct router_score score =
             router_score(s->router, t->position, lane->key);
@@ -250,10 +252,11 @@ static struct target *lane_best(const struct spool *s, const struct lane *lane)
 }
 
 /* A better aggregator without a link is dialed first; until it answers, the
- * lane stays where it is served. */
+ * lane stays where it is served, or goes where it can be: a dead one may take
+ * long to not answer. */
 static void lane_choose(struct spool *s, struct lane *lane, struct actions *out)
 {
-    struct target *best = lane_best(s, lane);
+    struct target *best = lane_best(s, lane, false);
 
     lane->epoch = s->epoch;
     if (best != NULL && best->link == 0) {
@@ -262,6 +265,9 @@ static void lane_choose(struct spool *s, struct lane *lane, struct actions *out)
         if (lane->to != NULL && lane->to->link != 0 &&
             spool_target_is_open(s, lane->to))
             return;
+        struct target *served = lane_best(s, lane, true);
+        if (served != NULL)
+            best = served;
     }
     if (best == lane->to)
         return;

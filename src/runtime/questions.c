@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "core/hyparview.h" /* HYPARVIEW_CONTACTS_MAX */
 #include "runtime/runtime_impl.h"
 
 /** How long an asker waits for the loop. */
@@ -223,7 +224,7 @@ static bool on_event(void *context, uint32_t index, argus_EventReply *out)
 static void on_coverage(void *context, argus_Coverage *out)
 {
     struct runtime *rt = context;
-    engine_coverage(rt->engine, runtime_now_ms(), out);
+    engine_coverage(rt->engine, runtime_wall_us(), out);
 }
 
 /* 2^-30 seconds. 10^6 = 2^6 * 15625. */
@@ -267,11 +268,17 @@ static int on_notify(void *context, const argus_NotifyRequest *request,
 
 static int on_join(void *context, const char *address, struct argus_error *err)
 {
-    struct event event = {.type = EVENT_JOIN, .join = address};
+    int rc = ARGUS_OK;
+    struct event event = {.type = EVENT_JOIN, .join = {address, &rc}};
 
-    (void)err;
     runtime_step(context, &event);
-    return ARGUS_OK;
+    if (rc == ARGUS_EFULL)
+        return argus_fail(err, rc,
+                          "%u contacts are known already, no more are kept",
+                          HYPARVIEW_CONTACTS_MAX);
+    return rc == ARGUS_OK ? rc
+                          : argus_fail(err, rc, "cannot join \"%s\": %s",
+                                       address, argus_strstatus(rc));
 }
 
 static int on_leave(void *context, struct argus_error *err)

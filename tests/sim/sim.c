@@ -626,7 +626,8 @@ void sim_stop(struct sim *s, uint32_t node)
 void sim_join(struct sim *s, uint32_t node, uint32_t contact)
 {
     char address[ADDRESS_SIZE];
-    struct event join = {.type = EVENT_JOIN, .join = address};
+    int result;
+    struct event join = {.type = EVENT_JOIN, .join = {address, &result}};
 
     simnet_address(contact, address);
     if (s->nodes[node]->engine != NULL)
