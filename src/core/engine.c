@@ -479,6 +479,7 @@ static int new_routing(struct engine *e, uint64_t seed)
         .is_aggregator = o->role == argus_Role_ROLE_AGGREGATOR,
         .queue_max = o->intake_queue_max,
         .redispatch_max = o->redispatch_max,
+        .threads = o->threads,
         .listener = {.context = e, .is_online = is_live}};
 
     int rc = spool_new(&spool, &e->spool);
@@ -823,9 +824,12 @@ static void dispatch(struct engine *e, const struct event *event)
         intake_on_seen(e->intake, e->now_ms, event->seen.tokens,
                        event->seen.count, &e->out);
         break;
+    case EVENT_PASSED:
+        intake_on_passed(e->intake, e->now_ms, event->seen.tokens,
+                         event->seen.count, &e->out);
+        break;
     case EVENT_PROGRESS:
-        intake_on_progress(e->intake, e->now_ms, event->progress_queued_ms,
-                           &e->out);
+        intake_on_progress(e->intake, e->now_ms, event->progress);
         break;
     case EVENT_NOTICE:
         on_notice(e, event->notice.event, event->notice.always,

@@ -316,8 +316,10 @@ bool engine_series_moved(const struct engine *e, const char *host,
     X(spool, "lanes_moved", lanes_moved)                                       \
     X(intake, "values_received", values_received)                              \
     X(intake, "values_dispatched", values_dispatched)                          \
+    X(intake, "values_redispatched", values_redispatched)                      \
     X(intake, "values_seen", values_seen)                                      \
     X(intake, "values_duplicate", values_duplicate)                            \
+    X(intake, "values_passed", values_passed)                                  \
     X(intake, "values_stopped", values_stopped)                                \
     X(intake, "links_malformed", links_malformed)                              \
     X(own, "frames_received", frame_received)                                  \

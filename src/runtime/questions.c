@@ -93,9 +93,7 @@ static size_t own_counters(struct runtime *rt,
     n = add(out, n, "deliver_posted", deliver.records_posted, false);
     n = add(out, n, "deliver_refused", deliver.records_refused, false);
     n = add(out, n, "deliver_queued_bytes", deliver.bytes_queued, true);
-    (void)pthread_mutex_lock(&rt->seen.lock);
-    n = add(out, n, "seen_dropped", rt->seen.dropped, false);
-    (void)pthread_mutex_unlock(&rt->seen.lock);
+    n = add(out, n, "seen_dropped", carry_tokens_dropped(rt), false);
     n = add_transport(rt, out, n);
     n = add_store(rt, out, n);
     return add_control(rt, out, n);
