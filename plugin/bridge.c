@@ -14,8 +14,8 @@
 /** Slots of the fast way from collectd's data set to ours. */
 #define SET_SLOTS 1024
 
-/** Self-metrics of the runtime that one read takes. */
-#define READ_MAX 320
+/** Self-metrics that one read takes. */
+#define READ_MAX 64
 
 /** A loop that took so long to answer is left alone for a while: the missing
  *  callback runs in collectd's main loop, once for each lost series. */
@@ -683,11 +683,29 @@ static void notify(void *context, const argus_Event *event)
         (void)plugin_notification_meta_free(n.meta);
 }
 
+/* Hook, in the loop thread. */
+static size_t counters(void *context, struct runtime_counter *out, size_t max)
+{
+    const struct bridge_stats own = bridge_stats(context);
+    const struct runtime_counter all[] = {
+#define BRIDGE_ROW(name) {"bridge_" #name, own.name},
+        BRIDGE_COUNTERS(BRIDGE_ROW)
+#undef BRIDGE_ROW
+    };
+    size_t count = sizeof all / sizeof all[0];
+
+    if (count > max)
+        count = max;
+    memcpy(out, all, count * sizeof all[0]);
+    return count;
+}
+
 struct runtime_hooks bridge_hooks(struct bridge *b)
 {
     return (struct runtime_hooks){
         .context = b,
         .describe = describe,
+        .counters = counters,
         .series_begin = series_begin,
         .series_end = series_end,
         .dispatch = dispatch,
@@ -744,26 +762,15 @@ static void read_one(struct bridge *b, const struct runtime_stat *stat)
 int bridge_read(struct bridge *b)
 {
     struct runtime_stat stats[READ_MAX];
-    struct bridge_stats own = bridge_stats(b);
     size_t stats_count = 0;
 
     pthread_rwlock_rdlock(&b->gate);
-    bool attached = b->runtime != NULL;
-    if (attached)
+    if (b->runtime != NULL)
         stats_count = runtime_stats(b->runtime, stats, READ_MAX);
     pthread_rwlock_unlock(&b->gate);
-    if (!attached)
-        return 0;
 
     for (size_t i = 0; i < stats_count; i++)
         read_one(b, &stats[i]);
-#define BRIDGE_READ(name)                                                      \
-    read_one(b, &(struct runtime_stat){.group = "bridge",                      \
-                                       .type = "derive",                       \
-                                       .instance = #name,                      \
-                                       .derive_value = (int64_t)own.name});
-    BRIDGE_COUNTERS(BRIDGE_READ)
-#undef BRIDGE_READ
     return 0;
 }
 

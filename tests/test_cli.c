@@ -28,7 +28,9 @@ static void fake_status(void *context, argus_StatusReply *out)
     (void)snprintf(out->counters[0].name, sizeof out->counters[0].name,
                    "gossip_received");
     out->counters[0].value = 42;
-    out->counters_count = 1;
+    (void)snprintf(out->counters[1].name, sizeof out->counters[1].name,
+                   "gossip_bad");
+    out->counters_count = 2;
     out->state = fake.state;
     out->hlc = 0xabcdef;
     out->offset_s = NAN;
@@ -314,6 +316,7 @@ static void test_status_keeps_the_contract(void)
     json_t *counters = json_object_get(at.json, "counters");
     CU_ASSERT_EQUAL(
         json_integer_value(json_object_get(counters, "gossip_received")), 42);
+    CU_ASSERT_TRUE(json_is_integer(json_object_get(counters, "gossip_bad")));
 
     fake.state = argus_NodeState_NODE_ISOLATED;
     CU_ASSERT_EQUAL(run("status --json"), 1);
@@ -321,6 +324,8 @@ static void test_status_keeps_the_contract(void)
     CU_ASSERT_EQUAL(run("status"), 1);
     CU_ASSERT_TRUE(prints("web-17"));
     CU_ASSERT_TRUE(prints("not measured yet"));
+    CU_ASSERT_TRUE(prints("gossip_received"));
+    CU_ASSERT_FALSE(prints("gossip_bad")); /* nothing to say */
     finish();
 }
 

@@ -2,7 +2,10 @@
  * ARGUS_SEED replays it. */
 #include "test.h"
 
+#include <pthread.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
 
 #include "sim/sim.h"
 
@@ -331,6 +334,50 @@ static void test_values_survive_their_aggregators(void)
     end_sim(s);
 }
 
+#define STACK_SIZE (1u << 20)
+
+static void *mesh_on_a_small_stack(void *context)
+{
+    struct sim *s = context;
+
+    sim_values(s, 5, 500);
+    sim_run(s, 20000);
+    sim_crash_random(s, 16);
+    sim_run(s, 20000);
+    return NULL;
+}
+
+/* Goal: an engine never needs half of a mebibyte of stack, though frames are
+ * large and handlers call each other; a thread has eight by default.
+ * Method: a mesh with joins, evictions, deaths, syncs and values on a stack
+ * that was painted before: how much of the paint is left? */
+static void test_little_stack_is_enough(void)
+{
+    pthread_attr_t attr;
+    pthread_t thread;
+    size_t clean = 0;
+    struct sim *s = new_sim((struct sim_options){
+        .nodes = 48, .aggregators = 2, .cut_ppm = 2000});
+    uint8_t *stack = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE,
+                          MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    CU_ASSERT_PTR_NOT_EQUAL_FATAL(stack, MAP_FAILED);
+    memset(stack, 0xa5, STACK_SIZE);
+    CU_ASSERT_EQUAL_FATAL(pthread_attr_init(&attr), 0);
+    CU_ASSERT_EQUAL_FATAL(pthread_attr_setstack(&attr, stack, STACK_SIZE), 0);
+    CU_ASSERT_EQUAL_FATAL(
+        pthread_create(&thread, &attr, mesh_on_a_small_stack, s), 0);
+    CU_ASSERT_EQUAL(pthread_join(thread, NULL), 0);
+    while (clean < STACK_SIZE && stack[clean] == 0xa5)
+        clean++;
+    printf("  %zu KiB of stack\n", (STACK_SIZE - clean) / 1024);
+    CU_ASSERT_TRUE(clean >= STACK_SIZE / 2);
+    CU_ASSERT_TRUE(clean < STACK_SIZE - 65536); /* it was used at all */
+    (void)pthread_attr_destroy(&attr);
+    (void)munmap(stack, STACK_SIZE);
+    end_sim(s);
+}
+
 /* Goal: the same seed gives the same run, event for event. */
 static void test_same_seed_same_run(void)
 {
@@ -366,6 +413,7 @@ CU_TestInfo suite_mesh[] = {
     {"clean_stop_is_known_at_once", test_clean_stop_is_known_at_once},
     {"random_cuts_then_peace", test_random_cuts_then_peace},
     {"values_survive_their_aggregators", test_values_survive_their_aggregators},
+    {"little_stack_is_enough", test_little_stack_is_enough},
     {"same_seed_same_run", test_same_seed_same_run},
     CU_TEST_INFO_NULL,
 };

@@ -2,10 +2,12 @@
 #include "test.h"
 
 #include <assert.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -133,6 +135,15 @@ static void on_reset(void *context)
     (void)pthread_mutex_unlock(&lock);
 }
 
+static size_t own_counters(void *context, struct runtime_counter *out,
+                           size_t max)
+{
+    (void)context;
+    if (max > 0)
+        out[0] = (struct runtime_counter){"bridge_value_refused", 3};
+    return max > 0 ? 1 : 0;
+}
+
 /* ------------------------------------------------------------ nodes */
 
 static void set_options(struct node *n, const char *name, argus_Role role,
@@ -185,6 +196,7 @@ static int open_node(struct node *n, struct argus_error *err)
 {
     const struct runtime_hooks hooks = {.context = n,
                                         .describe = describe,
+                                        .counters = own_counters,
                                         .series_begin = on_series_begin,
                                         .series_end = on_series_end,
                                         .dispatch = on_dispatch,
@@ -202,11 +214,17 @@ static int open_node(struct node *n, struct argus_error *err)
     return rc;
 }
 
+/* With an eighth of the stack that a thread has by default. */
 static void start_threads(struct node *n)
 {
-    CU_ASSERT_EQUAL_FATAL(pthread_create(&n->loop, NULL, run_loop, n->rt), 0);
-    CU_ASSERT_EQUAL_FATAL(pthread_create(&n->deliver, NULL, run_deliver, n->rt),
-                          0);
+    pthread_attr_t attr;
+
+    CU_ASSERT_EQUAL_FATAL(pthread_attr_init(&attr), 0);
+    CU_ASSERT_EQUAL(pthread_attr_setstacksize(&attr, 1 << 20), 0);
+    CU_ASSERT_EQUAL_FATAL(pthread_create(&n->loop, &attr, run_loop, n->rt), 0);
+    CU_ASSERT_EQUAL_FATAL(
+        pthread_create(&n->deliver, &attr, run_deliver, n->rt), 0);
+    (void)pthread_attr_destroy(&attr);
 }
 
 static void start_node(struct node *n, const char *name, argus_Role role,
@@ -303,6 +321,83 @@ static void test_runtime_values_and_events_arrive(void)
     remove_node(&aggregator);
 }
 
+static uint64_t now_ms(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* Goal: a stop does not wait for values that nobody is there to take, and says
+ * so. Method: the only aggregator is stopped before. */
+static void test_runtime_stop_waits_for_nobody(void)
+{
+    start_node(&aggregator, "agg", argus_Role_ROLE_AGGREGATOR, NULL);
+    start_node(&agent, "agent", argus_Role_ROLE_AGENT,
+               runtime_address(aggregator.rt));
+    CU_ASSERT_TRUE(post_value(&agent, 1));
+    CU_ASSERT_TRUE(wait_for(&aggregator.values, 1));
+    want_line("node agg is offline");
+    stop_node(&aggregator, 1000);
+    CU_ASSERT_TRUE(wait_for(&wanted_lines, 1));
+    for (uint64_t i = 2; i < 100; i++)
+        CU_ASSERT_TRUE(post_value(&agent, i));
+    want_line("values were not acknowledged before the stop");
+    uint64_t before_ms = now_ms();
+    stop_node(&agent, 15000);
+    CU_ASSERT_TRUE(now_ms() - before_ms < 3000); /* links say goodbye */
+    CU_ASSERT_EQUAL(wanted_lines, 1);
+    remove_node(&agent);
+    remove_node(&aggregator);
+}
+
+static void check_stats(struct node *n, size_t least)
+{
+    static const char *const groups[] = {"mesh", "route", "spool", "clock",
+                                         "events"};
+    static const char *const gauges[] = {"count", "queue_length", "bytes",
+                                         "time_offset"};
+    struct runtime_stat stats[64];
+    size_t count = runtime_stats(n->rt, stats, 64);
+
+    printf("  %s: %zu series\n", n->options.name, count);
+    CU_ASSERT_TRUE(count >= least && count <= least + 1);
+    for (size_t i = 0; i < count; i++) {
+        bool is_group = false, is_gauge = false;
+        for (size_t k = 0; k < sizeof groups / sizeof groups[0]; k++)
+            is_group |= strcmp(stats[i].group, groups[k]) == 0;
+        for (size_t k = 0; k < sizeof gauges / sizeof gauges[0]; k++)
+            is_gauge |= strcmp(stats[i].type, gauges[k]) == 0;
+        CU_ASSERT_TRUE(is_group);
+        CU_ASSERT_EQUAL(stats[i].gauge, is_gauge);
+        CU_ASSERT_TRUE(is_gauge || strcmp(stats[i].type, "derive") == 0 ||
+                       strncmp(stats[i].type, "total_", 6) == 0);
+        for (size_t k = 0; k < i; k++)
+            CU_ASSERT_FALSE(strcmp(stats[i].group, stats[k].group) == 0 &&
+                            strcmp(stats[i].type, stats[k].type) == 0 &&
+                            strcmp(stats[i].instance, stats[k].instance) == 0);
+    }
+}
+
+/* Goal: of all that is counted, a node tells collectd the some forty series
+ * that its role makes worth a graph, each once, in the groups of the contract;
+ * the clock's offset once it is measured. */
+static void test_runtime_metrics_are_few(void)
+{
+    start_node(&aggregator, "agg", argus_Role_ROLE_AGGREGATOR, NULL);
+    start_node(&agent, "agent", argus_Role_ROLE_AGENT,
+               runtime_address(aggregator.rt));
+    CU_ASSERT_TRUE(post_value(&agent, 1));
+    CU_ASSERT_TRUE(wait_for(&aggregator.values, 1));
+    check_stats(&aggregator, 38);
+    check_stats(&agent, 38);
+    stop_node(&agent, 1000);
+    stop_node(&aggregator, 1000);
+    remove_node(&agent);
+    remove_node(&aggregator);
+}
+
 /* Goal: the clean stop of one aggregator moves its agent to the other. */
 static void test_runtime_agent_fails_over(void)
 {
@@ -378,6 +473,91 @@ static void test_runtime_open_refusals(void)
     stop_node(&agent, 0);
     remove_node(&agent);
     remove_node(&other);
+}
+
+static bool has_ipv6(void)
+{
+    const struct sockaddr_in6 any = {.sin6_family = AF_INET6,
+                                     .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    int fd = socket(AF_INET6, SOCK_STREAM, 0);
+    bool ok =
+        fd >= 0 && bind(fd, (const struct sockaddr *)&any, sizeof any) == 0;
+
+    if (fd >= 0)
+        (void)close(fd);
+    if (!ok)
+        printf("  no IPv6 on this machine\n");
+    return ok;
+}
+
+/* Goal: whatever is listened on, peers are told an address that they can dial:
+ * of several the widest one, IPv6 in brackets, Advertise before all. */
+static void test_runtime_address_can_be_dialed(void)
+{
+    static const struct {
+        const char *listen[2], *advertise, *address; /* its beginning */
+    } cases[] = {
+        {{"127.0.0.1", NULL}, "", "127.0.0.1:"},
+        {{"::1", NULL}, "", "[::1]:"},
+        {{"127.0.0.1", "::"}, "", ":"},
+        {{"127.0.0.1", "0.0.0.0"}, "", ":"},
+        {{"127.0.0.1", "127.0.0.2"}, "", "127.0.0.1:"},
+        {{"127.0.0.1", NULL}, "web.example", "web.example:"},
+        {{"127.0.0.1", NULL}, "2001:db8::7", "[2001:db8::7]:"},
+    };
+    struct argus_error err = {{0}};
+
+    folder_make(other.dir);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct runtime_options *o = &other.options;
+        if (strcmp(cases[i].listen[0], "::1") == 0 && !has_ipv6())
+            continue;
+        set_options(&other, "other", argus_Role_ROLE_AGENT, NULL);
+        o->allow_plaintext = true;
+        for (uint32_t k = 0; k < 2 && cases[i].listen[k] != NULL; k++) {
+            o->listen_count = k + 1;
+            (void)strcpy(o->listen[k].host, cases[i].listen[k]);
+            (void)strcpy(o->listen[k].port, "0");
+        }
+        (void)strcpy(o->advertise.host, cases[i].advertise);
+        CU_ASSERT_EQUAL_FATAL(open_node(&other, &err), ARGUS_OK);
+        const char *address = runtime_address(other.rt);
+        size_t size = strlen(cases[i].address);
+        CU_ASSERT_TRUE(strncmp(address, cases[i].address, size) == 0);
+        CU_ASSERT_TRUE(strspn(address + size, "0123456789") ==
+                           strlen(address + size) &&
+                       address[size] != '0');
+        runtime_free(other.rt);
+        other.rt = NULL;
+    }
+    remove_node(&other);
+}
+
+/* Goal: nodes of IPv6 alone find each other by a Seed in brackets. */
+static void test_runtime_ipv6_mesh(void)
+{
+    struct argus_error err = {{0}};
+
+    if (!has_ipv6())
+        return;
+    folder_make(aggregator.dir);
+    log_set_sink(keep_line);
+    set_options(&aggregator, "agg", argus_Role_ROLE_AGGREGATOR, NULL);
+    (void)strcpy(aggregator.options.listen[0].host, "::1");
+    CU_ASSERT_EQUAL_FATAL(open_node(&aggregator, &err), ARGUS_OK);
+    start_threads(&aggregator);
+    folder_make(agent.dir);
+    set_options(&agent, "agent", argus_Role_ROLE_AGENT,
+                runtime_address(aggregator.rt));
+    (void)strcpy(agent.options.listen[0].host, "::1");
+    CU_ASSERT_EQUAL_FATAL(open_node(&agent, &err), ARGUS_OK);
+    start_threads(&agent);
+    CU_ASSERT_TRUE(post_value(&agent, 1));
+    CU_ASSERT_TRUE(wait_for(&aggregator.values, 1));
+    stop_node(&agent, 1000);
+    stop_node(&aggregator, 1000);
+    remove_node(&agent);
+    remove_node(&aggregator);
 }
 
 /* Goal: a stop before the loop runs, and posts at any time, do no harm; after
@@ -519,6 +699,10 @@ CU_TestInfo suite_runtime[] = {
     {"open_refusals", test_runtime_open_refusals},
     {"restart_is_same_node", test_runtime_restart_is_same_node},
     {"values_and_events_arrive", test_runtime_values_and_events_arrive},
+    {"address_can_be_dialed", test_runtime_address_can_be_dialed},
+    {"ipv6_mesh", test_runtime_ipv6_mesh},
+    {"stop_waits_for_nobody", test_runtime_stop_waits_for_nobody},
+    {"metrics_are_few", test_runtime_metrics_are_few},
     {"agent_fails_over", test_runtime_agent_fails_over},
     {"frozen_acknowledges_nothing", test_runtime_frozen_acknowledges_nothing},
     {"clone_gets_new_identity", test_runtime_clone_gets_new_identity},

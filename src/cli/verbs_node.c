@@ -187,6 +187,8 @@ static void status_table(const struct cli *cli, const argus_StatusReply *s)
     cell_uptime(t, s->uptime_s);
     status_rows_mesh(t, s);
     for (pb_size_t i = 0; i < s->counters_count; i++) {
+        if (s->counters[i].value == 0)
+            continue; /* all of them: --json */
         key(t, s->counters[i].name);
         table_cell(t, COLOR_PLAIN, "%" PRIu64, s->counters[i].value);
     }
@@ -217,7 +219,8 @@ const struct verb verb_status = {
     .name = "status",
     .arguments = "",
     .help = "How this node is: identity, views, members, clock, queue,\n"
-            "counters. Exit code 1 when it knows peers and reaches none.\n",
+            "and the counters that are not zero (--json: all of them).\n"
+            "Exit code 1 when it knows peers and reaches none.\n",
     .run = run_status,
 };
 

@@ -198,11 +198,11 @@ static void log_change(struct engine *e, const struct member *m)
                              m->report->packed_size, &s, &author) &&
         s.which_body == argus_Statement_report_tag)
         actions_log(&e->out, level, "node %s is %s (%s, says %s)", name,
-                    member_state_text(m->state), s.body.report.reason,
+                    member_state_word(m->state), s.body.report.reason,
                     directory_name(e->directory, &author));
     else
         actions_log(&e->out, level, "node %s is %s", name,
-                    member_state_text(m->state));
+                    member_state_word(m->state));
 }
 
 static void note_changed(struct engine *e, const struct node_id *id)
@@ -869,4 +869,9 @@ uint64_t engine_deadline_ms(const struct engine *e)
 uint64_t engine_pending(const struct engine *e)
 {
     return spool_pending(e->spool);
+}
+
+bool engine_can_send(const struct engine *e)
+{
+    return spool_can_send(e->spool);
 }

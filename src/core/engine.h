@@ -154,6 +154,10 @@ uint64_t engine_deadline_ms(const struct engine *e);
 /** Values that wait for an aggregator or its acknowledgement. */
 uint64_t engine_pending(const struct engine *e);
 
+/** Is there a metrics link to an aggregator, or a dial for one? Without,
+ *  waiting for those values to leave is in vain. */
+bool engine_can_send(const struct engine *e);
+
 /* ---- Questions of the control socket. They change nothing; out is filled
  * whole. Lists are read by index from 0; false: no such index. */
 
@@ -161,6 +165,11 @@ void engine_status(const struct engine *e, uint64_t now_ms, uint64_t wall_us,
                    argus_StatusReply *out);
 bool engine_member(const struct engine *e, uint32_t index, uint64_t now_ms,
                    uint64_t wall_us, argus_MemberReply *out);
+
+/** Our wall clock against the median of the neighbors', and a bound of the
+ *  error. @return false: nothing is measured yet; out stays as it was. */
+bool engine_clock(const struct engine *e, double *offset_s,
+                  double *uncertainty_s);
 
 /** *link is 0 for a passive peer; queued_bytes is the owner's to fill. */
 bool engine_peer(const struct engine *e, uint32_t index,

@@ -36,7 +36,8 @@ static int by_offset(const void *a, const void *b)
 
 /* Our clock against the median of the neighbors'; half the worst of their
  * best round trips bounds the error. */
-static void fill_clock(const struct engine *e, argus_StatusReply *out)
+bool engine_clock(const struct engine *e, double *offset_s,
+                  double *uncertainty_s)
 {
     int64_t offsets[HYPARVIEW_ACTIVE_LIMIT], rtt, offset, worst = 0;
     struct hyparview_peer p;
@@ -48,14 +49,21 @@ static void fill_clock(const struct engine *e, argus_StatusReply *out)
         offsets[count++] = offset;
         worst = rtt > worst ? rtt : worst;
     }
+    if (count == 0)
+        return false;
+    qsort(offsets, count, sizeof offsets[0], by_offset);
+    *offset_s = -(double)offsets[count / 2] / 1e6;
+    *uncertainty_s = (double)worst / 2e6;
+    return true;
+}
+
+static void fill_clock(const struct engine *e, argus_StatusReply *out)
+{
+    out->drift_ppm = NAN;
+    if (engine_clock(e, &out->offset_s, &out->uncertainty_s))
+        return;
     out->offset_s = NAN;
     out->uncertainty_s = NAN;
-    out->drift_ppm = NAN;
-    if (count == 0)
-        return;
-    qsort(offsets, count, sizeof offsets[0], by_offset);
-    out->offset_s = -(double)offsets[count / 2] / 1e6;
-    out->uncertainty_s = (double)worst / 2e6;
 }
 
 static void fill_aggregators(const struct engine *e, argus_StatusReply *out)
@@ -205,7 +213,7 @@ bool engine_route(const struct engine *e, const char *key, uint32_t index,
     out->score = score.score;
     const struct member *m = directory_find(e->directory, &a->id);
     text_copy(out->state, sizeof out->state,
-              member_state_text(m != NULL ? m->state : 0));
+              member_state_word(m != NULL ? m->state : 0));
     out->in_use = spool_is_in_use(e->spool, host, &a->id);
     return true;
 }
@@ -264,6 +272,9 @@ bool engine_series_moved(const struct engine *e, const char *host,
     X(views, "audit_failed", audit_failed)                                     \
     X(views, "probe_sent", probe_sent)                                         \
     X(views, "swap_sent", swap_sent)                                           \
+    X(views, "view_refilled", refilled)                                        \
+    X(views, "view_link_refused", link_refused)                                \
+    X(views, "dial_refused", dial_refused)                                     \
     X(tree, "broadcast_sent", broadcast_sent)                                  \
     X(tree, "broadcast_refused", broadcast_refused)                            \
     X(tree, "gossip_delivered", gossip_delivered)                              \
@@ -279,6 +290,15 @@ bool engine_series_moved(const struct engine *e, const char *host,
     X(tree, "frame_malformed", frame_malformed)                                \
     X(tree, "missing_dropped", missing_dropped)                                \
     X(tree, "missing_expired", missing_expired)                                \
+    X(tree, "missing_refused", missing_refused)                                \
+    X(tree, "tree_seen_dropped", seen_dropped)                                 \
+    X(tree, "tree_cache_dropped", cache_dropped)                               \
+    X(tree, "tree_neighbor_refused", neighbor_refused)                         \
+    X(tree, "graft_delayed", graft_delayed)                                    \
+    X(tree, "graft_limited", graft_limited)                                    \
+    X(tree, "graft_unanswered", graft_unanswered)                              \
+    X(tree, "prune_limited", prune_limited)                                    \
+    X(tree, "tree_memory_refused", memory_refused)                             \
     X(members, "records_news", records_news)                                   \
     X(members, "records_bad", records_bad)                                     \
     X(members, "reports_news", reports_news)                                   \
@@ -292,10 +312,21 @@ bool engine_series_moved(const struct engine *e, const char *host,
     X(members, "syncs_done", syncs_done)                                       \
     X(members, "syncs_failed", syncs_failed)                                   \
     X(members, "items_received", items_received)                               \
+    X(members, "items_bad", items_bad)                                         \
+    X(members, "syncs_refused", syncs_refused)                                 \
+    X(members, "syncs_malformed", syncs_malformed)                             \
+    X(members, "reports_bad", reports_bad)                                     \
+    X(members, "neighbors_refused", neighbors_refused)                         \
+    X(members, "probes_dropped", probes_dropped)                               \
+    X(members, "tombstones_dropped", tombstones_dropped)                       \
+    X(members, "late_wakeups", late_wakeups)                                   \
+    X(members, "members_memory_refused", memory_refused)                       \
     X(events, "event_added", event_added)                                      \
     X(events, "event_duplicate", event_duplicate)                              \
     X(events, "event_dropped", event_dropped)                                  \
     X(events, "event_limited", event_limited)                                  \
+    X(events, "event_too_old", event_too_old)                                  \
+    X(events, "event_memory_refused", memory_refused)                          \
     X(spool, "values_queued", values_queued)                                   \
     X(spool, "values_sent", values_sent)                                       \
     X(spool, "values_resent", values_resent)                                   \
@@ -304,6 +335,12 @@ bool engine_series_moved(const struct engine *e, const char *host,
     X(spool, "values_refused", values_refused)                                 \
     X(spool, "values_late", values_late)                                       \
     X(spool, "lanes_moved", lanes_moved)                                       \
+    X(spool, "spool_links_failed", links_failed)                               \
+    X(spool, "spool_links_stuck", links_stuck)                                 \
+    X(spool, "spool_acks_bad", acks_bad)                                       \
+    X(spool, "spool_series_evicted", series_evicted)                           \
+    X(spool, "aggregators_cut", aggregators_cut)                               \
+    X(spool, "spool_memory_refused", memory_refused)                           \
     X(intake, "values_received", values_received)                              \
     X(intake, "values_dispatched", values_dispatched)                          \
     X(intake, "values_redispatched", values_redispatched)                      \
@@ -311,6 +348,11 @@ bool engine_series_moved(const struct engine *e, const char *host,
     X(intake, "values_duplicate", values_duplicate)                            \
     X(intake, "values_passed", values_passed)                                  \
     X(intake, "values_stopped", values_stopped)                                \
+    X(intake, "values_redispatched", values_redispatched)                      \
+    X(intake, "intake_links_busy", links_busy)                                 \
+    X(intake, "intake_links_refused", links_refused)                           \
+    X(intake, "intake_series_evicted", series_evicted)                         \
+    X(intake, "intake_memory_refused", memory_refused)                         \
     X(intake, "links_malformed", links_malformed)                              \
     X(own, "frames_received", frame_received)                                  \
     X(own, "frames_sent", frame_sent)                                          \
@@ -320,11 +362,16 @@ bool engine_series_moved(const struct engine *e, const char *host,
     X(own, "events_sent", event_sent)                                          \
     X(own, "events_received", event_received)                                  \
     X(own, "events_mild", event_mild)                                          \
+    X(own, "events_unsealed", event_unsealed)                                  \
+    X(own, "values_unrouted", value_unrouted)                                  \
     X(own, "memory_refused", memory_refused)                                   \
     X(clock, "hlc_merged", remote_merged)                                      \
     X(clock, "hlc_refused", remote_refused)
 
 #define GAUGES(X)                                                              \
+    X("members_online", count_of(e, argus_MemberState_MEMBER_ONLINE))          \
+    X("members_suspect", count_of(e, argus_MemberState_MEMBER_SUSPECT))        \
+    X("members_offline", count_of(e, argus_MemberState_MEMBER_OFFLINE))        \
     X("links", links_count(e->links))                                          \
     X("active", hyparview_active_count(e->hyparview))                          \
     X("passive", hyparview_passive_count(e->hyparview))                        \
@@ -333,6 +380,11 @@ bool engine_series_moved(const struct engine *e, const char *host,
     X("queue_values", spool->values)                                           \
     X("queue_bytes", spool->bytes)                                             \
     X("intake_waiting", intake->values_waiting)
+
+static uint32_t count_of(const struct engine *e, argus_MemberState state)
+{
+    return directory_count(e->directory, state);
+}
 
 uint32_t engine_counters(const struct engine *e, struct engine_counter *out,
                          uint32_t max)

@@ -6,7 +6,7 @@
 
 #define MEMBERS_ROOM_FIRST 16
 
-const char *member_state_text(uint32_t state)
+const char *member_state_word(uint32_t state)
 {
     static const char *const texts[] = {"unknown", "online", "suspect",
                                         "offline", "left"};

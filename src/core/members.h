@@ -108,7 +108,7 @@ struct members {
 };
 
 /** Word for an argus_MemberState, as users read it. */
-const char *member_state_text(uint32_t state);
+const char *member_state_word(uint32_t state);
 
 /** No memory is taken yet. */
 void members_init(struct members *t, uint32_t max, uint32_t tombstones_max);

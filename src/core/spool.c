@@ -239,6 +239,14 @@ bool spool_is_in_use(const struct spool *s, const char *host,
            (lane->at == t || (lane->at == NULL && lane->to == t));
 }
 
+bool spool_can_send(const struct spool *s)
+{
+    for (const struct target *t = s->targets; t != NULL; t = t->hh.next)
+        if (t->link != 0 || t->dial != 0)
+            return true;
+    return false;
+}
+
 bool spool_has_link(const struct spool *s, const struct node_id *aggregator)
 {
     const struct target *t = spool_target_find(s, aggregator);

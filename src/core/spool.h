@@ -149,6 +149,9 @@ const struct router *spool_router(const struct spool *s);
 bool spool_is_in_use(const struct spool *s, const char *host,
                      const struct node_id *aggregator);
 
+/** Is there a link, or a dial for one? */
+bool spool_can_send(const struct spool *s);
+
 /** Is there a living metrics link to that aggregator? */
 bool spool_has_link(const struct spool *s, const struct node_id *aggregator);
 

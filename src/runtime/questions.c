@@ -1,5 +1,5 @@
-/* questions.c - what the control socket, the read callback and the missing
- * callback want to know. */
+/* questions.c - what the control socket and the missing callback want to know.
+ */
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -10,175 +10,16 @@
 /** How long an asker waits for the loop. */
 #define ANSWER_WAIT_S 1
 
-/* ------------------------------------------------------------ counters */
-
-struct own_counter {
-    const char *name;
-    uint64_t value;
-    bool gauge;
-};
-
-#define OWN_COUNTERS_MAX 48
-
-static size_t add(struct own_counter *out, size_t n, const char *name,
-                  uint64_t value, bool gauge)
-{
-    if (n < OWN_COUNTERS_MAX)
-        out[n++] = (struct own_counter){name, value, gauge};
-    return n;
-}
-
-#define ADD(prefix, stats, field, gauge)                                       \
-    n = add(out, n, prefix #field, (stats)->field, gauge)
-
-static size_t add_transport(const struct runtime *rt, struct own_counter *out,
-                            size_t n)
-{
-    const struct transport_stats *t = transport_stats(rt->transport);
-
-    ADD("transport_", t, links_now, true);
-    ADD("transport_", t, links_accepted, false);
-    ADD("transport_", t, links_dialed, false);
-    ADD("transport_", t, dials_failed, false);
-    ADD("transport_", t, hellos_refused, false);
-    ADD("transport_", t, strangers_refused, false);
-    ADD("transport_", t, frames_received, false);
-    ADD("transport_", t, frames_sent, false);
-    ADD("transport_", t, frames_malformed, false);
-    ADD("transport_", t, bytes_received, false);
-    ADD("transport_", t, bytes_sent, false);
-    ADD("transport_", t, peers_expelled, false);
-    return n;
-}
-
-static size_t add_store(const struct runtime *rt, struct own_counter *out,
-                        size_t n)
-{
-    const struct store_stats *s = store_stats(rt->store);
-
-    ADD("store_", s, writes_done, false);
-    ADD("store_", s, writes_failed, false);
-    ADD("store_", s, writes_dropped, false);
-    ADD("store_", s, rows_dropped, false);
-    ADD("store_", s, writes_pending, true);
-    return n;
-}
-
-static size_t add_control(const struct runtime *rt, struct own_counter *out,
-                          size_t n)
-{
-    if (rt->control == NULL)
-        return n;
-    const struct control_stats *c = control_stats(rt->control);
-
-    ADD("control_", c, clients_accepted, false);
-    ADD("control_", c, clients_refused, false);
-    ADD("control_", c, requests_answered, false);
-    ADD("control_", c, requests_invalid, false);
-    ADD("control_", c, clients_late, false);
-    ADD("control_", c, clients_slow, false);
-    return n;
-}
-
-static size_t own_counters(struct runtime *rt,
-                           struct own_counter out[OWN_COUNTERS_MAX])
-{
-    struct mailbox_stats in, deliver;
-    size_t n = 0;
-
-    mailbox_stats(rt->in, &in);
-    mailbox_stats(rt->out, &deliver);
-    n = add(out, n, "inbox_posted", in.records_posted, false);
-    n = add(out, n, "inbox_refused", in.records_refused, false);
-    n = add(out, n, "deliver_posted", deliver.records_posted, false);
-    n = add(out, n, "deliver_refused", deliver.records_refused, false);
-    n = add(out, n, "deliver_queued_bytes", deliver.bytes_queued, true);
-    n = add(out, n, "seen_dropped", carry_tokens_dropped(rt), false);
-    n = add_transport(rt, out, n);
-    n = add_store(rt, out, n);
-    return add_control(rt, out, n);
-}
-
-/* ------------------------------------------------------------ snapshot */
-
-/* Names of counters begin with the part they are of. */
-static const char *group_of(const char *name)
-{
-    static const struct {
-        const char *prefix, *group;
-    } groups[] = {
-        {"spool_", "spool"},        {"intake_", "route"},
-        {"router_", "route"},       {"inbox_", "route"},
-        {"deliver_", "route"},      {"seen_", "route"},
-        {"timeline_", "events"},    {"event_", "events"},
-        {"engine_event", "events"}, {"hlc_", "clock"},
-        {"clock_", "clock"},
-    };
-
-    for (size_t i = 0; i < sizeof groups / sizeof groups[0]; i++)
-        if (strncmp(name, groups[i].prefix, strlen(groups[i].prefix)) == 0)
-            return groups[i].group;
-    return "mesh";
-}
-
-static size_t add_stat(struct runtime_stat *out, size_t n, const char *name,
-                       uint64_t value, bool gauge)
-{
-    if (n < STATS_MAX)
-        out[n++] = (struct runtime_stat){
-            .group = group_of(name),
-            .type = gauge ? "gauge" : "derive",
-            .instance = name,
-            .gauge = gauge,
-            .gauge_value = (double)value,
-            .derive_value = (int64_t)value,
-        };
-    return n;
-}
-
-void questions_snapshot(struct runtime *rt)
-{
-    struct engine_counter counters[256];
-    struct own_counter own[OWN_COUNTERS_MAX];
-    uint32_t count = engine_counters(rt->engine, counters, 256);
-    size_t own_count = own_counters(rt, own), n = 0;
-
-    (void)pthread_mutex_lock(&rt->stats_lock);
-    for (uint32_t i = 0; i < count; i++)
-        n = add_stat(rt->stats, n, counters[i].name, counters[i].value,
-                     counters[i].gauge);
-    for (size_t i = 0; i < own_count; i++)
-        n = add_stat(rt->stats, n, own[i].name, own[i].value, own[i].gauge);
-    rt->stats_count = n;
-    (void)pthread_mutex_unlock(&rt->stats_lock);
-}
-
-size_t runtime_stats(struct runtime *rt, struct runtime_stat *out, size_t max)
-{
-    (void)pthread_mutex_lock(&rt->stats_lock);
-    size_t count = rt->stats_count < max ? rt->stats_count : max;
-    memcpy(out, rt->stats, count * sizeof *out);
-    (void)pthread_mutex_unlock(&rt->stats_lock);
-    return count;
-}
-
 /* ------------------------------------------------------------ control */
 
 static void on_status(void *context, argus_StatusReply *out)
 {
     struct runtime *rt = context;
-    struct own_counter own[OWN_COUNTERS_MAX];
-    const size_t max = sizeof out->counters / sizeof out->counters[0];
-    size_t count = own_counters(rt, own);
 
     engine_status(rt->engine, runtime_now_ms(), runtime_wall_us(), out);
     (void)snprintf(out->cluster, sizeof out->cluster, "%s",
                    rt->options.cluster);
-    for (size_t i = 0; i < count && out->counters_count < max; i++) {
-        argus_Counter *c = &out->counters[out->counters_count++];
-        (void)snprintf(c->name, sizeof c->name, "%s", own[i].name);
-        c->value = own[i].value;
-    }
+    counters_status(rt, out);
 }
 
 static bool on_member(void *context, uint32_t index, argus_MemberReply *out)

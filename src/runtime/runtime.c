@@ -226,14 +226,15 @@ static void change_identity(struct runtime *rt)
 /* Waiting helps only while somebody is there to acknowledge. */
 static void stop_if_drained(struct runtime *rt)
 {
-    engine_status(rt->engine, runtime_now_ms(), runtime_wall_us(), &rt->status);
-    if (rt->status.queue_values > 0 && rt->status.aggregators_count > 0 &&
+    uint64_t pending = engine_pending(rt->engine);
+
+    if (pending > 0 && engine_can_send(rt->engine) &&
         runtime_now_ms() < rt->drain_end_ms)
         return;
-    if (rt->status.queue_values > 0)
+    if (pending > 0)
         log_write(LOG_LEVEL_WARNING,
                   "%llu values were not acknowledged before the stop",
-                  (unsigned long long)rt->status.queue_values);
+                  (unsigned long long)pending);
     begin_closing(rt);
 }
 
@@ -277,7 +278,7 @@ static void on_tick(uv_timer_t *timer)
     store_tick(rt->store, runtime_now_ms());
     carry_relieve(rt);
     if (rt->ticks++ % (1000 / TICK_MS) == 0)
-        questions_snapshot(rt);
+        counters_snapshot(rt);
 }
 
 static void wake_loop(void *context)
@@ -369,13 +370,36 @@ static int listen_default(struct runtime *rt, uint16_t *port,
     return rc;
 }
 
-static int listen_all(struct runtime *rt, uint16_t *first_port,
+static bool is_loopback(const char *host)
+{
+    return strncmp(host, "127.", 4) == 0 || strcmp(host, "::1") == 0 ||
+           strcmp(host, "localhost") == 0;
+}
+
+/* Of several Listen the one that peers reach best: any interface, else the
+ * first that is not loopback, else the first. */
+static uint32_t widest_listen(const struct runtime_options *o)
+{
+    uint32_t best = 0;
+
+    for (uint32_t i = 0; i < o->listen_count; i++) {
+        if (is_anywhere(o->listen[i].host))
+            return i;
+        if (is_loopback(o->listen[best].host) &&
+            !is_loopback(o->listen[i].host))
+            best = i;
+    }
+    return best;
+}
+
+static int listen_all(struct runtime *rt, uint16_t *widest_port,
                       struct argus_error *err)
 {
     const struct runtime_options *o = &rt->options;
+    uint32_t widest = widest_listen(o);
 
     if (o->listen_count == 0)
-        return listen_default(rt, first_port, err);
+        return listen_default(rt, widest_port, err);
     for (uint32_t i = 0; i < o->listen_count; i++) {
         uint16_t port = 0;
         const char *service =
@@ -384,26 +408,27 @@ static int listen_all(struct runtime *rt, uint16_t *first_port,
                                   &port, err);
         if (rc != ARGUS_OK)
             return rc;
-        if (i == 0)
-            *first_port = port;
+        if (i == widest)
+            *widest_port = port;
     }
     return ARGUS_OK;
 }
 
-/* What peers dial: as told; or the one address that is listened on; or only
- * the port, and they see the host. */
+/* What peers dial: as told; or the address that is listened on; or only the
+ * port, and they see the host. */
 static int choose_address(struct runtime *rt, uint16_t port,
                           struct argus_error *err)
 {
     const struct runtime_options *o = &rt->options;
     const char *host = o->advertise.host;
+    const char *listened = o->listen[widest_listen(o)].host;
     char number[8];
 
     (void)snprintf(number, sizeof number, "%u", port);
     if (host[0] == '\0' && o->listen_count == 0)
         host = o->allow_plaintext ? "" : "127.0.0.1";
-    else if (host[0] == '\0' && !is_anywhere(o->listen[0].host))
-        host = o->listen[0].host;
+    else if (host[0] == '\0' && !is_anywhere(listened))
+        host = listened;
     if (!text_join_address(rt->self.address, sizeof rt->self.address, host,
                            o->advertise.port[0] != '\0' ? o->advertise.port
                                                         : number))

@@ -60,11 +60,20 @@ struct runtime_options {
     char collectd_version[32];
 };
 
-/* What the plugin does for the runtime. describe and is_held are called in the
- * loop thread, the others in the deliver thread, in the order of the mesh. */
+struct runtime_counter {
+    const char *name; /* snake_case, stable */
+    uint64_t value;
+};
+
+/* What the plugin does for the runtime. describe, counters and is_held are
+ * called in the loop thread, the others in the deliver thread, in the order of
+ * the mesh. */
 struct runtime_hooks {
     void *context;
     value_describe describe;
+    /** The owner's own counters, for status and metrics; may be NULL. @return
+     *  number written, at most max. */
+    size_t (*counters)(void *context, struct runtime_counter *out, size_t max);
     void (*series_begin)(void *context, const struct series_begin *series);
     void (*series_end)(void *context, uint64_t series);
     /** Hand a value to collectd. @return true: already written (plugin_write
@@ -129,7 +138,8 @@ bool runtime_series_moved(struct runtime *rt, const char *host,
                           const char *plugin, const char *plugin_instance,
                           const char *type, const char *type_instance);
 
-/* Counters for the read callback; a snapshot at most a second old. */
+/* What an operator would graph, for the read callback; a snapshot at most a
+ * second old. All other counters are in argusctl status --json. */
 struct runtime_stat {
     const char *group; /* plugin instance: mesh, route, spool, clock, events */
     const char *type;  /* of the stock types.db */

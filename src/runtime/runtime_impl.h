@@ -3,7 +3,8 @@
  *   runtime.c    life: open, loop, timers, stop
  *   carry.c      collectd's threads -> engine; engine -> links, disk, log
  *   deliver.c    engine -> deliver thread
- *   questions.c  control socket, counters, series_moved */
+ *   counters.c   what is counted, for status and for metrics
+ *   questions.c  control socket, series_moved */
 #ifndef ARGUS_RUNTIME_RUNTIME_IMPL_H
 #define ARGUS_RUNTIME_RUNTIME_IMPL_H
 
@@ -39,7 +40,7 @@
 #define TICK_MS 500
 
 /** Entries of runtime_stats(). */
-#define STATS_MAX 320
+#define STATS_MAX 64
 
 /** Times a value that collectd's own limit dropped is dispatched again. */
 #define REDISPATCH_MAX 3
@@ -158,6 +159,13 @@ void questions_shut(struct runtime *rt);
 
 void questions_answer(struct runtime *rt);
 struct control_hooks questions_hooks(struct runtime *rt);
-void questions_snapshot(struct runtime *rt);
+
+/* ---- counters.c */
+
+/** The runtime's and its owner's, appended to the engine's. */
+void counters_status(struct runtime *rt, argus_StatusReply *out);
+
+/** For runtime_stats(). */
+void counters_snapshot(struct runtime *rt);
 
 #endif
