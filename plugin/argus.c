@@ -35,6 +35,7 @@ static struct {
     bool refused; /* a block was; the rest is not even read */
     struct bridge *bridge;
     struct runtime *runtime; /* NULL: inert */
+    bool touches; /* collectd tells of values that it puts into the cache */
     pthread_t loop, deliver;
 } argus;
 
@@ -107,6 +108,32 @@ static int on_notification(const notification_t *n, user_data_t *data)
     return bridge_notification(argus.bridge, n);
 }
 
+#ifdef COLLECTD_CACHE_EVENTS
+static int on_cache_event(cache_event_t *event, user_data_t *data)
+{
+    (void)data;
+    if (event->type == CE_VALUE_EXPIRED)
+        return 0;   /* nothing was written */
+    event->ret = 1; /* of a new one: further values of it, too */
+    bridge_touch(argus.bridge, event->value_list);
+    return 0;
+}
+
+/* Before there are write threads: a series that is in the cache already is
+ * never asked about again. */
+static void watch_cache(void)
+{
+    if (argus.config.options.role == argus_Role_ROLE_AGGREGATOR &&
+        !argus.touches)
+        argus.touches =
+            plugin_register_cache_event("argus", on_cache_event, NULL) == 0;
+}
+#else
+static void watch_cache(void)
+{
+}
+#endif
+
 static int on_missing(const value_list_t *vl, user_data_t *data)
 {
     (void)data;
@@ -139,9 +166,12 @@ static int on_config(oconfig_item_t *block)
 {
     struct argus_error err;
 
-    if (argus.refused || config_block(&argus.config, block, &err) == ARGUS_OK)
+    if (argus.refused)
         return 0;
-    return stay_inert(&err);
+    if (config_block(&argus.config, block, &err) != ARGUS_OK)
+        return stay_inert(&err);
+    watch_cache();
+    return 0;
 }
 
 /* Runs after the init callbacks of all other plugins; see above. */
@@ -187,6 +217,7 @@ static int start(struct argus_error *err)
     struct bridge_options bridge = {
         .route = options->route,
         .aggregator = options->role == argus_Role_ROLE_AGGREGATOR,
+        .touches = argus.touches,
     };
     struct runtime_hooks hooks = bridge_hooks(argus.bridge);
 
@@ -259,7 +290,7 @@ __attribute__((visibility("default"))) void module_register(void)
 
     log_set_sink(bridge_log);
     config_init(&argus.config);
-    argus.refused = false;
+    argus.refused = argus.touches = false;
     if (argus.bridge == NULL && bridge_new(&argus.bridge) != ARGUS_OK) {
         log_write(LOG_LEVEL_ERROR, "out of memory; argus stays inert");
         return;

@@ -8,6 +8,8 @@
 #include <uthash.h>
 
 #define MARK "argus:received"
+#define TOKEN "argus:token"
+#define AFTER "argus:after"
 
 /** Slots of the fast way from collectd's data set to ours. */
 #define SET_SLOTS 1024
@@ -37,6 +39,12 @@ struct series {
     value_t values[];
 };
 
+/* What a write thread holds; each in a cache line of its own. */
+struct hand {
+    _Atomic uint64_t token; /* 0: nothing of ours */
+    char apart[64 - sizeof(uint64_t)];
+};
+
 #define BRIDGE_COUNTERS(X)                                                     \
     X(value_refused)                                                           \
     X(value_dropped)                                                           \
@@ -61,6 +69,10 @@ struct bridge {
     _Atomic(struct set *) slots[SET_SLOTS];
 
     struct series *series; /* of the deliver thread alone */
+
+    atomic_bool touches;
+    _Atomic uint64_t handed; /* token; 0: none yet */
+    struct hand hands[BRIDGE_THREADS_MAX];
 
     uint64_t missing_paused_until_ms; /* of the main loop alone */
     atomic_bool refused_said, set_said, series_said, type_said;
@@ -166,6 +178,82 @@ static void describe(const void *context, argus_SeriesDef *def)
     }
 }
 
+/* ------------------------------------------------------- write threads */
+
+/* Write threads live as long as the daemon: places are not given back. */
+static atomic_uint places;
+
+/* NULL: there are too many threads. */
+static struct hand *own_hand(struct bridge *b)
+{
+    static _Thread_local unsigned place; /* counted from 1 */
+
+    if (place == 0)
+        place = atomic_fetch_add(&places, 1) + 1;
+    return place <= BRIDGE_THREADS_MAX ? &b->hands[place - 1] : NULL;
+}
+
+/* Hook, in the loop thread. */
+static bool is_held(void *context, uint64_t token)
+{
+    struct bridge *b = context;
+    unsigned count = atomic_load(&places);
+
+    for (unsigned i = 0; i < count && i < BRIDGE_THREADS_MAX; i++)
+        if (atomic_load(&b->hands[i].token) == token)
+            return true;
+    return false;
+}
+
+/* Here and in hold() the post comes first: a value that is not held any more
+ * has been told of. */
+static void post_seen(struct bridge *b, uint64_t token)
+{
+    runtime_post_seen(b->runtime, token);
+    struct hand *hand = atomic_load(&b->touches) ? own_hand(b) : NULL;
+    if (hand != NULL && atomic_load(&hand->token) == token)
+        atomic_store(&hand->token, 0);
+}
+
+static void hold(struct bridge *b, uint64_t token)
+{
+    struct hand *hand = own_hand(b);
+    uint64_t before = hand != NULL ? atomic_load(&hand->token) : token;
+
+    if (before == token)
+        return;
+    if (before != 0) {
+        pthread_rwlock_rdlock(&b->gate);
+        if (b->runtime != NULL)
+            runtime_post_passed(b->runtime, before);
+        pthread_rwlock_unlock(&b->gate);
+    }
+    atomic_store(&hand->token, token);
+}
+
+static void post_progress(struct bridge *b, uint64_t after)
+{
+    pthread_rwlock_rdlock(&b->gate);
+    if (b->runtime != NULL)
+        runtime_post_progress(b->runtime, after);
+    pthread_rwlock_unlock(&b->gate);
+}
+
+void bridge_touch(struct bridge *b, const value_list_t *vl)
+{
+    uint64_t token = 0, after;
+
+    if (vl->meta != NULL &&
+        meta_data_get_unsigned_int(vl->meta, TOKEN, &token) == 0) {
+        (void)meta_data_delete(vl->meta, TOKEN);
+    } else if (vl->meta != NULL &&
+               meta_data_get_unsigned_int(vl->meta, AFTER, &after) == 0) {
+        (void)meta_data_delete(vl->meta, AFTER);
+        post_progress(b, after);
+    }
+    hold(b, token);
+}
+
 /* ------------------------------------------- from collectd to the mesh */
 
 static bool is_marked(meta_data_t *meta)
@@ -241,18 +329,29 @@ static void post_local(struct bridge *b, const data_set_t *ds,
         count(&b->value_dropped);
 }
 
+static void write_marked(struct bridge *b)
+{
+    uint64_t token = plugin_get_ctx().flush_timeout;
+
+    if (token != 0)
+        post_seen(b, token);
+    else
+        count(&b->value_stray);
+}
+
 int bridge_write(struct bridge *b, const data_set_t *ds, const value_list_t *vl)
 {
     bool marked = is_marked(vl->meta);
+    uint64_t after;
 
     pthread_rwlock_rdlock(&b->gate);
-    if (b->runtime != NULL) {
-        uint64_t token = marked ? plugin_get_ctx().flush_timeout : 0;
-        if (marked && token != 0)
-            runtime_post_seen(b->runtime, token);
-        else if (marked)
-            count(&b->value_stray);
-        else if (b->options.route)
+    if (b->runtime != NULL && marked) {
+        write_marked(b);
+    } else if (b->runtime != NULL) {
+        if (vl->meta != NULL &&
+            meta_data_get_unsigned_int(vl->meta, AFTER, &after) == 0)
+            runtime_post_progress(b->runtime, after);
+        if (b->options.route)
             post_local(b, ds, vl);
     }
     pthread_rwlock_unlock(&b->gate);
@@ -518,12 +617,16 @@ static bool hand_value(struct bridge *b, struct series *s, uint64_t token)
 
     ctx.flush_timeout = s->own == NULL ? token : 0;
     (void)plugin_set_ctx(ctx);
+    if (s->own == NULL && atomic_load(&b->touches))
+        (void)meta_data_add_unsigned_int(s->vl.meta, TOKEN, token);
     if (s->own != NULL) {
         (void)plugin_write(NULL, s->own, &s->vl);
         count(&b->value_direct);
         written = true;
     } else if (plugin_dispatch_values(&s->vl) != 0) {
         count(&b->value_failed);
+    } else {
+        atomic_store(&b->handed, token);
     }
     (void)plugin_set_ctx(before);
     return written;
@@ -606,12 +709,25 @@ struct runtime_hooks bridge_hooks(struct bridge *b)
         .series_begin = series_begin,
         .series_end = series_end,
         .dispatch = dispatch,
+        .is_held = is_held,
         .notify = notify,
         .series_reset = series_reset,
     };
 }
 
 /* ---------------------------------------------------------- own metrics */
+
+/* NULL when nothing of the mesh was handed to collectd, or no memory is left.
+ */
+static meta_data_t *after_meta(struct bridge *b)
+{
+    uint64_t handed = atomic_load(&b->handed);
+    meta_data_t *meta = handed != 0 ? meta_data_create() : NULL;
+
+    if (meta != NULL)
+        (void)meta_data_add_unsigned_int(meta, AFTER, handed);
+    return meta;
+}
 
 static void read_one(struct bridge *b, const struct runtime_stat *stat)
 {
@@ -638,7 +754,9 @@ static void read_one(struct bridge *b, const struct runtime_stat *stat)
     COPY(vl.plugin_instance, stat->group);
     COPY(vl.type, stat->type);
     COPY(vl.type_instance, stat->instance);
+    vl.meta = after_meta(b);
     (void)plugin_dispatch_values(&vl);
+    meta_data_destroy(vl.meta);
 }
 
 int bridge_read(struct bridge *b)
@@ -690,6 +808,7 @@ void bridge_attach(struct bridge *b, struct runtime *rt,
     pthread_rwlock_wrlock(&b->gate);
     b->runtime = rt;
     b->options = *options;
+    atomic_store(&b->touches, options->touches); /* read outside the gate */
     pthread_rwlock_unlock(&b->gate);
 }
 

@@ -10,6 +10,17 @@
  * itself from one that another plugin derived from it in the write thread,
  * which inherits the context but not the mark.
  *
+ * Values that pass by: chains may keep a value from argus' write callback,
+ * which then never sees it. But a write thread tells of every value that it
+ * puts into the cache (bridge_touch), before the writers have it, and works on
+ * one value at a time: when it tells of the next one and the former was not
+ * seen, then that one passed by. In that callback collectd has put another
+ * context in place, so there the token comes by meta data, "argus:token", which
+ * is taken off again: no writer behind the cache meets it. What a chain stops
+ * before the cache is never told of. For those, argus' own metrics carry
+ * "argus:after", the token that collectd was handed last: when one comes out of
+ * collectd's queue, all before it are out as well.
+ *
  * Threads: the hooks are called as runtime.h says (describe in the loop thread,
  * the others in the deliver thread); the callbacks from any thread of collectd
  * at any time, also before bridge_attach() and after it took the runtime away:
@@ -30,11 +41,16 @@
 /** Different data sets of this daemon; more are refused and counted. */
 #define BRIDGE_SETS_MAX 4096
 
+/** Write threads that are told apart. What passes by in the hands of further
+ *  ones is not noticed at once. */
+#define BRIDGE_THREADS_MAX 256
+
 struct bridge; /* opaque; one a daemon */
 
 struct bridge_options {
     bool route;      /* local values go to the mesh */
     bool aggregator; /* answers the missing callback */
+    bool touches;    /* collectd calls bridge_touch(); aggregators only */
 };
 
 /* What could not be handed on, or went another way. A snapshot. */
@@ -73,12 +89,15 @@ void bridge_forget(struct bridge *b);
 /** Only when no callback can come any more either. */
 void bridge_free(struct bridge *b);
 
-/* The callbacks of collectd; all but bridge_missing answer 0. */
+/* The callbacks of collectd; bridge_missing may answer other than 0. */
 int bridge_write(struct bridge *b, const data_set_t *ds,
                  const value_list_t *vl);
 int bridge_notification(struct bridge *b, const notification_t *n);
 int bridge_missing(struct bridge *b, const value_list_t *vl);
 int bridge_read(struct bridge *b);
+
+/** A write thread has put a value into the cache. */
+void bridge_touch(struct bridge *b, const value_list_t *vl);
 
 struct bridge_stats bridge_stats(struct bridge *b);
 

@@ -29,6 +29,7 @@ enum kind {
     EV_SILENT,  /* has the peer of a link been frozen all the while? */
     EV_ENQUEUE, /* the deliver thread hands a value to collectd */
     EV_SEEN,
+    EV_PASSED,
     EV_WRITTEN,
     EV_THREAD, /* a write thread is free again */
     EV_LOCAL,  /* the aggregator's daemon has a value of its own */
@@ -42,6 +43,7 @@ struct event {
     enum kind kind;
     uint32_t a, b, life, n, k;
     uint64_t number; /* dial or token */
+    uint64_t after;  /* of a local value: the token in front of it */
     uint32_t link;
     uint8_t *bytes;
     uint32_t size;
@@ -59,7 +61,7 @@ struct wire {
 };
 
 struct queued {
-    uint64_t token;
+    uint64_t token, after;
     uint32_t n, k;
     bool garbled;
 };
@@ -76,7 +78,10 @@ struct aggregator_node {
     uint32_t *last; /* by series: 1 + last value written in this life */
     struct queued *queue;
     size_t head, tail, room;
-    uint32_t threads_busy;
+    uint64_t handed; /* the newest token in the queue */
+    uint32_t turn;
+    bool busy[THREADS_MAX];
+    uint64_t hands[THREADS_MAX]; /* token each thread holds; 0: none */
 };
 
 struct world {
@@ -91,8 +96,8 @@ struct world {
     uint32_t series;
     char (*hosts)[32];
     uint8_t *state; /* by series and value: 1 published, 2 written, 4 stopped */
-    uint8_t *stopped; /* by series */
-    uint32_t *writer; /* by series */
+    uint8_t *stopped, *passing; /* by series */
+    uint32_t *writer;           /* by series */
     struct world_ledger ledger;
     argus_Frame frame;
 };
@@ -298,35 +303,59 @@ static void emit(void *context, const struct action *a)
 
 /* -------------------------------------------------------------- collectd */
 
+/* The thread works on a value until it is seen, or until the next one when a
+ * chain keeps it from argus. */
+static void thread_work(struct world *w, uint32_t b, uint32_t t,
+                        const struct queued *q)
+{
+    struct aggregator_node *node = &w->nodes[b];
+    struct event ev = {.a = t,
+                       .b = b,
+                       .life = node->life,
+                       .n = q->n,
+                       .k = q->k,
+                       .number = node->hands[t],
+                       .after = q->after,
+                       .size = q->garbled};
+    uint64_t from = w->now > node->hung_until ? w->now : node->hung_until;
+    uint64_t written = from + prng_below(&w->prng, 12);
+    uint64_t seen = written + prng_below(&w->prng, 4);
+
+    node->busy[t] = true;
+    ev.kind = EV_PASSED;
+    if (node->hands[t] != 0)
+        schedule(w, w->now, ev);
+    node->hands[t] = ev.number = q->token;
+    ev.kind = EV_WRITTEN;
+    if (q->token != 0)
+        schedule(w, written, ev);
+    ev.kind = EV_SEEN;
+    if (q->token == 0 || !w->passing[q->n])
+        schedule(w, seen, ev);
+    ev.kind = EV_THREAD;
+    schedule(w, seen, ev);
+}
+
 static void threads_run(struct world *w, uint32_t b)
 {
     struct aggregator_node *node = &w->nodes[b];
+    uint32_t busy;
 
-    while (node->threads_busy < w->o.threads && node->head < node->tail) {
+    while (node->head < node->tail) {
+        /* The one that waits longest is woken first, more or less. */
+        for (busy = 0; busy < w->o.threads && node->busy[node->turn]; busy++)
+            node->turn = (node->turn + 1) % w->o.threads;
+        if (busy == w->o.threads)
+            return;
         struct queued q = node->queue[node->head++];
-        struct event ev = {.b = b,
-                           .life = node->life,
-                           .n = q.n,
-                           .k = q.k,
-                           .number = q.token,
-                           .size = q.garbled};
         if (q.token != 0 && w->stopped[q.n]) {
             w->state[(size_t)q.n * w->o.values + q.k] |= 4;
             continue;
         }
         if (w->o.drop_ppm > 0 && prng_below(&w->prng, 1000000) < w->o.drop_ppm)
             continue;
-        uint64_t from = w->now > node->hung_until ? w->now : node->hung_until;
-        uint64_t written = from + prng_below(&w->prng, 12);
-        uint64_t seen = written + prng_below(&w->prng, 4);
-        node->threads_busy++;
-        ev.kind = EV_WRITTEN;
-        if (q.token != 0)
-            schedule(w, written, ev);
-        ev.kind = EV_SEEN;
-        schedule(w, seen, ev);
-        ev.kind = EV_THREAD;
-        schedule(w, seen, ev);
+        thread_work(w, b, node->turn, &q);
+        node->turn = (node->turn + 1) % w->o.threads;
     }
 }
 
@@ -339,8 +368,13 @@ static void on_enqueue(struct world *w, const struct event *ev)
         node->queue = realloc(node->queue, node->room * sizeof *node->queue);
         assert(node->queue != NULL);
     }
-    node->queue[node->tail++] = (struct queued){
-        .token = ev->number, .n = ev->n, .k = ev->k, .garbled = ev->size != 0};
+    node->queue[node->tail++] = (struct queued){.token = ev->number,
+                                                .after = node->handed,
+                                                .n = ev->n,
+                                                .k = ev->k,
+                                                .garbled = ev->size != 0};
+    if (ev->number != 0)
+        node->handed = ev->number;
     threads_run(w, ev->b);
 }
 
@@ -349,7 +383,6 @@ static void on_local(struct world *w, const struct event *ev)
 {
     struct event value = *ev;
 
-    value.k = (uint32_t)w->now;
     value.number = 0;
     on_enqueue(w, &value);
     schedule(w, w->now + LOCAL_MS, *ev);
@@ -357,13 +390,16 @@ static void on_local(struct world *w, const struct event *ev)
 
 static void on_seen(struct world *w, const struct event *ev)
 {
-    struct intake *intake = w->nodes[ev->b].intake;
+    struct aggregator_node *node = &w->nodes[ev->b];
 
-    if (ev->number == 0)
-        intake_on_progress(intake, w->now, ev->k, SINK_OF(w, ev->b, false));
-    else
-        intake_on_seen(intake, w->now, &ev->number, 1,
-                       SINK_OF(w, ev->b, false));
+    if (ev->number == 0) {
+        intake_on_progress(node->intake, w->now, ev->after);
+        return;
+    }
+    intake_on_seen(node->intake, w->now, &ev->number, 1,
+                   SINK_OF(w, ev->b, false));
+    if (node->hands[ev->a] == ev->number)
+        node->hands[ev->a] = 0;
 }
 
 static void on_written(struct world *w, const struct event *ev)
@@ -584,8 +620,8 @@ static bool is_of_aggregator(enum kind kind)
 {
     return kind == EV_TO_AGGREGATOR || kind == EV_UP_AGGREGATOR ||
            kind == EV_DOWN_AGGREGATOR || kind == EV_ENQUEUE ||
-           kind == EV_SEEN || kind == EV_LOCAL || kind == EV_WRITTEN ||
-           kind == EV_THREAD || kind == EV_GONE;
+           kind == EV_SEEN || kind == EV_PASSED || kind == EV_LOCAL ||
+           kind == EV_WRITTEN || kind == EV_THREAD || kind == EV_GONE;
 }
 
 static void happen_at_aggregator(struct world *w, struct event *ev)
@@ -608,8 +644,12 @@ static void happen_at_aggregator(struct world *w, struct event *ev)
     case EV_LOCAL: on_local(w, ev); break;
     case EV_SEEN: on_seen(w, ev); break;
     case EV_WRITTEN: on_written(w, ev); break;
+    case EV_PASSED:
+        intake_on_passed(node->intake, w->now, &ev->number, 1,
+                         SINK_OF(w, ev->b, false));
+        break;
     case EV_THREAD:
-        node->threads_busy--;
+        node->busy[ev->a] = false;
         threads_run(w, ev->b);
         break;
     default: node_end(w, ev->b); break;
@@ -732,6 +772,16 @@ static bool all_are_online(void *context, const struct node_id *id)
     return true;
 }
 
+static bool is_in_hands(void *context, uint64_t token)
+{
+    const struct aggregator_node *node = context;
+
+    for (uint32_t t = 0; t < THREADS_MAX; t++)
+        if (node->hands[t] == token)
+            return true;
+    return false;
+}
+
 static void node_begin(struct world *w, uint32_t b)
 {
     struct aggregator_node *node = &w->nodes[b];
@@ -739,6 +789,7 @@ static void node_begin(struct world *w, uint32_t b)
         .is_aggregator = true,
         .queue_max = w->o.queue_max != 0 ? w->o.queue_max : 4096,
         .redispatch_max = w->o.redispatch_max,
+        .threads = {node, is_in_hands},
         .listener = {.is_online = all_are_online}};
     int rc = intake_new(&options, &node->intake);
 
@@ -746,7 +797,9 @@ static void node_begin(struct world *w, uint32_t b)
     node->alive = node->usable = true;
     node->life++;
     node->head = node->tail = 0;
-    node->threads_busy = 0;
+    node->handed = node->turn = 0;
+    memset(node->busy, 0, sizeof node->busy);
+    memset(node->hands, 0, sizeof node->hands);
     node->hung_until = node->frozen_until = 0;
     node->handles = 0;
     memset(node->last, 0, w->series * sizeof *node->last);
@@ -782,8 +835,9 @@ static void world_tables(struct world *w)
     w->hosts = calloc(w->series, sizeof *w->hosts);
     w->state = calloc(w->series, w->o.values);
     w->stopped = calloc(w->series, 1);
+    w->passing = calloc(w->series, 1);
     w->writer = malloc(w->series * sizeof *w->writer);
-    assert(w->hosts && w->state && w->stopped && w->writer);
+    assert(w->hosts && w->state && w->stopped && w->passing && w->writer);
     memset(w->writer, 0xff, w->series * sizeof *w->writer);
 }
 
@@ -817,6 +871,7 @@ struct world *world_new(const struct world_options *options)
         uint32_t agent = n / (w->o.hosts * w->o.series);
         snprintf(w->hosts[n], sizeof w->hosts[n], "host-%u", n / w->o.series);
         w->stopped[n] = prng_below(&w->prng, 1000000) < w->o.stopped_ppm;
+        w->passing[n] = prng_below(&w->prng, 1000000) < w->o.passing_ppm;
         publish_series(w, agent, n);
     }
     return w;
@@ -842,6 +897,7 @@ void world_free(struct world *w)
     free(w->hosts);
     free(w->state);
     free(w->stopped);
+    free(w->passing);
     free(w->writer);
     free(w);
 }

@@ -28,7 +28,8 @@ struct world_options {
     uint32_t interval_ms;
     uint32_t threads;     /* write threads of the stand-in */
     uint32_t swap_ppm;    /* values that come after their successor */
-    uint32_t stopped_ppm; /* series that a chain stops */
+    uint32_t stopped_ppm; /* series that a chain stops before the cache */
+    uint32_t passing_ppm; /* series that a chain gives to other writers only */
     uint32_t redispatch_max;
     uint32_t drop_ppm;  /* values that collectd's queue limit drops */
     uint64_t bytes_max; /* of a spool; 0: plenty */

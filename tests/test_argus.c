@@ -102,10 +102,16 @@ static void test_agent_that_does_not_route_has_no_writer(void)
     CU_ASSERT_EQUAL(mock_init_all(), 0);
     CU_ASSERT_EQUAL(mock_rt.opened, 1);
     CU_ASSERT_EQUAL(mock_writers, 0);
+    CU_ASSERT_EQUAL(mock_cache_watchers, 0);
     mock_shutdown();
 
     begin();
     CU_ASSERT_EQUAL(CONFIGURE("Role aggregator"), 0);
+#ifdef COLLECTD_CACHE_EVENTS
+    CU_ASSERT_EQUAL(mock_cache_watchers, 1); /* before there are threads */
+    CU_ASSERT_EQUAL(CONFIGURE("NodeName second"), 0);
+    CU_ASSERT_EQUAL(mock_cache_watchers, 1); /* a second block: no second */
+#endif
     CU_ASSERT_EQUAL(mock_init_all(), 0);
     CU_ASSERT_EQUAL(mock_writers, 1);
     value_list_t vl = some_value();

@@ -18,6 +18,16 @@ static int on_write(const data_set_t *ds, const value_list_t *vl,
     return bridge_write(bridge, ds, vl);
 }
 
+#ifdef COLLECTD_CACHE_EVENTS
+static int on_cache_event(cache_event_t *event, user_data_t *data)
+{
+    (void)data;
+    event->ret = 1;
+    bridge_touch(bridge, event->value_list);
+    return 0;
+}
+#endif
+
 static int on_notification(const notification_t *n, user_data_t *data)
 {
     (void)data;
@@ -50,6 +60,18 @@ static void end(void)
     log_set_sink(NULL);
     mock_reset();
 }
+
+#ifdef COLLECTD_CACHE_EVENTS
+/* ... of an aggregator, and collectd tells of what it puts into the cache. */
+static void begin_with_touches(void)
+{
+    begin(false, true);
+    bridge_attach(
+        bridge, mock_runtime_get(),
+        &(struct bridge_options){.aggregator = true, .touches = true});
+    (void)plugin_register_cache_event("argus", on_cache_event, NULL);
+}
+#endif
 
 static value_t numbers[SOURCES_MAX + 1];
 
@@ -324,6 +346,121 @@ static void test_mark_without_token_is_ignored(void)
     CU_ASSERT_EQUAL(mock_rt.values, 1);
     end();
 }
+
+#ifdef COLLECTD_CACHE_EVENTS
+/* Goal: a value that a chain gives to another writer only is told of as soon as
+ * its thread goes on, with its token, though a chain renamed it; one that argus
+ * saw is not. Writers meet no meta data but the mark. */
+static void test_value_that_passes_by_is_told_of(void)
+{
+    argus_SeriesDef def = def_of("gauge", 1, argus_SourceType_SOURCE_GAUGE);
+
+    begin_with_touches();
+    series(1, &def);
+    mock_chain = rename_in_chain;
+    for (uint64_t token = 11; token <= 13; token++)
+        (void)value(1, token, 1);
+    mock_only_writer = "keeper";
+    mock_write_one();
+    CU_ASSERT_EQUAL(mock_writes, 1);
+    CU_ASSERT_EQUAL(mock_written_metas, 1);
+    CU_ASSERT_EQUAL(mock_rt.passed, 0);
+    CU_ASSERT_TRUE(hooks.is_held(hooks.context, 11));
+    mock_only_writer = NULL;
+    mock_write_one();
+    CU_ASSERT_EQUAL(mock_rt.passed, 1);
+    CU_ASSERT_EQUAL(mock_rt.passed_token, 11);
+    CU_ASSERT_EQUAL(mock_rt.seen_token, 12);
+    CU_ASSERT_EQUAL(mock_written_metas, 1);
+    mock_only_writer = "keeper";
+    mock_write_one();
+    CU_ASSERT_EQUAL(mock_rt.passed, 1);
+    CU_ASSERT_FALSE(hooks.is_held(hooks.context, 12));
+
+    value_list_t local = local_value("gauge", 1);
+    (void)plugin_dispatch_values(&local);
+    mock_write_all();
+    CU_ASSERT_EQUAL(mock_rt.passed, 2);
+    CU_ASSERT_EQUAL(mock_rt.passed_token, 13);
+    CU_ASSERT_FALSE(hooks.is_held(hooks.context, 13));
+    CU_ASSERT_EQUAL(mock_rt.seen, 1);
+    end();
+}
+
+static void *write_one_elsewhere(void *unused)
+{
+    (void)unused;
+    mock_write_one();
+    return NULL;
+}
+
+/* Goal: each thread is told apart: what one does says nothing of the value in
+ * the hands of another. */
+static void test_threads_are_told_apart(void)
+{
+    argus_SeriesDef def = def_of("gauge", 1, argus_SourceType_SOURCE_GAUGE);
+    pthread_t thread;
+
+    begin_with_touches();
+    series(1, &def);
+    mock_only_writer = "keeper";
+    for (uint64_t token = 21; token <= 23; token++)
+        (void)value(1, token, 1);
+    mock_write_one();
+    CU_ASSERT_EQUAL_FATAL(
+        pthread_create(&thread, NULL, write_one_elsewhere, NULL), 0);
+    (void)pthread_join(thread, NULL);
+    CU_ASSERT_EQUAL(mock_rt.passed, 0);
+    CU_ASSERT_TRUE(hooks.is_held(hooks.context, 21));
+    CU_ASSERT_TRUE(hooks.is_held(hooks.context, 22));
+    mock_write_one();
+    CU_ASSERT_EQUAL(mock_rt.passed, 1);
+    CU_ASSERT_EQUAL(mock_rt.passed_token, 21);
+    CU_ASSERT_TRUE(hooks.is_held(hooks.context, 22));
+    end();
+}
+
+static int stop_in_chain(value_list_t *vl)
+{
+    return strcmp(vl->host, "far") == 0;
+}
+
+/* Goal: what a chain stops before the cache is never held nor told of, but own
+ * metrics tell how far collectd's queue has moved; they pass in the cache or,
+ * where collectd does not tell of that, in the write callback. */
+static void test_own_metrics_tell_of_progress(void)
+{
+    argus_SeriesDef def = def_of("gauge", 1, argus_SourceType_SOURCE_GAUGE);
+
+    for (unsigned run = 0; run < 2; run++) {
+        if (run == 0)
+            begin_with_touches();
+        else
+            begin(false, true);
+        mock_chain = stop_in_chain;
+        series(1, &def);
+        (void)bridge_read(bridge);
+        mock_write_all();
+        CU_ASSERT_EQUAL(mock_rt.progresses, 0); /* nothing was handed over */
+        (void)value(1, 31, 1);
+        (void)value(1, 32, 1);
+        mock_write_all();
+        CU_ASSERT_FALSE(hooks.is_held(hooks.context, 31));
+        CU_ASSERT_EQUAL(mock_rt.progresses, 0);
+        (void)bridge_read(bridge);
+        (void)value(1, 33, 1);
+        mock_only_writer = run == 0 ? "keeper" : NULL;
+        mock_write_all();
+        CU_ASSERT_TRUE(mock_rt.progresses > 0);
+        CU_ASSERT_EQUAL(mock_rt.progress_token, 32);
+        CU_ASSERT_EQUAL(mock_rt.passed, 0);
+        CU_ASSERT_EQUAL(mock_rt.seen, 0);
+        if (run == 0)
+            CU_ASSERT_EQUAL(mock_written_metas, 0);
+        end();
+    }
+}
+#endif
 
 /* Goal: a type that is unknown here, or is another, goes to the writers with
  * the sender's data sources, and counts as written. */
@@ -666,6 +803,11 @@ CU_TestInfo suite_bridge[] = {
     {"renamed_value_is_seen", test_renamed_value_is_seen},
     {"derived_value_is_local", test_derived_value_is_local},
     {"mark_without_token_is_ignored", test_mark_without_token_is_ignored},
+#ifdef COLLECTD_CACHE_EVENTS
+    {"value_that_passes_by_is_told_of", test_value_that_passes_by_is_told_of},
+    {"threads_are_told_apart", test_threads_are_told_apart},
+    {"own_metrics_tell_of_progress", test_own_metrics_tell_of_progress},
+#endif
     {"unknown_type_is_written_directly", test_unknown_type_is_written_directly},
     {"hostile_series_are_refused", test_hostile_series_are_refused},
     {"series_end_and_begin_anew", test_series_end_and_begin_anew},

@@ -64,6 +64,14 @@ static bool is_online(void *context, const struct node_id *id)
     return online;
 }
 
+static uint64_t held;
+
+static bool is_held(void *context, uint64_t token)
+{
+    (void)context;
+    return token == held;
+}
+
 static struct intake_options usual(void)
 {
     return (struct intake_options){.is_aggregator = true,
@@ -87,6 +95,7 @@ static struct intake *intake_with(const struct intake_options *options)
 
     memset(&got, 0, sizeof got);
     online = true;
+    held = 0;
     CU_ASSERT_EQUAL_FATAL(intake_new(options, &x), ARGUS_OK);
     link_up(x, 1000, 1, 7, 1);
     return x;
@@ -281,7 +290,7 @@ static void test_stopped_by_a_chain(void)
     pass(x, 61000); /* dispatches 3 of series 1 after 2 of series 2 */
     CU_ASSERT_EQUAL(intake_stats(x)->values_stopped, 1);
     CU_ASSERT_EQUAL_FATAL(got.dispatched, 4);
-    intake_on_progress(x, 61010, 61005, out);
+    intake_on_progress(x, 61010, got.tokens[3]);
     pass(x, 61059);
     CU_ASSERT_EQUAL(intake_stats(x)->values_stopped, 1);
     pass(x, 61060);
@@ -296,6 +305,72 @@ static void test_stopped_by_a_chain(void)
     intake_free(x);
 }
 
+/* Goal: what passed by is settled at once, lets the next of its series go, and
+ * says that all before it has left the queue; a later one waits 1 s again. */
+static void test_passed_by_is_settled_at_once(void)
+{
+    struct intake_options o = usual();
+    o.redispatch_max = 3;
+    struct intake *x = intake_with(&o);
+
+    name_series(x, 1000, 1, 1, "a");
+    name_series(x, 1000, 1, 2, "b");
+    send_batch(x, 1000, 1, 1, 1, 1, 1, 2); /* 0: a, 1: b */
+    send_batch(x, 1000, 1, 2, 3, 2, 0, 2); /* of b */
+    CU_ASSERT_EQUAL_FATAL(got.dispatched, 2);
+    intake_on_passed(x, 2000, &got.tokens[1], 1, out);
+    CU_ASSERT_EQUAL(intake_stats(x)->values_passed, 1);
+    CU_ASSERT_EQUAL(intake_stats(x)->values_settled, 1);
+    CU_ASSERT_EQUAL_FATAL(got.dispatched, 3);
+    intake_on_passed(x, 2000, &got.tokens[1], 1, out); /* is told twice */
+    CU_ASSERT_EQUAL(intake_stats(x)->seen_unknown, 1);
+    intake_on_passed(x, 2010, &got.tokens[2], 1, out);
+    CU_ASSERT_EQUAL_FATAL(got.dispatched, 4);
+    pass(x, 2999);
+    CU_ASSERT_EQUAL(got.dispatched, 4);
+    CU_ASSERT_EQUAL(got.acks, 0);
+    pass(x, 3000); /* a: overtaken at 2000, so it is dispatched again */
+    CU_ASSERT_EQUAL_FATAL(got.dispatched, 5);
+    intake_on_passed(x, 3100, &got.tokens[4], 1, out);
+    pass(x, 3105);
+    CU_ASSERT_EQUAL(got.acked, 1);
+    pass(x, 4099); /* b's third: overtaken at 3100 */
+    CU_ASSERT_EQUAL(got.dispatched, 5);
+    pass(x, 4100);
+    CU_ASSERT_EQUAL(got.dispatched, 6);
+    intake_free(x);
+}
+
+/* Goal: a value that a write thread holds is not given up while nothing else
+ * moves, and not handed to collectd again; but it holds up its series for some
+ * turns only. */
+static void test_held_value_is_waited_for(void)
+{
+    struct intake_options o = usual();
+    o.threads.is_held = is_held;
+    o.redispatch_max = 3;
+    struct intake *x = intake_with(&o);
+
+    name_series(x, 1000, 1, 1, "a");
+    name_series(x, 1000, 1, 2, "b");
+    send_batch(x, 1000, 1, 1, 1, 1, 0, 2);
+    send_batch(x, 1000, 1, 2, 10, 2, 0, 30);
+    held = got.tokens[0];
+    /* Each wait begins behind what was dispatched meanwhile: see both. */
+    for (uint32_t i = 0; i <= INTAKE_HELD_TURNS; i++) {
+        CU_ASSERT_EQUAL(intake_stats(x)->values_stopped, 0);
+        see(x, (i + 1) * 100000, 2 * i + 1);
+        see(x, (i + 1) * 100000, 2 * i + 2);
+        pass(x, (i + 1) * 100000 + 999);
+        CU_ASSERT_EQUAL_FATAL(got.dispatched, 2 * i + 4);
+        pass(x, (i + 1) * 100000 + 90000); /* all hang */
+    }
+    CU_ASSERT_EQUAL(intake_stats(x)->values_stopped, 1);
+    CU_ASSERT_EQUAL(intake_stats(x)->values_redispatched, 0);
+    CU_ASSERT_EQUAL(got.times[got.dispatched - 1], 2);
+    intake_free(x);
+}
+
 /* Goal: tokens that are not under way are ignored and counted. */
 static void test_strange_tokens_are_ignored(void)
 {
@@ -304,12 +379,15 @@ static void test_strange_tokens_are_ignored(void)
     const uint64_t strange[] = {0, 1, UINT64_MAX, (uint64_t)1 << 20 | 5};
 
     intake_on_seen(x, 1000, strange, 4, out);
-    CU_ASSERT_EQUAL(intake_stats(x)->seen_unknown, 4);
+    intake_on_passed(x, 1000, strange, 4, out);
+    for (uint32_t i = 0; i < 4; i++)
+        intake_on_progress(x, 1000, strange[i]);
+    CU_ASSERT_EQUAL(intake_stats(x)->seen_unknown, 8);
     name_series(x, 1000, 1, 1, "a");
     send_batch(x, 1000, 1, 1, 1, 1, 0, 1);
     see(x, 1001, 0);
     see(x, 1001, 0);
-    CU_ASSERT_EQUAL(intake_stats(x)->seen_unknown, 5);
+    CU_ASSERT_EQUAL(intake_stats(x)->seen_unknown, 9);
     CU_ASSERT_EQUAL(intake_stats(x)->values_seen, 1);
     intake_free(x);
 }
@@ -604,7 +682,7 @@ static void test_unseen_is_dispatched_again(void)
     send_batch(x, 1000, 1, 1, 1, 1, 0, 1);
     for (uint32_t i = 1; i <= 3; i++) {
         CU_ASSERT_EQUAL(got.dispatched, i);
-        intake_on_progress(x, 1000 + i * 2000, 1000 + i * 2000, out);
+        intake_on_progress(x, 1000 + i * 2000, got.tokens[i - 1]);
         pass(x, 2500 + i * 2000);
     }
     CU_ASSERT_EQUAL(got.dispatched, 3);
@@ -620,6 +698,8 @@ CU_TestInfo suite_intake[] = {
     {"one_of_a_series_at_a_time", test_one_of_a_series_at_a_time},
     {"duplicate_waits_for_the_first", test_duplicate_waits_for_the_first},
     {"stopped_by_a_chain", test_stopped_by_a_chain},
+    {"passed_by_is_settled_at_once", test_passed_by_is_settled_at_once},
+    {"held_value_is_waited_for", test_held_value_is_waited_for},
     {"strange_tokens_are_ignored", test_strange_tokens_are_ignored},
     {"freeze_acknowledges_nothing", test_freeze_acknowledges_nothing},
     {"malformed_batches_close_the_link", test_malformed_batches_close_the_link},

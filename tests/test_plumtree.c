@@ -512,16 +512,16 @@ static void test_graft_waits_turns_and_is_cancelled(void)
     ihave(p, 1000, 2, 50, 1);
     ihave(p, 1001, 3, 50, 1);
     ihave(p, 1001, 2, 51, 1);
-    run_until(p, 1120);
+    run_until(p, 1075);
     CU_ASSERT_EQUAL(sent_of(argus_Frame_graft_tag, 0), 0);
-    gossip(p, 1120, 1, 51); /* the tree was only slow */
-    run_until(p, 1195);
+    gossip(p, 1075, 1, 51); /* the tree was only slow */
+    run_until(p, 1125);
     CU_ASSERT_EQUAL(sent_of(argus_Frame_graft_tag, 2), 1);
     CU_ASSERT_TRUE(plumtree_is_eager(p, 2));
-    run_until(p, 1240);
+    run_until(p, 1180);
     CU_ASSERT_EQUAL(sent_of(argus_Frame_graft_tag, 0), 2);
     CU_ASSERT_EQUAL(sent_of(argus_Frame_graft_tag, 3), 1);
-    plumtree_neighbor_down(p, 1240, 3, &out); /* it dies; 2 is asked again */
+    plumtree_neighbor_down(p, 1180, 3, &out); /* it dies; 2 is asked again */
     run_until(p, 1400);
     CU_ASSERT_TRUE(sent_of(argus_Frame_graft_tag, 2) >= 2);
     gossip(p, 1400, 2, 50);

@@ -222,14 +222,46 @@ static void test_dropped_in_collectd_is_dispatched_again(void)
     world_free(w);
 }
 
+/* Goal: values that chains give to other writers only are settled as the write
+ * threads go on, and none of them is taken for dropped and written twice.
+ * Method: some series, then all of them, so that nothing is ever seen. */
+static void test_values_that_pass_by_are_settled(void)
+{
+    uint64_t seed = test_seed();
+
+    for (unsigned run = 0; run < 2; run++) {
+        struct world_options o = usual(seed);
+        o.passing_ppm = run == 0 ? 300000 : 1000000;
+        o.redispatch_max = 3;
+        struct world *w = started(&o, 2);
+        world_run(w, 3000);
+        world_break_links(w, 0);
+        CU_ASSERT_TRUE(world_settle(w, 60000));
+        check_ledger(w, seed);
+        uint64_t passed = 0, seen = 0;
+        for (uint32_t b = 0; b < 2; b++) {
+            const struct intake_stats *stats = intake_stats(world_intake(w, b));
+            CU_ASSERT_EQUAL(stats->values_redispatched, 0);
+            CU_ASSERT_EQUAL(stats->values_stopped, 0);
+            passed += stats->values_passed;
+            seen += stats->values_seen;
+        }
+        CU_ASSERT_TRUE(passed > 0);
+        CU_ASSERT_EQUAL(seen > 0, run == 0);
+        world_free(w);
+    }
+}
+
 /* Goal: writers that hang push back: nothing is taken for stopped, nothing is
- * lost, and all is written when they go on. */
+ * lost, and all is written when they go on; though chains keep some from
+ * argus. */
 static void test_hanging_writers_push_back(void)
 {
     uint64_t seed = test_seed();
     struct world_options o = usual(seed);
 
     o.aggregators = 1;
+    o.passing_ppm = 200000;
     struct world *w = started(&o, 1);
     world_run(w, 1500);
     world_hang_writers(w, 0, 8000);
@@ -416,6 +448,7 @@ CU_TestInfo suite_routing[] = {
     {"stopped_series_hold_up_nobody", test_stopped_series_hold_up_nobody},
     {"dropped_in_collectd_is_dispatched_again",
      test_dropped_in_collectd_is_dispatched_again},
+    {"values_that_pass_by_are_settled", test_values_that_pass_by_are_settled},
     {"hanging_writers_push_back", test_hanging_writers_push_back},
     {"newcomer_takes_its_share", test_newcomer_takes_its_share},
     {"released_series_are_moved", test_released_series_are_moved},

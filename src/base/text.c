@@ -3,6 +3,16 @@
 #include <stdio.h>
 #include <string.h>
 
+void text_copy(char *out, size_t out_size, const char *text)
+{
+    (void)snprintf(out, out_size, "%s", text != NULL ? text : "");
+}
+
+void text_format(char *out, size_t out_size, const char *format, va_list ap)
+{
+    (void)vsnprintf(out, out_size, format, ap);
+}
+
 static void clean(char *out, size_t out_size, const char *text, char quote)
 {
     size_t i;

@@ -1,9 +1,17 @@
-/* text.h - small helpers for text that strangers wrote. */
+/* text.h - copying and cutting text; what strangers wrote among it. */
 #ifndef ARGUS_BASE_TEXT_H
 #define ARGUS_BASE_TEXT_H
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
+
+/** Copy, cut to fit. NULL gives "". */
+void text_copy(char *out, size_t out_size, const char *text);
+
+/** vsnprintf(3), cut to fit, for those who must not know of files. */
+void text_format(char *out, size_t out_size, const char *format, va_list ap)
+    __attribute__((format(printf, 3, 0)));
 
 /** Copy a sentence with control characters replaced by '?', so that a stranger
  *  cannot break a log line. Cut to fit. */

@@ -1,6 +1,6 @@
 #include "core/actions.h"
 
-#include <stdio.h>
+#include "base/text.h"
 
 void actions_dial(struct actions *out, dial_id dial, argus_LinkKind kind,
                   const char *address, const struct node_id *expected)
@@ -35,7 +35,7 @@ void actions_log(struct actions *out, enum log_level level, const char *format,
     va_list ap;
 
     va_start(ap, format);
-    (void)vsnprintf(line, sizeof line, format, ap);
+    text_format(line, sizeof line, format, ap);
     va_end(ap);
 
     struct action a = {.type = ACTION_LOG,

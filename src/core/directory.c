@@ -1,10 +1,10 @@
 #include "core/directory.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 #include <pb_decode.h>
 
+#include "base/text.h"
 #include "core/directory_state.h"
 
 /* ---------------------------------------------------------------- life */
@@ -126,7 +126,7 @@ void directory_set_address(struct directory *d, uint64_t now_ms,
     enter(d, now_ms, wall_us);
     if (strcmp(r->address, address) == 0)
         return;
-    (void)snprintf(r->address, sizeof r->address, "%s", address);
+    text_copy(r->address, sizeof r->address, address);
     own_publish_soon(d, out);
 }
 
@@ -171,7 +171,7 @@ void directory_stop(struct directory *d, uint64_t now_ms, uint64_t wall_us,
     report->version = d->own.record.version;
     report->state = argus_MemberState_MEMBER_OFFLINE;
     report->hlc = d->listener.stamp(d->listener.context);
-    (void)snprintf(report->reason, sizeof report->reason, "stopped");
+    text_copy(report->reason, sizeof report->reason, "stopped");
     size_t size = d->seal.close(d->seal.context, &statement, packed);
     if (size == 0) {
         d->stats.seal_failed++;

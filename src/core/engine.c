@@ -1,12 +1,12 @@
 #include "core/engine.h"
 
 #include <assert.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/prng.h"
 #include "base/status.h"
+#include "base/text.h"
 #include "core/engine_impl.h"
 
 /* --------------------------------------------------- the way outward */
@@ -181,13 +181,6 @@ static void generation_raised(void *context, uint32_t generation)
     store(e, STORE_GENERATION, &e->options.id, NULL, generation);
 }
 
-static const char *state_text(argus_MemberState state)
-{
-    static const char *const texts[] = {"unknown", "online", "suspect",
-                                        "offline", "left"};
-    return state < sizeof texts / sizeof texts[0] ? texts[state] : "unknown";
-}
-
 /* "node web-17 is offline (reset, says web-3)" */
 static void log_change(struct engine *e, const struct member *m)
 {
@@ -205,11 +198,11 @@ static void log_change(struct engine *e, const struct member *m)
                              m->report->packed_size, &s, &author) &&
         s.which_body == argus_Statement_report_tag)
         actions_log(&e->out, level, "node %s is %s (%s, says %s)", name,
-                    state_text(m->state), s.body.report.reason,
+                    member_state_word(m->state), s.body.report.reason,
                     directory_name(e->directory, &author));
     else
         actions_log(&e->out, level, "node %s is %s", name,
-                    state_text(m->state));
+                    member_state_word(m->state));
 }
 
 static void note_changed(struct engine *e, const struct node_id *id)
@@ -274,11 +267,6 @@ static bool reserve_aggregators(struct engine *e, uint32_t count)
     return true;
 }
 
-static void copy_text(char *out, size_t size, const char *text)
-{
-    (void)snprintf(out, size, "%s", text != NULL ? text : "");
-}
-
 /* One that is only suspect stays in use: whether it answers, the metrics link
  * finds out by itself, and most suspicions are refuted. */
 static struct aggregator aggregator_of(const struct member *m)
@@ -289,9 +277,9 @@ static struct aggregator aggregator_of(const struct member *m)
         .usable = m->state == argus_MemberState_MEMBER_ONLINE ||
                   m->state == argus_MemberState_MEMBER_SUSPECT,
     };
-    copy_text(a.name, sizeof a.name, m->name);
-    copy_text(a.zone, sizeof a.zone, m->zone);
-    copy_text(a.address, sizeof a.address, m->address);
+    text_copy(a.name, sizeof a.name, m->name);
+    text_copy(a.zone, sizeof a.zone, m->zone);
+    text_copy(a.address, sizeof a.address, m->address);
     return a;
 }
 
@@ -432,7 +420,7 @@ static int new_views(struct engine *e, uint64_t seed)
                                           .has_left = has_left,
                                           .any_member = any_member};
 
-    copy_text(views.address, sizeof views.address, o->address);
+    text_copy(views.address, sizeof views.address, o->address);
     int rc = links_new(&links, &links_up, &e->links);
     return rc != ARGUS_OK ? rc
                           : hyparview_new(&views, &views_up, &e->hyparview);
@@ -479,6 +467,7 @@ static int new_routing(struct engine *e, uint64_t seed)
         .is_aggregator = o->role == argus_Role_ROLE_AGGREGATOR,
         .queue_max = o->intake_queue_max,
         .redispatch_max = o->redispatch_max,
+        .threads = o->threads,
         .listener = {.context = e, .is_online = is_live}};
 
     int rc = spool_new(&spool, &e->spool);
@@ -720,7 +709,7 @@ static void on_notice(struct engine *e, const argus_Event *event, bool always,
     }
     s.which_body = argus_Statement_event_tag;
     s.body.event = *event;
-    copy_text(s.body.event.node, sizeof s.body.event.node, e->options.name);
+    text_copy(s.body.event.node, sizeof s.body.event.node, e->options.name);
     if (!timeline_stamp_own(e->timeline, &e->hlc, e->now_ms, e->wall_us,
                             &s.body.event))
         return;
@@ -761,12 +750,9 @@ static void on_observed(struct engine *e, const char *ip)
         strncmp(own, "127.", 4) == 0 || strncmp(own, "[::1]", 5) == 0;
     if (port == NULL || (!open && !(loopback && !is_loopback(ip))))
         return;
-    int size = strchr(ip, ':') != NULL
-                   ? snprintf(address, sizeof address, "[%s]%s", ip, port)
-                   : snprintf(address, sizeof address, "%s%s", ip, port);
-    if (size < 0 || (size_t)size >= sizeof address)
+    if (!text_join_address(address, sizeof address, ip, port + 1))
         return;
-    copy_text(own, ADDRESS_SIZE, address);
+    text_copy(own, ADDRESS_SIZE, address);
     hyparview_set_address(e->hyparview, address);
     directory_set_address(e->directory, e->now_ms, e->wall_us, address,
                           &e->out);
@@ -823,9 +809,12 @@ static void dispatch(struct engine *e, const struct event *event)
         intake_on_seen(e->intake, e->now_ms, event->seen.tokens,
                        event->seen.count, &e->out);
         break;
+    case EVENT_PASSED:
+        intake_on_passed(e->intake, e->now_ms, event->seen.tokens,
+                         event->seen.count, &e->out);
+        break;
     case EVENT_PROGRESS:
-        intake_on_progress(e->intake, e->now_ms, event->progress_queued_ms,
-                           &e->out);
+        intake_on_progress(e->intake, e->now_ms, event->progress);
         break;
     case EVENT_NOTICE:
         on_notice(e, event->notice.event, event->notice.always,

@@ -14,6 +14,7 @@
 #define ARGUS_CORE_ENGINE_H
 
 #include "core/actions.h"
+#include "core/intake.h"
 #include "core/peer.h"
 #include "core/seal.h"
 
@@ -54,6 +55,7 @@ struct engine_options {
     uint64_t spool_bytes_max;
     uint32_t intake_queue_max; /* values in collectd's queue not yet seen */
     uint32_t redispatch_max;   /* see intake.h */
+    struct intake_threads threads;
 
     uint32_t clock_max_offset_ms;
     argus_Severity forward; /* mildest severity that is broadcast */
@@ -64,21 +66,22 @@ struct engine_options {
 enum event_type {
     EVENT_START, /* once, first */
     EVENT_TIMEOUT,
-    EVENT_LINK_UP,     /* a dial or an accept got through its Hellos */
+    EVENT_LINK_UP, /* a dial or an accept got through its Hellos */
     EVENT_LINK_DOWN,
     EVENT_DIAL_FAILED,
-    EVENT_FRAME,       /* a frame arrived; Hello and Refuse never do */
+    EVENT_FRAME,        /* a frame arrived; Hello and Refuse never do */
     EVENT_LINK_DRAINED, /* the send queue of a link fell below half its bound */
-    EVENT_VALUES,      /* from the write callback */
-    EVENT_SEEN,        /* dispatched values that the write callback saw */
-    EVENT_PROGRESS,    /* collectd's queue moves: it wrote a value of its own */
-    EVENT_NOTICE,      /* a local notification, or argusctl notify */
-    EVENT_RECORD,      /* from disk, before START: a packed Signed */
-    EVENT_ADDRESS,     /* from disk, before START: where a node was reached */
-    EVENT_OBSERVED,    /* a peer says at which host it sees us */
-    EVENT_JOIN,        /* argusctl join */
-    EVENT_LEAVE,       /* argusctl leave */
-    EVENT_STOP,        /* the daemon stops: say goodbye, acknowledge no more */
+    EVENT_VALUES,       /* from the write callback */
+    EVENT_SEEN,         /* dispatched values that the write callback saw */
+    EVENT_PASSED,       /* dispatched values that passed by it; see intake.h */
+    EVENT_PROGRESS,     /* collectd's queue moved on */
+    EVENT_NOTICE,       /* a local notification, or argusctl notify */
+    EVENT_RECORD,       /* from disk, before START: a packed Signed */
+    EVENT_ADDRESS,      /* from disk, before START: where a node was reached */
+    EVENT_OBSERVED,     /* a peer says at which host it sees us */
+    EVENT_JOIN,         /* argusctl join */
+    EVENT_LEAVE,        /* argusctl leave */
+    EVENT_STOP,         /* the daemon stops: say goodbye, acknowledge no more */
 };
 
 struct event {
@@ -113,8 +116,8 @@ struct event {
         struct {
             const uint64_t *tokens;
             uint32_t count;
-        } seen;
-        uint64_t progress_queued_ms; /* when that value was queued */
+        } seen;            /* SEEN, PASSED */
+        uint64_t progress; /* token: it and all before have left the queue */
         struct {
             const argus_Event *event; /* hlc, number, generation not yet set */
             bool always;              /* whatever its severity */

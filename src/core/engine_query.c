@@ -1,23 +1,11 @@
 /* engine_query.c - what the control socket and the read callback ask of an
  * engine. Nothing here changes it. */
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "core/engine_impl.h"
-
-static void copy_text(char *out, size_t size, const char *text)
-{
-    (void)snprintf(out, size, "%s", text != NULL ? text : "");
-}
-
-static const char *state_text(uint32_t state)
-{
-    static const char *const texts[] = {"unknown", "online", "suspect",
-                                        "offline", "left"};
-    return state < sizeof texts / sizeof texts[0] ? texts[state] : "unknown";
-}
 
 /* ------------------------------------------------------------- status */
 
@@ -87,7 +75,7 @@ static void fill_aggregators(const struct engine *e, argus_StatusReply *out)
         a = router_rank(e->router, e->options.name, i, NULL);
         if (a == NULL)
             return;
-        copy_text(out->aggregators[out->aggregators_count++],
+        text_copy(out->aggregators[out->aggregators_count++],
                   sizeof out->aggregators[0], a->name);
     }
 }
@@ -99,7 +87,7 @@ static void fill_counters(const struct engine *e, argus_StatusReply *out)
     uint32_t count = engine_counters(e, counters, MAX);
 
     for (uint32_t i = 0; i < count; i++) {
-        copy_text(out->counters[i].name, sizeof out->counters[i].name,
+        text_copy(out->counters[i].name, sizeof out->counters[i].name,
                   counters[i].name);
         out->counters[i].value = counters[i].value;
     }
@@ -113,11 +101,11 @@ void engine_status(const struct engine *e, uint64_t now_ms, uint64_t wall_us,
     const struct spool_stats *spool = spool_stats(e->spool);
 
     memset(out, 0, sizeof *out);
-    copy_text(out->name, sizeof out->name, o->name);
+    text_copy(out->name, sizeof out->name, o->name);
     memcpy(out->id, o->id.bytes, NODE_ID_SIZE);
     out->role = o->role;
-    copy_text(out->zone, sizeof out->zone, o->zone);
-    copy_text(out->address, sizeof out->address, o->address);
+    text_copy(out->zone, sizeof out->zone, o->zone);
+    text_copy(out->address, sizeof out->address, o->address);
     out->generation = directory_generation(e->directory);
     out->state = node_state(e);
     if (e->is_started)
@@ -157,7 +145,7 @@ bool engine_member(const struct engine *e, uint32_t index, uint64_t now_ms,
     out->has_record = m->packed != NULL && directory_record(m, &out->record);
     for (uint32_t i = 0; m->report != NULL && i < m->report->witnesses_count;
          i++)
-        copy_text(out->witnesses[out->witnesses_count++],
+        text_copy(out->witnesses[out->witnesses_count++],
                   sizeof out->witnesses[0],
                   directory_name(e->directory, &m->report->witnesses[i]));
     return true;
@@ -171,17 +159,17 @@ static void fill_peer(const struct engine *e, const struct hyparview_peer *p,
 
     memset(out, 0, sizeof *out);
     memcpy(out->id, p->id.bytes, NODE_ID_SIZE);
-    copy_text(out->name, sizeof out->name,
+    text_copy(out->name, sizeof out->name,
               name[0] == '\0' && info != NULL ? info->name : name);
-    copy_text(out->address, sizeof out->address, p->address);
+    text_copy(out->address, sizeof out->address, p->address);
     out->rtt_s = NAN;
     out->offset_s = NAN;
-    copy_text(out->state, sizeof out->state, "passive");
+    text_copy(out->state, sizeof out->state, "passive");
     if (p->link == 0)
         return;
     int64_t rtt, offset;
     out->active = true;
-    copy_text(out->state, sizeof out->state, "active");
+    text_copy(out->state, sizeof out->state, "active");
     out->eager = plumtree_is_eager(e->plumtree, p->link);
     if (links_clock(e->links, p->link, &rtt, &offset)) {
         out->rtt_s = (double)rtt / 1e6;
@@ -207,7 +195,7 @@ bool engine_route(const struct engine *e, const char *key, uint32_t index,
                   argus_RouteReply *out)
 {
     struct router_score score;
-    char host[128];
+    char host[128] = "";
 
     if (key[0] == '\0')
         key = e->options.name;
@@ -216,14 +204,16 @@ bool engine_route(const struct engine *e, const char *key, uint32_t index,
     if (a == NULL)
         return false;
     memset(out, 0, sizeof *out);
-    (void)snprintf(host, sizeof host, "%.*s", (int)strcspn(key, "/"), key);
-    copy_text(out->key, sizeof out->key, key);
-    copy_text(out->name, sizeof out->name, a->name);
-    copy_text(out->zone, sizeof out->zone, a->zone);
+    size_t length = strcspn(key, "/");
+    if (length < sizeof host)
+        memcpy(host, key, length);
+    text_copy(out->key, sizeof out->key, key);
+    text_copy(out->name, sizeof out->name, a->name);
+    text_copy(out->zone, sizeof out->zone, a->zone);
     out->score = score.score;
     const struct member *m = directory_find(e->directory, &a->id);
-    copy_text(out->state, sizeof out->state,
-              state_text(m != NULL ? m->state : 0));
+    text_copy(out->state, sizeof out->state,
+              member_state_word(m != NULL ? m->state : 0));
     out->in_use = spool_is_in_use(e->spool, host, &a->id);
     return true;
 }
@@ -293,7 +283,6 @@ bool engine_series_moved(const struct engine *e, const char *host,
     X(tree, "gossip_bad", gossip_bad)                                          \
     X(tree, "gossip_sent", gossip_sent)                                        \
     X(tree, "graft_sent", graft_sent)                                          \
-    X(tree, "graft_undone", graft_undone)                                      \
     X(tree, "graft_received", graft_received)                                  \
     X(tree, "prune_sent", prune_sent)                                          \
     X(tree, "prune_received", prune_received)                                  \
@@ -354,8 +343,10 @@ bool engine_series_moved(const struct engine *e, const char *host,
     X(spool, "spool_memory_refused", memory_refused)                           \
     X(intake, "values_received", values_received)                              \
     X(intake, "values_dispatched", values_dispatched)                          \
+    X(intake, "values_redispatched", values_redispatched)                      \
     X(intake, "values_seen", values_seen)                                      \
     X(intake, "values_duplicate", values_duplicate)                            \
+    X(intake, "values_passed", values_passed)                                  \
     X(intake, "values_stopped", values_stopped)                                \
     X(intake, "values_redispatched", values_redispatched)                      \
     X(intake, "intake_links_busy", links_busy)                                 \

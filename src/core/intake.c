@@ -438,13 +438,23 @@ void intake_on_seen(struct intake *x, uint64_t now_ms, const uint64_t *tokens,
     finish(x);
 }
 
-void intake_on_progress(struct intake *x, uint64_t now_ms, uint64_t queued_ms,
-                        struct actions *out)
+void intake_on_passed(struct intake *x, uint64_t now_ms, const uint64_t *tokens,
+                      uint32_t count, struct actions *out)
 {
-    (void)out;
+    begin(x, now_ms);
+    if (x->is_frozen)
+        return;
+    for (uint32_t i = 0; i < count; i++)
+        intake_flow_passed(x, tokens[i]);
+    intake_flow_pump(x, out);
+    finish(x);
+}
+
+void intake_on_progress(struct intake *x, uint64_t now_ms, uint64_t token)
+{
     begin(x, now_ms);
     if (!x->is_frozen)
-        intake_flow_overtake_until(x, queued_ms);
+        intake_flow_progress(x, token);
 }
 
 void intake_on_timeout(struct intake *x, uint64_t now_ms, struct actions *out)

@@ -7,9 +7,16 @@
  *     its writers one after the other, the rest of them need a moment;
  *   - as long after its turn, when its number is not above the last one
  *     dispatched in its series: it came before, on another link perhaps;
- *   - when a chain stopped it: others that were dispatched later have been
- *     seen for INTAKE_STOPPED_MS, it has not. Is nothing seen at all, then
- *     the writers are stuck: nothing is settled, and the sender waits.
+ *   - when it *passed by*: the write thread that put it into the cache goes on
+ *     with another value, and the write callback did not see it. A chain gave
+ *     it to other writers alone, or to none; all of that is over;
+ *   - when it vanished: values behind it in collectd's queue have left it for
+ *     INTAKE_STOPPED_MS, it was neither seen nor does a write thread hold it.
+ *     A chain stopped it before the cache (or collectd dropped it, and it is
+ *     dispatched again, see redispatch_max).
+ * Does nothing of collectd's queue move, then the writers are stuck: nothing is
+ * settled, and the sender waits. One thread that hangs while others go on costs
+ * its own value only, after INTAKE_HELD_TURNS such waits.
  *
  * Order: values of a series wait in a queue of their own. At most one of them
  * is in collectd, from its dispatch until it is seen, for several write threads
@@ -40,6 +47,11 @@
 /** The same for a series whose last value was stopped. */
 #define INTAKE_STOPPED_AGAIN_MS 50
 
+/** So often the wait begins anew, behind all that was dispatched meanwhile, for
+ *  a value that a write thread holds: the thread is in a slow writer, or idle
+ *  and will tell when it gets its next value. */
+#define INTAKE_HELD_TURNS 10
+
 /** Acknowledgements of a link are merged for so long. */
 #define INTAKE_ACK_LINGER_MS 5
 
@@ -63,6 +75,14 @@ struct intake_listener {
     bool (*is_online)(void *context, const struct node_id *id);
 };
 
+/* What the owner knows of collectd's write threads. */
+struct intake_threads {
+    void *context;
+    /** Is that value in the hands of one: touched, and neither seen nor passed
+     *  by yet? NULL: nothing is known of them. */
+    bool (*is_held)(void *context, uint64_t token);
+};
+
 struct intake_options {
     bool is_aggregator; /* else every metrics link is refused */
     uint32_t queue_max; /* values in collectd and not yet seen; >= 1 */
@@ -70,6 +90,7 @@ struct intake_options {
      *  stopped: 0, or up to 3 where collectd's queue has a limit and drops. */
     uint32_t redispatch_max;
     struct intake_listener listener;
+    struct intake_threads threads;
     uint32_t budget;            /* 0: INTAKE_BUDGET */
     uint32_t series_max;        /* 0: INTAKE_SERIES_MAX */
     uint32_t sender_series_max; /* 0: INTAKE_SENDER_SERIES_MAX */
@@ -81,7 +102,8 @@ struct intake_stats {
     uint64_t values_redispatched;
     uint64_t values_seen;
     uint64_t values_duplicate;
-    uint64_t values_stopped;
+    uint64_t values_passed;  /* by: for other writers than argus, or none */
+    uint64_t values_stopped; /* vanished before the cache */
     uint64_t values_settled;
     uint64_t seen_unknown; /* tokens not (or no longer) under way */
     uint64_t batches_acked;
@@ -127,11 +149,13 @@ void intake_on_frame(struct intake *x, uint64_t now_ms, link_id link,
 void intake_on_seen(struct intake *x, uint64_t now_ms, const uint64_t *tokens,
                     uint32_t count, struct actions *out);
 
-/** collectd's queue moves on: a value of its own, put into the queue at
- *  queued_ms, was seen. So is told a chain that stops everything from writers
- *  that are stuck. Optional. */
-void intake_on_progress(struct intake *x, uint64_t now_ms, uint64_t queued_ms,
-                        struct actions *out);
+/** Dispatched values that passed by the write callback (EVENT_PASSED). */
+void intake_on_passed(struct intake *x, uint64_t now_ms, const uint64_t *tokens,
+                      uint32_t count, struct actions *out);
+
+/** A value that entered collectd's queue behind the one with that token has
+ *  left it, so that one has, and all before it. */
+void intake_on_progress(struct intake *x, uint64_t now_ms, uint64_t token);
 void intake_on_timeout(struct intake *x, uint64_t now_ms, struct actions *out);
 
 /** UINT64_MAX: none. */

@@ -152,6 +152,11 @@ static struct flight_line *line_of(struct intake *x, const struct flight *f)
     return f->is_brief ? &x->brief : &x->steady;
 }
 
+static uint64_t token_of(const struct intake *x, const struct flight *f)
+{
+    return f->sequence << SLOT_BITS | (uint64_t)(f - x->slots);
+}
+
 static void flight_start(struct intake *x, struct value *v, struct actions *out)
 {
     struct flight *f = TAILQ_FIRST(&x->free);
@@ -161,7 +166,6 @@ static void flight_start(struct intake *x, struct value *v, struct actions *out)
         f->stopped->ghost = NULL;
     *f = (struct flight){.value = v,
                          .sequence = ++x->sequences,
-                         .dispatched_ms = x->now_ms,
                          .is_brief = v->series->is_stopped};
     struct flight_line *line = line_of(x, f);
     TAILQ_INSERT_TAIL(&line->flights, f, order);
@@ -170,8 +174,7 @@ static void flight_start(struct intake *x, struct value *v, struct actions *out)
     x->stats.values_in_queue++;
 
     struct value_ref ref = {.series = v->series->handle,
-                            .token = f->sequence << SLOT_BITS |
-                                     (uint64_t)(f - x->slots),
+                            .token = token_of(x, f),
                             .time = v->time,
                             .numbers = v->numbers,
                             .count = v->count};
@@ -251,42 +254,51 @@ void intake_flow_pump(struct intake *x, struct actions *out)
     }
 }
 
-/* --------------------------------------------------- seen, stopped, settled */
+/* -------------------------------------- seen, passed by, stopped, settled */
 
 static void line_overtake(struct intake *x, struct flight_line *line,
-                          uint64_t sequence, uint64_t queued_ms)
+                          uint64_t sequence)
 {
-    while (line->next != NULL && line->next->sequence < sequence &&
-           line->next->dispatched_ms < queued_ms) {
+    while (line->next != NULL && line->next->sequence < sequence) {
         line->next->overtaken_ms = x->now_ms;
         line->next = TAILQ_NEXT(line->next, order);
     }
 }
 
+/* All that was dispatched before that one has left collectd's queue. */
 static void flow_overtake(struct intake *x, uint64_t sequence)
 {
-    line_overtake(x, &x->steady, sequence, UINT64_MAX);
-    line_overtake(x, &x->brief, sequence, UINT64_MAX);
+    line_overtake(x, &x->steady, sequence);
+    line_overtake(x, &x->brief, sequence);
 }
 
-void intake_flow_overtake_until(struct intake *x, uint64_t queued_ms)
+void intake_flow_progress(struct intake *x, uint64_t token)
 {
-    line_overtake(x, &x->steady, UINT64_MAX, queued_ms);
-    line_overtake(x, &x->brief, UINT64_MAX, queued_ms);
+    uint64_t sequence = token >> SLOT_BITS;
+
+    if (sequence <= x->sequences)
+        flow_overtake(x, sequence + 1);
+}
+
+/* The slot of a token that was given out last for it; NULL: there is none. */
+static struct flight *slot_of(struct intake *x, uint64_t token)
+{
+    uint64_t slot = token & SLOT_MASK;
+
+    if (x->slots == NULL || slot >= x->options.queue_max ||
+        x->slots[slot].sequence != token >> SLOT_BITS)
+        return NULL;
+    return &x->slots[slot];
 }
 
 void intake_flow_seen(struct intake *x, uint64_t token)
 {
-    uint64_t slot = token & SLOT_MASK;
-    struct flight *f = slot < x->options.queue_max && x->slots != NULL
-                           ? &x->slots[slot]
-                           : NULL;
+    struct flight *f = slot_of(x, token);
 
-    if (f == NULL || f->sequence != token >> SLOT_BITS || f->value == NULL) {
+    if (f == NULL || f->value == NULL) {
         x->stats.seen_unknown++;
         /* Given up too early: its series is not stopped after all. */
-        if (f != NULL && f->sequence == token >> SLOT_BITS &&
-            f->stopped != NULL) {
+        if (f != NULL && f->stopped != NULL) {
             f->stopped->is_stopped = false;
             f->stopped->ghost = NULL;
             f->stopped = NULL;
@@ -301,13 +313,60 @@ void intake_flow_seen(struct intake *x, uint64_t token)
     settle_later(x, v);
 }
 
-static void flight_stopped(struct intake *x, struct flight *f,
-                           struct actions *out)
+/* Its thread is through with it and with every writer: no wait. */
+void intake_flow_passed(struct intake *x, uint64_t token)
 {
+    struct flight *f = slot_of(x, token);
+
+    if (f == NULL || f->value == NULL) {
+        x->stats.seen_unknown++;
+        return;
+    }
+    flow_overtake(x, f->sequence);
+    struct value *v = flight_end(x, f);
+    struct series *series = v->series;
+    series->is_stopped = false;
+    x->stats.values_passed++;
+    value_settle(x, v);
+    series_land(x, series);
+}
+
+static bool flight_is_held(const struct intake *x, const struct flight *f)
+{
+    const struct intake_threads *threads = &x->options.threads;
+
+    return threads->is_held != NULL &&
+           threads->is_held(threads->context, token_of(x, f));
+}
+
+/* To the end of its line: what stands there must be overtaken first, so that
+ * threads which all hang never end a wait. */
+static void flight_wait_anew(struct intake *x, struct flight *f)
+{
+    struct flight_line *line = line_of(x, f);
+
+    TAILQ_REMOVE(&line->flights, f, order);
+    TAILQ_INSERT_TAIL(&line->flights, f, order);
+    f->overtaken_ms = 0;
+    f->turns++;
+    if (line->next == NULL)
+        line->next = f;
+}
+
+static void flight_vanished(struct intake *x, struct flight *f,
+                            struct actions *out)
+{
+    bool is_held = flight_is_held(x, f);
+
+    if (is_held && f->turns < INTAKE_HELD_TURNS) {
+        flight_wait_anew(x, f);
+        return;
+    }
     struct value *v = flight_end(x, f);
     struct series *series = v->series;
 
-    if (v->tries < x->options.redispatch_max && !series->is_stopped) {
+    if (!is_held && v->tries < x->options.redispatch_max &&
+        !series->is_stopped) {
         v->tries++;
         x->stats.values_redispatched++;
         flight_start(x, v, out);
@@ -330,7 +389,7 @@ static void line_timeout(struct intake *x, struct flight_line *line,
 
     while ((f = TAILQ_FIRST(&line->flights)) != NULL && f->overtaken_ms != 0 &&
            f->overtaken_ms + line->wait_ms <= x->now_ms)
-        flight_stopped(x, f, out);
+        flight_vanished(x, f, out);
 }
 
 void intake_flow_timeout(struct intake *x, struct actions *out)

@@ -110,14 +110,15 @@ struct flight {
     struct value *value;       /* NULL: free */
     struct series *stopped;    /* while free: whose value was given up here */
     uint64_t sequence;
-    uint64_t dispatched_ms;
-    uint64_t overtaken_ms; /* when a later one was seen; 0: not yet */
+    uint64_t overtaken_ms; /* when a later one had left the queue; 0: not yet */
+    uint32_t turns;        /* waits it outlasted in the hands of a thread */
     bool is_brief;
 };
 
 TAILQ_HEAD(flight_queue, flight);
 
-/* Flights in the order of dispatch. Those before `next` were overtaken. */
+/* Flights in the order of dispatch; behind them those whose wait began anew.
+ * Those before `next` were overtaken. */
 struct flight_line {
     struct flight_queue flights;
     struct flight *next; /* NULL: all were */
@@ -187,7 +188,8 @@ void intake_flow_open(struct intake *x);
 void intake_flow_ready(struct intake *x, struct series *series);
 void intake_flow_pump(struct intake *x, struct actions *out);
 void intake_flow_seen(struct intake *x, uint64_t token);
-void intake_flow_overtake_until(struct intake *x, uint64_t queued_ms);
+void intake_flow_passed(struct intake *x, uint64_t token);
+void intake_flow_progress(struct intake *x, uint64_t token);
 void intake_flow_timeout(struct intake *x, struct actions *out);
 uint64_t intake_flow_deadline_ms(const struct intake *x);
 void intake_flow_free_value(struct intake *x, struct value *v);

@@ -6,6 +6,13 @@
 
 #define MEMBERS_ROOM_FIRST 16
 
+const char *member_state_word(uint32_t state)
+{
+    static const char *const texts[] = {"unknown", "online", "suspect",
+                                        "offline", "left"};
+    return state < sizeof texts / sizeof texts[0] ? texts[state] : texts[0];
+}
+
 void members_init(struct members *t, uint32_t max, uint32_t tombstones_max)
 {
     *t = (struct members){.max = max, .tombstones_max = tombstones_max};

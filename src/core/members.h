@@ -107,6 +107,9 @@ struct members {
     uint32_t tombstones_max;
 };
 
+/** Word for an argus_MemberState, as users read it. */
+const char *member_state_word(uint32_t state);
+
 /** No memory is taken yet. */
 void members_init(struct members *t, uint32_t max, uint32_t tombstones_max);
 void members_close(struct members *t);

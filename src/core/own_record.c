@@ -1,7 +1,6 @@
 #include "core/own_record.h"
 
-#include <stdio.h>
-
+#include "base/text.h"
 #include "core/directory_state.h"
 
 void own_init(struct directory *d, const struct engine_options *node)
@@ -9,14 +8,14 @@ void own_init(struct directory *d, const struct engine_options *node)
     argus_NodeRecord *r = &d->own.record;
 
     r->generation = node->generation;
-    (void)snprintf(r->name, sizeof r->name, "%s", node->name);
-    (void)snprintf(r->address, sizeof r->address, "%s", node->address);
+    text_copy(r->name, sizeof r->name, node->name);
+    text_copy(r->address, sizeof r->address, node->address);
     r->role = node->role;
-    (void)snprintf(r->zone, sizeof r->zone, "%s", node->zone);
+    text_copy(r->zone, sizeof r->zone, node->zone);
     r->tags_count = (pb_size_t)node->tags_count;
     memcpy(r->tags, node->tags, node->tags_count * sizeof node->tags[0]);
     r->weight = node->weight;
-    (void)snprintf(r->software, sizeof r->software, "%s", node->software);
+    text_copy(r->software, sizeof r->software, node->software);
     r->instance = node->instance;
     r->started_ms = node->started_ms;
     d->own.due_ms = UINT64_MAX;

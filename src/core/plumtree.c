@@ -22,18 +22,17 @@
 /* In shares of the graft wait. Measured on simulated meshes of 32 to 200 nodes
  * with 8 senders at once: less and two surveyors may prune side by side, more
  * and duplicates last longer. */
-#define PRUNE_WAIT(wait_ms) ((wait_ms) / 8)
-#define SURVEY(wait_ms) ((wait_ms)*3 / 4)
-#define RETRY_WAIT(wait_ms) ((wait_ms) / 4)
-#define UNDO_WAIT(wait_ms) ((wait_ms)*2)
+#define PRUNE_WAIT(wait_ms) ((wait_ms) / 4)
+#define SURVEY(wait_ms) ((wait_ms)*3 / 2)
+#define RETRY_WAIT(wait_ms) ((wait_ms) / 2)
 
 /* Rounds of asking after which the retry wait doubles no further. */
 #define RETRY_DOUBLINGS_MAX 5
 
-/* After the loss of an eager link the tree is taken to be cut for so long, and
- * what is announced is asked for after so short a wait. */
+/* After the loss of an eager link the tree is taken to be cut for so long, or
+ * until the first graft; what is announced is asked for after so short a wait. */
 #define CUT_MS 1000
-#define CUT_WAIT(wait_ms) ((wait_ms) / 8)
+#define CUT_WAIT(wait_ms) ((wait_ms) / 4)
 
 /* The lag between copies of a message is kept in fractions of a millisecond. */
 #define LAG_UNIT 16
@@ -55,8 +54,6 @@ struct neighbor {
     bool eager;
     bool pruned; /* by us, ever: then pruned_ms holds */
     uint64_t pruned_ms;
-    bool grafted; /* lazy until a Graft of ours, at grafted_ms */
-    uint64_t grafted_ms;
     uint64_t prune_due_ms; /* UINT64_MAX: not seen to be redundant */
     uint8_t redundant_id[CONTENT_ID_SIZE]; /* the surveyor that showed it */
     struct rate grafts_sent;
@@ -92,7 +89,7 @@ struct plumtree {
 void plumtree_defaults(struct plumtree_options *options)
 {
     *options = (struct plumtree_options){
-        .graft_wait_ms = 160, /* guess: hops of a loaded mesh */
+        .graft_wait_ms = 100, /* guess; it grows with the lag */
         .graft_wait_max_ms = 1000, /* guess */
         .announce_wait_ms = 5,
         .hop_gain_min = 7,        /* the paper's, for many senders */
@@ -261,10 +258,6 @@ static void send_graft(struct plumtree *p, struct neighbor *n,
     frame.body.graft.id.size = id != NULL ? CONTENT_ID_SIZE : 0;
     if (id != NULL)
         memcpy(frame.body.graft.id.bytes, id, CONTENT_ID_SIZE);
-    if (!n->eager) {
-        n->grafted = true;
-        n->grafted_ms = p->now_ms;
-    }
     n->eager = true;
     p->stats.graft_sent++;
     actions_send(out, n->link, &frame);
@@ -278,7 +271,6 @@ static void send_prune(struct plumtree *p, struct neighbor *n,
     frame.hlc = 0;
     frame.which_body = argus_Frame_prune_tag;
     n->eager = false;
-    n->grafted = false;
     n->prune_due_ms = UINT64_MAX;
     n->pruned = true;
     n->pruned_ms = p->now_ms;
@@ -525,33 +517,6 @@ static bool has_just_pruned(const struct plumtree *p, const struct neighbor *n)
     return n->pruned && p->now_ms - n->pruned_ms < p->options.prune_gap_ms;
 }
 
-/* A copy that we asked for and one that came by itself, over the tree: the tree
- * was late, not cut, and the graft has closed a cycle. It is undone at once,
- * which gives back the tree that was there before.
- * departs: the paper leaves the cycle to the next duplicate, which may prune
- * the old link as well as the new one; a node that stalls for a moment then
- * changes the tree for all behind it. */
-static bool undo_graft(struct plumtree *p, struct neighbor *n,
-                       const struct seen_message *m, struct actions *out)
-{
-    struct neighbor *first = neighbor_find(p, m->from);
-
-    if (first == NULL)
-        return false;
-    bool is_asked = (m->asked >> n->slot & 1) != 0;
-    bool first_is_asked = (m->asked >> first->slot & 1) != 0;
-    if (is_asked == first_is_asked)
-        return false;
-    struct neighbor *grafted = is_asked ? n : first;
-    const struct neighbor *tree = is_asked ? first : n;
-    if (!tree->eager || !grafted->grafted ||
-        p->now_ms - grafted->grafted_ms > UNDO_WAIT(p->graft_wait_ms))
-        return false;
-    p->stats.graft_undone++;
-    send_prune(p, grafted, out);
-    return true;
-}
-
 /* A later copy shows its link to be redundant: it leaves the tree, and the
  * sender is told so. Algorithm 1, Receive(Gossip), else branch.
  * departs: only for the surveyor, and after a wait in which a lesser id may yet
@@ -559,15 +524,13 @@ static bool undo_graft(struct plumtree *p, struct neighbor *n,
  * two grafts: no cycle there), and at most once in prune_gap_ms on a link,
  * since copies are under way while the Prune travels. */
 static void on_duplicate(struct plumtree *p, struct neighbor *n,
-                         const struct seen_message *m, struct actions *out)
+                         const struct seen_message *m)
 {
     p->stats.gossip_duplicate++;
     announce_not(n, m->id);
     if (m->from == n->link)
         return;
     measure_lag(p, n, m);
-    if (undo_graft(p, n, m, out))
-        return;
     if (!is_surveyor(p, m->id) || n->prune_due_ms != UINT64_MAX ||
         has_just_pruned(p, n)) {
         p->stats.prune_limited++;
@@ -710,7 +673,7 @@ static void on_gossip(struct plumtree *p, struct neighbor *n,
     p->options.hash(gossip->payload.bytes, gossip->payload.size, id);
     const struct seen_message *m = seen_find(&p->seen, id);
     if (m != NULL)
-        on_duplicate(p, n, m, out);
+        on_duplicate(p, n, m);
     else
         on_first(p, n, gossip, id, out);
 }
@@ -805,6 +768,7 @@ static void ask_for(struct plumtree *p, struct missing_id *m,
     m->due_ms =
         p->now_ms + ((uint64_t)RETRY_WAIT(p->graft_wait_ms) << doublings);
     send_graft(p, n, m->id, m->best_round, out);
+    p->cut_until_ms = 0;
 }
 
 /* Algorithm 2, Timer(missing). */

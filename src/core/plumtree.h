@@ -88,7 +88,6 @@ struct plumtree_stats {
     uint64_t ihave_sent;         /* ids, not frames */
     uint64_t ihave_received;
     uint64_t graft_sent;
-    uint64_t graft_undone;       /* the tree was late, not cut */
     uint64_t graft_received;
     uint64_t graft_delayed;      /* over grafts_per_s, sent later */
     uint64_t graft_unanswered;   /* asked for what is no longer cached */

@@ -1,8 +1,8 @@
 #include "core/statements.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
+#include "base/text.h"
 #include "core/directory_state.h"
 
 /* Enough voices: a third witness of the same adds nothing but traffic. */
@@ -354,7 +354,7 @@ void statements_accuse(struct directory *d, struct member *m,
     report->version = r != NULL ? r->version : m->version;
     report->state = state;
     report->hlc = d->listener.stamp(d->listener.context);
-    (void)snprintf(report->reason, sizeof report->reason, "%s", reason);
+    text_copy(report->reason, sizeof report->reason, reason);
 
     uint8_t packed[SEALED_SIZE_MAX];
     size_t size = d->seal.close(d->seal.context, &statement, packed);

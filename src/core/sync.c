@@ -1,8 +1,8 @@
 #include "core/sync.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
+#include "base/text.h"
 #include "core/directory_state.h"
 
 static const struct node_id lowest_id;
@@ -81,7 +81,7 @@ bool sync_on_neighbor_up(struct directory *d, const struct peer_info *peer)
     if (n == NULL && (n = add_neighbor(d)) == NULL)
         return false;
     *n = (struct neighbor){.id = peer->id};
-    (void)snprintf(n->address, sizeof n->address, "%s", peer->address);
+    text_copy(n->address, sizeof n->address, peer->address);
     bool is_ours = node_id_compare(&d->id, &peer->id) < 0;
     n->sync_due_ms = d->now_ms + (is_ours ? 0 : SYNC_FALLBACK_MS) +
                      prng_below(&d->prng, SYNC_DELAY_MS);

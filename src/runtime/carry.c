@@ -43,18 +43,32 @@ bool runtime_post_notice(struct runtime *rt, const argus_Event *event)
     return mailbox_post(rt->in, IN_NOTICE, &part, 1);
 }
 
+static void post_token(struct runtime *rt, struct token_list *l, uint64_t token)
+{
+    (void)pthread_mutex_lock(&l->lock);
+    bool was_empty = l->count == 0;
+    if (l->count < l->max)
+        l->filling[l->count++] = token;
+    else
+        l->dropped++;
+    (void)pthread_mutex_unlock(&l->lock);
+    if (was_empty)
+        mailbox_poke(rt->in);
+}
+
 void runtime_post_seen(struct runtime *rt, uint64_t token)
 {
-    struct seen_list *s = &rt->seen;
+    post_token(rt, &rt->seen, token);
+}
 
-    (void)pthread_mutex_lock(&s->lock);
-    bool was_empty = s->count == 0;
-    if (s->count < s->max)
-        s->filling[s->count++] = token;
-    else
-        s->dropped++;
-    (void)pthread_mutex_unlock(&s->lock);
-    if (was_empty)
+void runtime_post_passed(struct runtime *rt, uint64_t token)
+{
+    post_token(rt, &rt->passed, token);
+}
+
+void runtime_post_progress(struct runtime *rt, uint64_t token)
+{
+    if (atomic_exchange(&rt->progress, token) == 0)
         mailbox_poke(rt->in);
 }
 
@@ -63,22 +77,60 @@ void runtime_post_freeze(struct runtime *rt)
     atomic_store(&rt->is_frozen, true);
 }
 
+static int tokens_open(struct token_list *l, uint32_t max)
+{
+    if (pthread_mutex_init(&l->lock, NULL) != 0)
+        return ARGUS_ENOMEM;
+    l->max = max;
+    l->filling = malloc(max * sizeof *l->filling);
+    l->taken = malloc(max * sizeof *l->taken);
+    return l->filling != NULL && l->taken != NULL ? ARGUS_OK : ARGUS_ENOMEM;
+}
+
+static void tokens_close(struct token_list *l)
+{
+    if (l->max == 0)
+        return; /* never opened */
+    (void)pthread_mutex_destroy(&l->lock);
+    free(l->filling);
+    free(l->taken);
+}
+
+static uint64_t tokens_dropped(struct token_list *l)
+{
+    (void)pthread_mutex_lock(&l->lock);
+    uint64_t dropped = l->dropped;
+    (void)pthread_mutex_unlock(&l->lock);
+    return dropped;
+}
+
+uint64_t carry_tokens_dropped(struct runtime *rt)
+{
+    return tokens_dropped(&rt->seen) + tokens_dropped(&rt->passed);
+}
+
+static bool is_held(void *context, uint64_t token)
+{
+    const struct runtime *rt = context;
+
+    return rt->hooks.is_held != NULL &&
+           rt->hooks.is_held(rt->hooks.context, token + rt->token_offset);
+}
+
 int carry_open(struct runtime *rt)
 {
+    struct engine_options *e = &rt->engine_options;
     uint64_t limit = rt->options.write_limit;
-    struct seen_list *s = &rt->seen;
 
     /* collectd drops from its low limit on: other plugins use it as well. */
-    rt->engine_options.intake_queue_max =
-        limit == 0 || limit / 2 > INTAKE_QUEUE_MAX ? INTAKE_QUEUE_MAX
-        : limit < 2                                ? 1
-                                                   : (uint32_t)(limit / 2);
-    if (pthread_mutex_init(&s->lock, NULL) != 0)
-        return ARGUS_ENOMEM;
-    s->max = 2 * rt->engine_options.intake_queue_max;
-    s->filling = malloc(s->max * sizeof *s->filling);
-    s->taken = malloc(s->max * sizeof *s->taken);
-    if (s->filling != NULL && s->taken != NULL)
+    e->intake_queue_max = limit == 0 || limit / 2 > INTAKE_QUEUE_MAX
+                              ? INTAKE_QUEUE_MAX
+                          : limit < 2 ? 1
+                                      : (uint32_t)(limit / 2);
+    e->redispatch_max = limit == 0 ? 0 : REDISPATCH_MAX;
+    e->threads = (struct intake_threads){rt, is_held};
+    if (tokens_open(&rt->seen, 2 * e->intake_queue_max) == ARGUS_OK &&
+        tokens_open(&rt->passed, 2 * e->intake_queue_max) == ARGUS_OK)
         return ARGUS_OK;
     carry_close(rt);
     return ARGUS_ENOMEM;
@@ -86,9 +138,8 @@ int carry_open(struct runtime *rt)
 
 void carry_close(struct runtime *rt)
 {
-    (void)pthread_mutex_destroy(&rt->seen.lock);
-    free(rt->seen.filling);
-    free(rt->seen.taken);
+    tokens_close(&rt->seen);
+    tokens_close(&rt->passed);
 }
 
 /* --------------------------------------------------- into the engine */
@@ -162,23 +213,34 @@ static void take_records(struct runtime *rt)
     }
 }
 
-static void take_seen(struct runtime *rt)
+static void take_tokens(struct runtime *rt, struct token_list *l,
+                        enum event_type type)
 {
-    struct seen_list *s = &rt->seen;
-    struct event event = {.type = EVENT_SEEN};
+    struct event event = {.type = type};
 
-    (void)pthread_mutex_lock(&s->lock);
-    uint64_t *swap = s->taken;
-    s->taken = s->filling;
-    s->filling = swap;
-    event.seen.tokens = s->taken;
-    event.seen.count = s->count;
-    s->count = 0;
-    (void)pthread_mutex_unlock(&s->lock);
+    (void)pthread_mutex_lock(&l->lock);
+    uint64_t *swap = l->taken;
+    l->taken = l->filling;
+    l->filling = swap;
+    event.seen.tokens = l->taken;
+    event.seen.count = l->count;
+    l->count = 0;
+    (void)pthread_mutex_unlock(&l->lock);
     for (uint32_t i = 0; i < event.seen.count; i++)
-        s->taken[i] -= rt->token_offset;
+        l->taken[i] -= rt->token_offset;
     if (event.seen.count > 0 && !atomic_load(&rt->is_frozen))
         runtime_step(rt, &event);
+}
+
+static void take_progress(struct runtime *rt)
+{
+    struct event event = {.type = EVENT_PROGRESS,
+                          .progress = atomic_exchange(&rt->progress, 0)};
+
+    if (event.progress == 0 || atomic_load(&rt->is_frozen))
+        return;
+    event.progress -= rt->token_offset;
+    runtime_step(rt, &event);
 }
 
 /* The deliver thread says when it has room again, unless it had just done so
@@ -196,7 +258,9 @@ void carry_relieve(struct runtime *rt)
 
 void carry_in(struct runtime *rt)
 {
-    take_seen(rt);
+    take_tokens(rt, &rt->seen, EVENT_SEEN);
+    take_tokens(rt, &rt->passed, EVENT_PASSED);
+    take_progress(rt);
     take_records(rt);
     if (!atomic_load(&rt->is_out_high))
         transport_pause_metrics(rt->transport, false);

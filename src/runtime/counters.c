@@ -36,9 +36,7 @@ static void add_queues(struct runtime *rt, struct counters *c)
     add(c, "deliver_posted", deliver.records_posted, false);
     add(c, "deliver_refused", deliver.records_refused, false);
     add(c, "deliver_queued_bytes", deliver.bytes_queued, true);
-    (void)pthread_mutex_lock(&rt->seen.lock);
-    add(c, "seen_dropped", rt->seen.dropped, false);
-    (void)pthread_mutex_unlock(&rt->seen.lock);
+    add(c, "seen_dropped", carry_tokens_dropped(rt), false);
 }
 
 static void add_transport(const struct runtime *rt, struct counters *c)

@@ -65,8 +65,9 @@ struct runtime_counter {
     uint64_t value;
 };
 
-/* What the plugin does for the runtime. The first two are called in the loop
- * thread, the others in the deliver thread, in the order of the mesh. */
+/* What the plugin does for the runtime. describe, counters and is_held are
+ * called in the loop thread, the others in the deliver thread, in the order of
+ * the mesh. */
 struct runtime_hooks {
     void *context;
     value_describe describe;
@@ -78,6 +79,9 @@ struct runtime_hooks {
     /** Hand a value to collectd. @return true: already written (plugin_write
      *  returned), so it counts as seen; false: the write callback will say. */
     bool (*dispatch)(void *context, const struct value_ref *value);
+    /** Is that value in the hands of a write thread, not yet posted as seen or
+     *  passed? In the loop thread; must be quick. NULL: nobody knows. */
+    bool (*is_held)(void *context, uint64_t token);
     void (*notify)(void *context, const argus_Event *event);
     /** Every series begun so far is void, without a series_end for each: this
      *  node got a new identity, and handles are given out anew. */
@@ -116,6 +120,14 @@ bool runtime_post_notice(struct runtime *rt, const argus_Event *event);
 
 /** A dispatched value reached the write callback. Never refused. */
 void runtime_post_seen(struct runtime *rt, uint64_t token);
+
+/** A dispatched value is through with chains and writers, and the write
+ *  callback was not among them. Never refused. */
+void runtime_post_passed(struct runtime *rt, uint64_t token);
+
+/** The dispatched value with that token, and all before it, have left
+ *  collectd's queue. Of several posts the last one counts. */
+void runtime_post_progress(struct runtime *rt, uint64_t token);
 
 /** Nothing is acknowledged from here on: collectd is shutting down. */
 void runtime_post_freeze(struct runtime *rt);

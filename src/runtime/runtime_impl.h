@@ -42,11 +42,14 @@
 /** Entries of runtime_stats(). */
 #define STATS_MAX 64
 
-/* Tokens of values that the write callback saw; two buffers change places. A
- * token comes at most once, so twice the queue always suffices, unless chains
- * write a value twice: what is too much is counted, and the value is then
- * taken for stopped by a chain. */
-struct seen_list {
+/** Times a value that collectd's own limit dropped is dispatched again. */
+#define REDISPATCH_MAX 3
+
+/* Tokens of values that the write callback saw, or that passed by it; two
+ * buffers change places. A token comes at most once, so twice the queue always
+ * suffices, unless chains write a value twice: what is too much is counted, and
+ * the value is then taken for stopped by a chain. */
+struct token_list {
     pthread_mutex_t lock;
     uint64_t *filling, *taken;
     uint32_t count, max;
@@ -74,7 +77,8 @@ struct runtime {
     char **seeds;
     struct runtime_hooks hooks;
     struct mailbox *in, *out;
-    struct seen_list seen;
+    struct token_list seen, passed;
+    atomic_uint_fast64_t progress; /* token; 0: nothing new */
     struct question question;
     atomic_bool is_frozen, is_stop_wanted, is_out_high;
     atomic_uint drain_ms;
@@ -119,6 +123,9 @@ void runtime_step(struct runtime *rt, struct event *event);
 /* ---- carry.c */
 int carry_open(struct runtime *rt);
 void carry_close(struct runtime *rt);
+
+/** Tokens that found no room; see token_list. */
+uint64_t carry_tokens_dropped(struct runtime *rt);
 
 /** What collectd's threads posted, into the engine. */
 void carry_in(struct runtime *rt);

@@ -405,12 +405,16 @@ int store_open(const char *dir, struct store **out, struct argus_error *err)
 
 /* ------------------------------------------------------------ reading */
 
+static void flush(struct store *s);
+
+/* Read what was put, that which still waits to be written too. */
 static void each_row(struct store *s, enum table t, store_row row,
                      void *context)
 {
     char sql[128];
     sqlite3_stmt *stmt;
 
+    flush(s);
     (void)snprintf(sql, sizeof sql, "SELECT key,value FROM %s ORDER BY seq",
                    tables[t].name);
     if (sqlite3_prepare_v2(s->db, sql, -1, &stmt, NULL) != SQLITE_OK)
@@ -506,7 +510,6 @@ static void forget_pending(struct store *s, struct pending *p)
     s->stats.writes_pending--;
 }
 
-static void flush(struct store *s);
 
 static void put(struct store *s, enum table t, const struct node_id *id,
                 const void *data, size_t size)

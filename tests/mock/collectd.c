@@ -7,6 +7,8 @@
 #define CALLBACKS_MAX 16
 #define OPTIONS_MAX 16
 #define BLOCKS_MAX 64
+#define METAS_MAX 4
+#define CACHE_MAX 64
 
 struct callback {
     char name[DATA_MAX_NAME_LEN];
@@ -27,12 +29,20 @@ struct queued {
 };
 
 struct meta_data_s {
-    char key[DATA_MAX_NAME_LEN];
-    bool value;
+    struct {
+        char key[DATA_MAX_NAME_LEN]; /* empty: free */
+        bool is_number;
+        uint64_t value;
+    } of[METAS_MAX];
 };
 
 static struct list inits, reads, writes, notifications, misses, flushes,
-    shutdowns;
+    shutdowns, cache_events;
+static struct {
+    char name[6 * DATA_MAX_NAME_LEN];
+    bool is_watched;
+} cache[CACHE_MAX];
+static unsigned cache_count;
 static int (*config_callback)(oconfig_item_t *);
 static struct queued *queue_head, **queue_tail = &queue_head;
 static struct {
@@ -45,10 +55,12 @@ static int threads_made;
 
 char *hostname_g;
 int (*mock_chain)(value_list_t *vl);
+const char *mock_only_writer;
 int mock_threads_fail_at, mock_dispatch_status;
 char mock_log[1024];
 unsigned mock_log_lines, mock_queue_length, mock_queue_lost, mock_notifications;
-unsigned mock_writers, mock_readers, mock_writes;
+unsigned mock_writers, mock_readers, mock_cache_watchers, mock_writes;
+unsigned mock_written_metas;
 notification_t mock_notified;
 value_list_t mock_written;
 uint64_t mock_written_first;
@@ -130,6 +142,16 @@ int plugin_register_missing(const char *name, plugin_missing_cb callback,
     return add(&misses, name, (void *)callback, data);
 }
 
+#ifdef COLLECTD_CACHE_EVENTS
+int plugin_register_cache_event(const char *name,
+                                plugin_cache_event_cb callback,
+                                user_data_t const *data)
+{
+    mock_cache_watchers++;
+    return add(&cache_events, name, (void *)callback, data);
+}
+#endif
+
 int plugin_register_notification(const char *name,
                                  plugin_notification_cb callback,
                                  user_data_t const *data)
@@ -169,9 +191,53 @@ void mock_read_all(void)
         (void)((plugin_read_cb)reads.of[i].function)(&reads.of[i].data);
 }
 
+#ifdef COLLECTD_CACHE_EVENTS
+/* With the context of the registration, not of the value; who says no to a new
+ * series never hears of it again. */
+static bool tell_watcher(struct callback *watcher, const value_list_t *vl,
+                         enum cache_event_type_e type)
+{
+    cache_event_t event = {.type = type, .value_list = vl};
+    plugin_ctx_t before = plugin_set_ctx(watcher->ctx);
+
+    int status =
+        ((plugin_cache_event_cb)watcher->function)(&event, &watcher->data);
+    (void)plugin_set_ctx(before);
+    return status == 0 && event.ret != 0;
+}
+
+static void update_cache(const value_list_t *vl)
+{
+    char name[sizeof cache[0].name];
+    unsigned i = 0;
+
+    (void)snprintf(name, sizeof name, "%s/%s-%s/%s-%s", vl->host, vl->plugin,
+                   vl->plugin_instance, vl->type, vl->type_instance);
+    while (i < cache_count && strcmp(cache[i].name, name) != 0)
+        i++;
+    if (cache_events.count == 0 || i == CACHE_MAX)
+        return;
+    if (i == cache_count) {
+        (void)strcpy(cache[cache_count++].name, name);
+        cache[i].is_watched =
+            tell_watcher(&cache_events.of[0], vl, CE_VALUE_NEW);
+    } else if (cache[i].is_watched) {
+        (void)tell_watcher(&cache_events.of[0], vl, CE_VALUE_UPDATE);
+    }
+}
+#else
+static void update_cache(const value_list_t *vl)
+{
+    (void)vl;
+}
+#endif
+
 static void write_one(const data_set_t *ds, const value_list_t *vl)
 {
     for (unsigned i = 0; i < writes.count; i++) {
+        if (mock_only_writer != NULL &&
+            strcmp(mock_only_writer, writes.of[i].name) != 0)
+            continue;
         plugin_ctx_t before = plugin_get_ctx(), ctx = before;
         ctx.name = writes.of[i].ctx.name;
         (void)plugin_set_ctx(ctx);
@@ -202,18 +268,26 @@ static struct queued *dequeue(void)
     return q;
 }
 
+void mock_write_one(void)
+{
+    struct queued *q = dequeue();
+
+    if (q == NULL)
+        return;
+    (void)plugin_set_ctx(q->ctx);
+    const data_set_t *ds = plugin_get_ds(q->vl.type);
+    if (ds != NULL && (mock_chain == NULL || mock_chain(&q->vl) == 0)) {
+        update_cache(&q->vl);
+        write_one(ds, &q->vl);
+    }
+    queued_free(q);
+    (void)plugin_set_ctx((plugin_ctx_t){0});
+}
+
 void mock_write_all(void)
 {
-    struct queued *q;
-
-    while ((q = dequeue()) != NULL) {
-        (void)plugin_set_ctx(q->ctx);
-        const data_set_t *ds = plugin_get_ds(q->vl.type);
-        if (ds != NULL && (mock_chain == NULL || mock_chain(&q->vl) == 0))
-            write_one(ds, &q->vl);
-        queued_free(q);
-    }
-    (void)plugin_set_ctx((plugin_ctx_t){0});
+    while (queue_head != NULL)
+        mock_write_one();
 }
 
 int mock_missing(const value_list_t *vl)
@@ -247,6 +321,7 @@ void mock_shutdown(void)
     mock_note("shut");
     drop(&flushes);
     drop(&misses);
+    drop(&cache_events);
     drop(&writes);
     drop(&notifications);
     drop(&shutdowns);
@@ -260,6 +335,9 @@ static int keep_written(const data_set_t *ds, const value_list_t *vl,
     memcpy(&mock_written_first, vl->values, sizeof mock_written_first);
     (void)snprintf(mock_written_set, sizeof mock_written_set, "%s", ds->type);
     mock_writes++;
+    mock_written_metas = 0;
+    for (unsigned i = 0; vl->meta != NULL && i < METAS_MAX; i++)
+        mock_written_metas += vl->meta->of[i].key[0] != '\0';
     mock_note("written");
     return 0;
 }
@@ -354,15 +432,66 @@ void meta_data_destroy(meta_data_t *md)
     free(md);
 }
 
+/* Of an entry, or of a free place for it; -1: none. */
+static int meta_find(const meta_data_t *md, const char *key, bool or_free)
+{
+    int place = -1;
+
+    for (int i = 0; i < METAS_MAX; i++) {
+        if (strcmp(md->of[i].key, key) == 0)
+            return i;
+        if (or_free && place < 0 && md->of[i].key[0] == '\0')
+            place = i;
+    }
+    return place;
+}
+
+static int value_meta_add(meta_data_t *md, const char *key, bool is_number,
+                          uint64_t value)
+{
+    int i = meta_find(md, key, true);
+
+    if (i < 0)
+        return -ENOMEM;
+    (void)snprintf(md->of[i].key, sizeof md->of[i].key, "%s", key);
+    md->of[i].is_number = is_number;
+    md->of[i].value = value;
+    return 0;
+}
+
 int meta_data_exists(meta_data_t *md, const char *key)
 {
-    return strcmp(md->key, key) == 0;
+    return meta_find(md, key, false) >= 0;
+}
+
+int meta_data_delete(meta_data_t *md, const char *key)
+{
+    int i = meta_find(md, key, false);
+
+    if (i < 0)
+        return -ENOENT;
+    md->of[i].key[0] = '\0';
+    return 0;
 }
 
 int meta_data_add_boolean(meta_data_t *md, const char *key, bool value)
 {
-    (void)snprintf(md->key, sizeof md->key, "%s", key);
-    md->value = value;
+    return value_meta_add(md, key, false, value);
+}
+
+int meta_data_add_unsigned_int(meta_data_t *md, const char *key, uint64_t value)
+{
+    return value_meta_add(md, key, true, value);
+}
+
+int meta_data_get_unsigned_int(meta_data_t *md, const char *key,
+                               uint64_t *value)
+{
+    int i = meta_find(md, key, false);
+
+    if (i < 0 || !md->of[i].is_number)
+        return -ENOENT;
+    *value = md->of[i].value;
     return 0;
 }
 
@@ -613,8 +742,8 @@ void mock_reset(void)
     blocks_count = 0;
     while ((q = dequeue()) != NULL)
         queued_free(q);
-    struct list *lists[] = {&inits,  &reads,   &writes,   &notifications,
-                            &misses, &flushes, &shutdowns};
+    struct list *lists[] = {&inits,  &reads,   &writes,    &notifications,
+                            &misses, &flushes, &shutdowns, &cache_events};
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
         lists[i]->count = 0;
     memset(options, 0, sizeof options);
@@ -624,6 +753,8 @@ void mock_reset(void)
     hostname_g = hostname;
     config_callback = NULL;
     mock_chain = NULL;
+    mock_only_writer = NULL;
+    cache_count = mock_cache_watchers = mock_written_metas = 0;
     mock_threads_fail_at = threads_made = mock_dispatch_status = 0;
     mock_log_lines = mock_queue_lost = mock_notifications = 0;
     mock_writers = mock_readers = mock_writes = 0;

@@ -37,13 +37,18 @@ void mock_global(const char *name, const char *value);
 int mock_configure(oconfig_item_t *block); /* what the plugin answered */
 int mock_init_all(void);                   /* 0: every init did */
 void mock_read_all(void);
-void mock_write_all(void); /* the queue, through the chain, to the writers */
+/** The queue, through the chains, to the writers; by the calling thread. */
+void mock_write_all(void);
+void mock_write_one(void);
 int mock_missing(const value_list_t *vl);
 void mock_shutdown(void);
 
 /* ---- what tests set and see */
 
-extern int (*mock_chain)(value_list_t *vl); /* non-zero: stop; NULL: none */
+/** Before the cache; non-zero: stop; NULL: none. */
+extern int (*mock_chain)(value_list_t *vl);
+/** Behind the cache: the one writer that gets values; NULL: all do. */
+extern const char *mock_only_writer;
 extern int
     mock_threads_fail_at; /* number of the plugin thread that fails; 0: none */
 extern int mock_dispatch_status; /* what plugin_dispatch_values() returns */
@@ -54,7 +59,7 @@ extern unsigned mock_queue_length;
 extern unsigned mock_queue_lost;     /* freed unwritten at shutdown */
 extern notification_t mock_notified; /* the last one dispatched, without meta */
 extern unsigned mock_notifications;
-extern unsigned mock_writers, mock_readers;
+extern unsigned mock_writers, mock_readers, mock_cache_watchers;
 
 /** A writer that comes before the plugin's own, and what it saw last. */
 void mock_register_writer(void);
@@ -62,6 +67,7 @@ extern value_list_t mock_written;   /* values are not kept */
 extern uint64_t mock_written_first; /* bits of the first value */
 extern char mock_written_set[DATA_MAX_NAME_LEN];
 extern unsigned mock_writes;
+extern unsigned mock_written_metas; /* entries of its meta data */
 
 /** Order of what happened: words with a blank behind each. */
 extern char mock_trace[4096];

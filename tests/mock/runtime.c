@@ -153,6 +153,23 @@ void runtime_post_seen(struct runtime *rt, uint64_t token)
     post_end(rt);
 }
 
+void runtime_post_passed(struct runtime *rt, uint64_t token)
+{
+    post_begin(rt);
+    mock_note("passed");
+    mock_rt.passed_token = token;
+    mock_rt.passed++;
+    post_end(rt);
+}
+
+void runtime_post_progress(struct runtime *rt, uint64_t token)
+{
+    post_begin(rt);
+    mock_rt.progress_token = token;
+    mock_rt.progresses++;
+    post_end(rt);
+}
+
 void runtime_post_freeze(struct runtime *rt)
 {
     (void)rt;

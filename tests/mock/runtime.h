@@ -21,13 +21,13 @@ struct mock_runtime {
     uint32_t drain_ms;
     bool signals_blocked; /* in the loop thread */
     unsigned posts_late;
-    unsigned values, notices, seen, moved_asked;
+    unsigned values, notices, seen, passed, progresses, moved_asked;
     argus_SeriesDef value; /* the last value's series, as described */
     uint64_t value_time;
     uint64_t value_numbers[SOURCES_MAX];
     uint32_t value_count;
     argus_Event notice;
-    uint64_t seen_token;
+    uint64_t seen_token, passed_token, progress_token; /* the last ones */
 };
 
 extern struct mock_runtime mock_rt;
