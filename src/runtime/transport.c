@@ -18,6 +18,9 @@
 #define BACKLOG 512
 /** Addresses of one name that are tried. */
 #define DIAL_ADDRESSES_MAX 16
+/** Dials there was no memory for, until that is told; more than the core has
+ *  under way. */
+#define STARVED_MAX 64
 
 struct dial {
     TAILQ_ENTRY(dial) next;
@@ -78,6 +81,8 @@ struct transport {
     struct dial_list dials;  /* under way */
     struct dial_list failed; /* over, not yet reported */
     unsigned dials_count;
+    dial_id starved[STARVED_MAX];
+    unsigned starved_count;
     link_id next_link;
     bool is_paused, is_stopping;
     struct log_limit refused_limit, denied_limit, broken_limit, dial_limit;
@@ -220,10 +225,12 @@ void transport_dial(struct transport *t, dial_id dial, argus_LinkKind kind,
     struct dial *d = calloc(1, sizeof *d);
 
     if (d == NULL || t->is_stopping) {
-        /* Nobody can be told without memory; the core's own time-out of the
-         * dial must do. */
         free(d);
         t->stats.dials_failed++;
+        if (!t->is_stopping && t->starved_count < STARVED_MAX) {
+            t->starved[t->starved_count++] = dial;
+            conn_shared_wake(&t->shared);
+        }
         return;
     }
     d->owner = t;
@@ -248,6 +255,18 @@ static struct transport *transport_of(struct conn_shared *shared)
                                 offsetof(struct transport, shared));
 }
 
+static void report_starved(struct transport *t)
+{
+    dial_id starved[STARVED_MAX];
+    unsigned count = t->starved_count;
+
+    memcpy(starved, t->starved, count * sizeof starved[0]);
+    t->starved_count = 0;
+    for (unsigned i = 0; i < count; i++)
+        t->listener.dial_failed(t->listener.context, starved[i],
+                                LINK_END_LOCAL, argus_RefuseCode_REFUSE_NONE);
+}
+
 /* Only those that had failed before: whoever hears of one may dial again. */
 static void report_failed(struct conn_shared *shared)
 {
@@ -255,6 +274,7 @@ static void report_failed(struct conn_shared *shared)
     struct dial_list failed = TAILQ_HEAD_INITIALIZER(failed);
     struct dial *d;
 
+    report_starved(t);
     TAILQ_CONCAT(&failed, &t->failed, next);
     while ((d = TAILQ_FIRST(&failed)) != NULL) {
         TAILQ_REMOVE(&failed, d, next);
@@ -550,6 +570,7 @@ void transport_close_all(struct transport *t, argus_RefuseCode code,
     struct link *l;
     struct dial *d;
 
+    t->starved_count = 0;
     while ((d = TAILQ_FIRST(&t->dials)) != NULL)
         dial_forget(d);
     while ((d = TAILQ_FIRST(&t->failed)) != NULL) {
