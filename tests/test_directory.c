@@ -386,6 +386,28 @@ static void test_reimaged_host_supersedes_old_id(void)
     desk_free(&desk);
 }
 
+/* Goal: neighbors are followed up to a bound; sessions dialed at a time too. */
+static void test_neighbors_and_dials_are_bounded(void)
+{
+    struct desk desk = desk_new(8);
+    struct peer_info peer = {.address = "nowhere:1"};
+
+    for (uint32_t i = 0; i < DIRECTORY_NEIGHBORS_MAX + 3; i++) {
+        peer.id = (struct node_id){{1, (uint8_t)(i >> 8), (uint8_t)i}};
+        directory_neighbor_up(desk.d, desk.net->now_ms, net_wall_us(desk.net),
+                              &peer, net_out(desk.node));
+    }
+    CU_ASSERT_EQUAL(desk.d->sync.neighbors_count, DIRECTORY_NEIGHBORS_MAX);
+    CU_ASSERT_EQUAL(directory_stats(desk.d)->neighbors_refused, 3);
+    for (uint32_t i = 1; i <= 8; i++) {
+        (void)say_version(&desk, i, 1, 1);
+        sync_request(desk.d, member(&desk, i), net_out(desk.node));
+    }
+    CU_ASSERT_EQUAL(desk.d->sync.dialed_count, SYNC_OUT_MAX);
+    CU_ASSERT_EQUAL(directory_stats(desk.d)->syncs_refused, 8 - SYNC_OUT_MAX);
+    desk_free(&desk);
+}
+
 /* Goal: what is offline is forgotten after its time and does not come back
  * through others who still know it; a newer life is welcome. */
 static void test_offline_expires_and_leaves_tombstone(void)
@@ -715,6 +737,7 @@ CU_TestInfo suite_directory[] = {
     ROW(test_suspect_unrefuted_turns_offline),
     ROW(test_stop_and_leave_are_told_by_the_node),
     ROW(test_reimaged_host_supersedes_old_id),
+    ROW(test_neighbors_and_dials_are_bounded),
     ROW(test_offline_expires_and_leaves_tombstone),
     ROW(test_members_beyond_bound_are_refused),
     ROW(test_aggregators_follow_role_and_state),
