@@ -112,7 +112,7 @@ static int on_join(void *context, const char *address, struct argus_error *err)
 
     runtime_step(context, &event);
     if (rc == ARGUS_EFULL)
-        return argus_fail(err, rc,
+        return argus_fail(err, ARGUS_EDENIED,
                           "%u contacts are known already, no more are kept",
                           HYPARVIEW_CONTACTS_MAX);
     return rc == ARGUS_OK ? rc

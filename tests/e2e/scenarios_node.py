@@ -76,6 +76,29 @@ def restart(bed, full):
     return "same id, generation %d -> %d" % (before["generation"], after["generation"])
 
 
+def leave_and_join(bed, full):
+    """Who leaves is shown as left and let alone; a join takes it back."""
+    nodes = bed.mesh(3)
+    for node in nodes:
+        node.wait_ready()
+    wait_online(nodes, 3, 10)
+    gone, others = nodes[2], nodes[:2]
+    own = gone.status()["id"]
+
+    def state(node):
+        return [m["state"] for m in node.members() if m["id"] == own]
+    gone.ctl("leave")
+    for node in others:
+        wait_for(lambda n=node: state(n) == ["left"], 5, lambda n=node: "%s" % state(n))
+    check(not gone.peers()["active"], "it kept its neighbors")
+    gone.ctl("join", others[1].address)
+    wait_online(nodes, 3, 10)
+    wait_mesh(nodes, 10)
+    for node in others:
+        check(state(node) == ["online"], "%s says %s" % (node.name, state(node)))
+    return "left everywhere, then online again under the same id"
+
+
 # ---------------------------------------------------------------- StateDir
 
 def stays_inert(d, *words):
@@ -246,4 +269,5 @@ def bad_input(bed, full):
     return "garbage, oversize, wrong cluster, version, signature: refused; 3 nodes undisturbed"
 
 
-SCENARIOS = [restart, clone, reimaged, state_dir, broken_configuration, dry_run, bad_input]
+SCENARIOS = [restart, clone, reimaged, leave_and_join, state_dir, broken_configuration, dry_run,
+             bad_input]
