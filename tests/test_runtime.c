@@ -28,7 +28,11 @@ static char wanted_line[128];
 static unsigned wanted_lines;
 static unsigned all_values; /* of all nodes */
 
+enum chain { CHAIN_NONE, CHAIN_BYPASSES, CHAIN_STOPS };
+
 struct node {
+    enum chain chain;
+    uint64_t last_token;
     char dir[256];
     struct runtime_options options;
     struct runtime *rt;
@@ -99,7 +103,8 @@ static void on_series_end(void *context, uint64_t series)
     (void)series;
 }
 
-/* As if the write callback had seen it before the dispatch returned. */
+/* As if the write callback had seen it before the dispatch returned, or a
+ * chain had kept it from argus. */
 static bool on_dispatch(void *context, const struct value_ref *value)
 {
     struct node *n = context;
@@ -110,9 +115,13 @@ static bool on_dispatch(void *context, const struct value_ref *value)
     uint64_t *last = &n->last_number[value->series % 64];
     n->disorder += value->numbers[0] <= *last;
     *last = value->numbers[0];
+    n->last_token = value->token;
+    enum chain chain = n->chain;
     (void)pthread_cond_broadcast(&changed);
     (void)pthread_mutex_unlock(&lock);
-    return true;
+    if (chain == CHAIN_BYPASSES)
+        runtime_post_passed(n->rt, value->token);
+    return chain == CHAIN_NONE;
 }
 
 static void on_notify(void *context, const argus_Event *event)
@@ -318,6 +327,40 @@ static void test_runtime_values_and_events_arrive(void)
     stop_node(&aggregator, 1000);
     remove_node(&agent);
     remove_node(&other);
+    remove_node(&aggregator);
+}
+
+static void set_chain(enum chain chain)
+{
+    (void)pthread_mutex_lock(&lock);
+    aggregator.chain = chain;
+    (void)pthread_mutex_unlock(&lock);
+}
+
+/* Goal: values that a chain keeps from argus are acknowledged: those for other
+ * writers at once, those stopped when collectd's queue has moved beyond them.
+ */
+static void test_runtime_what_argus_does_not_see_is_acknowledged(void)
+{
+    start_node(&aggregator, "agg", argus_Role_ROLE_AGGREGATOR, NULL);
+    start_node(&agent, "agent", argus_Role_ROLE_AGENT,
+               runtime_address(aggregator.rt));
+    set_chain(CHAIN_BYPASSES);
+    want_line("not acknowledged before the stop");
+    for (uint64_t i = 1; i <= 200; i++)
+        CU_ASSERT_TRUE(post_value(&agent, i));
+    CU_ASSERT_TRUE(wait_for(&aggregator.values, 200));
+
+    set_chain(CHAIN_STOPS);
+    CU_ASSERT_TRUE(post_value(&agent, 201));
+    CU_ASSERT_TRUE(wait_for(&aggregator.values, 201));
+    runtime_post_progress(aggregator.rt, aggregator.last_token);
+    stop_node(&agent, 5000);
+    CU_ASSERT_EQUAL(wanted_lines, 0);
+    CU_ASSERT_EQUAL(aggregator.values, 201);
+    CU_ASSERT_EQUAL(aggregator.disorder, 0);
+    stop_node(&aggregator, 1000);
+    remove_node(&agent);
     remove_node(&aggregator);
 }
 
@@ -699,6 +742,8 @@ CU_TestInfo suite_runtime[] = {
     {"open_refusals", test_runtime_open_refusals},
     {"restart_is_same_node", test_runtime_restart_is_same_node},
     {"values_and_events_arrive", test_runtime_values_and_events_arrive},
+    {"what_argus_does_not_see_is_acknowledged",
+     test_runtime_what_argus_does_not_see_is_acknowledged},
     {"address_can_be_dialed", test_runtime_address_can_be_dialed},
     {"ipv6_mesh", test_runtime_ipv6_mesh},
     {"stop_waits_for_nobody", test_runtime_stop_waits_for_nobody},

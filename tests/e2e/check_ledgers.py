@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Compare what replay plugins sent with what ledger plugins wrote.
 
-    check_ledgers.py --sent FILE... --written FILE... [--allow-lost N]
+    check_ledgers.py --sent FILE... --written FILE... [--allow-lost N] [--stopped REGEX]
 
 Holds when every value sent was written by an aggregator with the same content,
-no process wrote one twice, and none wrote a series out of order of time. A file
+no process wrote one twice, and none wrote a series out of order of time; of series whose name matches REGEX
+("host/plugin-instance/type-instance"), that none was written at all. A file
 may hold several lives of a process; each is judged by itself. Series that no
 sender knows (the aggregators' own metrics) are left out. Prints the figures;
 exit 1 when something does not hold, 2 when a file cannot be read.
@@ -12,6 +13,7 @@ exit 1 when something does not hold, 2 when a file cannot be read.
 Records: tests/plugins/record.h."""
 import argparse
 import os
+import re
 import struct
 import sys
 
@@ -113,11 +115,15 @@ def main():
     parser.add_argument("--sent", nargs="+", required=True)
     parser.add_argument("--written", nargs="+", required=True)
     parser.add_argument("--allow-lost", type=int, default=0)
+    parser.add_argument("--stopped", type=re.compile)
     args = parser.parse_args()
 
     sent, doubled = read_sent(args.sent)
     known = {series for series, _ in sent}
-    report = Report(names_of(args.sent))
+    names = names_of(args.sent)
+    report = Report(names)
+    stopped = {series for series in known
+               if args.stopped and args.stopped.search(names.get(series, ""))}
     union = set()
     total = 0
     print(f"sent      {len(sent):9d} values of {len(known)} series"
@@ -130,11 +136,17 @@ def main():
                   f"{foreign} of series of its own")
             total += len(written)
             union |= written
-    lost = sorted(sent.keys() - union, key=lambda key: key[1])
+    for series, time in union:
+        if series in stopped:
+            report.fault("written though stopped", series, time, "")
+    missing = sent.keys() - union
+    lost = sorted((key for key in missing if key[0] not in stopped), key=lambda key: key[1])
     for series, time in lost:
         report.fault("lost", series, time, "")
     print(f"in union  {len(union):9d}; by two processes {total - len(union)}; "
           f"lost {len(lost)}")
+    if args.stopped:
+        print(f"stopped   {len(missing) - len(lost):9d} values of {len(stopped)} series")
     report.show()
 
     faults = {kind: len(told) for kind, told in report.faults.items()}

@@ -80,26 +80,37 @@ AGENTS = 4
 RATE = 20000  # values a second, of all agents together
 
 
-def replay_nodes(bed, seconds):
-    """2 aggregators with a ledger each, 4 agents that wait for the start file."""
+def replay_block(d, hosts, pattern, rate, seconds, go):
+    return ('LoadPlugin replay\n<Plugin replay>\n  Recording "%s/recording.txt"\n'
+            '  HostPattern "%s"\n  Hosts %d\n  Rate %d\n  Duration %d\n'
+            '  Ledger "%s/sent"\n  StartFile "%s"\n</Plugin>\n'
+            % (HERE, pattern, hosts, rate, seconds, d.base, go))
+
+
+def replay_nodes(bed, seconds, count=2, rate=RATE, own_rate=0, extra="", agent_extra=""):
+    """Aggregators with a ledger each, 4 agents that wait for the start file. The
+    extras are global lines of their collectd.conf; own_rate: values a second that
+    an aggregator replays itself."""
     go = os.path.join(bed.dir, "go")
-    threads = "WriteThreads 5"
-    aggregators = [bed.daemon("agg%d" % i, role="aggregator", extra=threads) for i in range(2)]
-    for d in aggregators:
+    threads = "WriteThreads 5\n"
+    bed.need_built("tests/plugins/ledger.so", "tests/plugins/replay.so")
+    aggregators = [bed.daemon("agg%d" % i, role="aggregator", extra=threads + extra)
+                   for i in range(count)]
+    for i, d in enumerate(aggregators):
         d.plugins = 'LoadPlugin ledger\n<Plugin ledger>\n  File "%s/ledger"\n</Plugin>\n' % d.base
-    aggregators[1].seeds = [aggregators[0].address]
-    agents = [bed.daemon("agent%d" % i, seeds=[aggregators[0].address], extra=threads)
-              for i in range(AGENTS)]
+        if own_rate > 0:
+            d.plugins += replay_block(d, 40, "own%d-%%" % i, own_rate, seconds, go)
+    for d in aggregators[1:]:
+        d.seeds = [aggregators[0].address]
+    agents = [bed.daemon("agent%d" % i, seeds=[aggregators[0].address],
+                         extra=threads + agent_extra) for i in range(AGENTS)]
     for i, d in enumerate(agents):
-        d.plugins = ('LoadPlugin replay\n<Plugin replay>\n  Recording "%s/recording.txt"\n'
-                     '  HostPattern "a%d-%%"\n  Hosts 40\n  Rate %d\n  Duration %d\n'
-                     '  Ledger "%s/sent"\n  StartFile "%s"\n</Plugin>\n'
-                     % (HERE, i, RATE // AGENTS, seconds, d.base, go))
+        d.plugins = replay_block(d, 40, "a%d-%%" % i, rate // AGENTS, seconds, go)
     for d in aggregators + agents:
         d.spawn()
     for d in aggregators + agents:
         d.wait_ready()
-    wait_online(aggregators + agents, AGENTS + 2, 15)
+    wait_online(aggregators + agents, AGENTS + count, 15)
     for agent in agents:
         wait_for(lambda a=agent: in_use(a), 10, "%s has no aggregator" % agent.name)
     with open(go, "w"):
@@ -119,32 +130,50 @@ def disturb(victim, how):
         victim.send(signal.SIGCONT)
 
 
-def replay_once(bed, how, seconds):
-    """One run; the figures of check_ledgers.py."""
-    bed.need_built("tests/plugins/ledger.so", "tests/plugins/replay.so")
-    aggregators, agents = replay_nodes(bed, seconds)
-    since = time.monotonic()
-    moment = random.uniform(0.1, 0.9) * seconds
-    wait_for(lambda: time.monotonic() - since >= moment, seconds + 5, "time stands still")
-    used = in_use(random.choice(agents))
-    check(used in [a.name for a in aggregators], "the aggregator in use is %s" % used)
-    victim = next(a for a in aggregators if a.name == used)
-    disturb(victim, how)
+def wait_replayed(agents, seconds, queue_max=None, rest=0):
+    """Until all is sent and acknowledged, but for `rest` values. Returns the longest
+    queue that was met (looked for with queue_max alone, which it may not exceed)."""
+    longest = 0
+
+    def is_sent(agent):
+        nonlocal longest
+        if queue_max is not None:
+            longest = max([longest] + [a.status()["queue"]["values"] for a in agents])
+            check(longest <= queue_max, "%d values wait" % longest)
+        return os.path.exists(agent.base + "/sent.done")
     for agent in agents:
-        wait_for(lambda a=agent: os.path.exists(a.base + "/sent.done"), seconds + 60,
+        wait_for(lambda a=agent: is_sent(a), seconds + 60,
                  "%s does not finish its replay" % agent.name)
     for agent in agents:
-        wait_for(lambda a=agent: a.status()["queue"]["values"] == 0, 60,
+        wait_for(lambda a=agent: a.status()["queue"]["values"] <= rest, 60,
                  lambda a=agent: "%s still holds %s" % (a.name, a.status()["queue"]))
-    drained = time.monotonic() - since
+    return longest
+
+
+def stop_and_compare(aggregators, agents, *options):
+    """The finished check_ledgers.py, and its figures in a line."""
     for d in agents + aggregators:
         if d.is_running():
             d.stop()
     done = subprocess.run(
         [sys.executable, os.path.join(HERE, "check_ledgers.py"), "--sent"]
         + [a.base + "/sent" for a in agents] + ["--written"]
-        + [a.base + "/ledger" for a in aggregators], capture_output=True, text=True)
-    figures = "; ".join((done.stdout + done.stderr).strip().splitlines())
+        + [a.base + "/ledger" for a in aggregators] + list(options),
+        capture_output=True, text=True)
+    return done, "; ".join((done.stdout + done.stderr).strip().splitlines())
+
+
+def replay_once(bed, how, seconds):
+    """One run; the figures of check_ledgers.py."""
+    aggregators, agents = replay_nodes(bed, seconds)
+    since = time.monotonic()
+    moment = random.uniform(0.1, 0.9) * seconds
+    wait_for(lambda: time.monotonic() - since >= moment, seconds + 5, "time stands still")
+    victim = next(a for a in aggregators if a.name == in_use(random.choice(agents)))
+    disturb(victim, how)
+    wait_replayed(agents, seconds)
+    drained = time.monotonic() - since
+    done, figures = stop_and_compare(aggregators, agents)
     check(done.returncode == 0, "%s of %s at %.1f s: %s" % (how, victim.name, moment, figures))
     return "%s of %s at %.1f s, all over after %.1f s: %s" % (how, victim.name, moment, drained,
                                                              figures)
@@ -175,6 +204,94 @@ def replay_stop(bed, full):
 def replay_freeze(bed, full):
     """The same; it stands still for 10 s."""
     return replay(bed, full, "freeze")
+
+
+# ------------------------------------------------------------ filter chains
+
+CHAIN_SECONDS = 8
+QUEUE_MAX = 2 * RATE // AGENTS  # of an agent: values of two seconds
+REST = 1000  # of an agent: its own metrics of a few intervals, always on their way
+
+
+def cpu_seconds(daemon):
+    with open("/proc/%d/stat" % daemon.process.pid) as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def chain_run(bed, *options, queue_max=QUEUE_MAX, **nodes):
+    """A replay through one aggregator; its counters and the figures."""
+    aggregators, agents = replay_nodes(bed, CHAIN_SECONDS, count=1, **nodes)
+    cpu = cpu_seconds(aggregators[0])
+    longest = wait_replayed(agents, CHAIN_SECONDS, queue_max=queue_max, rest=REST)
+    cpu = cpu_seconds(aggregators[0]) - cpu
+    counters = aggregators[0].status()["counters"]
+    acked = sum(a.status()["counters"]["values_acked"] for a in agents)
+    done, figures = stop_and_compare(aggregators, agents, *options)
+    check(done.returncode == 0, figures)
+    return counters, acked, ("%d acknowledged, at most %d waiting, aggregator used %.1f s of CPU: %s"
+                             % (acked, longest, cpu, figures))
+
+
+def chain_none(bed, full):
+    """No chain: the figures to compare the others with."""
+    counters, acked, figures = chain_run(bed)
+    check(counters["values_seen"] >= RATE * CHAIN_SECONDS, "seen: %s" % counters)
+    return figures
+
+
+def chain_bypass(bed, full):
+    """A chain on the aggregator names a writer, and argus is not named."""
+    counters, acked, figures = chain_run(
+        bed, extra='PostCacheChain "out"\n<Chain "out">\n  <Target "write">\n'
+                   '    Plugin "ledger"\n  </Target>\n</Chain>')
+    check(counters["values_seen"] == 0, "argus saw values: %s" % counters)
+    check(counters["values_passed"] >= RATE * CHAIN_SECONDS * 0.99, "passed: %s" % counters)
+    check(acked >= RATE * CHAIN_SECONDS - AGENTS * REST, "%d were acknowledged" % acked)
+    return figures
+
+
+REGEX_STOP = ('LoadPlugin match_regex\nPreCacheChain "in"\n<Chain "in">\n  <Rule>\n'
+              '    <Match "regex">\n      Plugin "%s"\n    </Match>\n    Target "stop"\n'
+              '  </Rule>\n</Chain>')
+
+
+def chain_stop(bed, full):
+    """A chain on the aggregator stops values of one plugin before the cache."""
+    bed.need_plugins("match_regex")
+    counters, acked, figures = chain_run(bed, "--stopped", "/irq-", extra=REGEX_STOP % "^irq$")
+    check(counters["values_stopped"] > 0, "nothing was stopped: %s" % counters)
+    return figures
+
+
+def chain_stop_all(bed, full):
+    """A chain on the aggregator stops whatever agents send: acknowledged all the same."""
+    bed.need_plugins("match_regex")
+    counters, acked, figures = chain_run(bed, "--stopped", "", queue_max=RATE * CHAIN_SECONDS,
+                                         extra=REGEX_STOP % "^[^a]|^a[^r]")
+    return figures
+
+
+def chain_narrow(bed, full):
+    """A chain on the agents gives argus the values of one plugin."""
+    bed.need_plugins("match_regex")
+    counters, acked, figures = chain_run(
+        bed, "--stopped", "^[^/]*/(?!cpu-)",
+        agent_extra='LoadPlugin match_regex\nPostCacheChain "out"\n<Chain "out">\n  <Rule>\n'
+                    '    <Match "regex">\n      Plugin "^cpu$"\n    </Match>\n'
+                    '    <Target "write">\n      Plugin "argus"\n    </Target>\n'
+                    '  </Rule>\n</Chain>')
+    check(0 < counters["values_received"] < RATE * CHAIN_SECONDS / 2, "received: %s" % counters)
+    return figures
+
+
+def queue_limit(bed, full):
+    """collectd's own queue limit on the aggregator drops values; of the agents' none is lost."""
+    counters, acked, figures = chain_run(
+        bed, rate=RATE // 10, own_rate=RATE,
+        extra="WriteQueueLimitHigh 1000\nWriteQueueLimitLow 40")
+    check(counters["values_redispatched"] > 0, "nothing was dropped: %s" % counters)
+    return "%d dispatched again, %s" % (counters["values_redispatched"], figures)
 
 
 # ---------------------------------------------------------------- lifecycle
@@ -236,5 +353,5 @@ def lifecycle(bed, full):
     return "%d starts and stops, no leak, no hang" % times
 
 
-SCENARIOS = [routing, replay_kill]
-FULL_ONLY = [replay_stop, replay_freeze, lifecycle]
+SCENARIOS = [routing, replay_kill, chain_bypass, chain_stop, chain_narrow, queue_limit]
+FULL_ONLY = [chain_none, chain_stop_all, replay_stop, replay_freeze, lifecycle]

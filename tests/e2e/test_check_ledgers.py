@@ -16,7 +16,11 @@ B1 = (8, 10, 1, 2, 6)
 OWN = (99, 10, 1, 1, 1)
 SENT = [LIVES, A1, A2, A3, B1]
 
-# what, records of one aggregator, of another, exit code, text expected
+NAMES = ("0000000000000007 h/cpu-0/cpu-idle\n"
+         "0000000000000008 h/irq-/irq-7\n")
+STOP = ("--stopped", "/irq-")
+
+# what, records of one aggregator, of another, exit code, text expected, options
 CASES = [
     ("all is well", [LIVES, A1, B1, OWN, A2, A3], [LIVES], 0, "lost 0"),
     ("shared by two", [LIVES, A1, B1], [LIVES, A2, A3], 0, "by two processes 0"),
@@ -35,6 +39,10 @@ CASES = [
     ("never sent", [LIVES, A1, A2, A3, B1, (8, 11, 1, 2, 6)], [LIVES], 1,
      "written but never sent: 1"),
     ("no life", [A1], [LIVES], 2, "does not begin with a life"),
+    ("stopped", [LIVES, A1, A2, A3], [LIVES], 0, "1 values of 1 series", *STOP),
+    ("stopped, others lost", [LIVES, A1, A3], [LIVES], 1, "lost: 1", *STOP),
+    ("stopped, yet written", [LIVES, A1, A2, A3, B1], [LIVES], 1,
+     "written though stopped: 1", *STOP),
 ]
 
 
@@ -44,16 +52,22 @@ def write(path, records):
             file.write(RECORD.pack(*record))
 
 
+def write_names(path):
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(NAMES)
+
+
 def main():
     failed = 0
     with tempfile.TemporaryDirectory() as folder:
         paths = [os.path.join(folder, name) for name in ("sent", "one", "two")]
-        for what, one, two, code, text in CASES:
+        write_names(paths[0] + ".names")
+        for what, one, two, code, text, *options in CASES:
             for path, records in zip(paths, (SENT, one, two)):
                 write(path, records)
             run = subprocess.run(
                 [sys.executable, os.path.join(HERE, "check_ledgers.py"),
-                 "--sent", paths[0], "--written", *paths[1:]],
+                 "--sent", paths[0], "--written", *paths[1:], *options],
                 capture_output=True, text=True, check=False)
             if run.returncode != code or text not in run.stdout + run.stderr:
                 failed += 1

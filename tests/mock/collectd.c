@@ -38,10 +38,6 @@ struct meta_data_s {
 
 static struct list inits, reads, writes, notifications, misses, flushes,
     shutdowns, cache_events;
-static struct {
-    char name[6 * DATA_MAX_NAME_LEN];
-    bool is_watched;
-} cache[CACHE_MAX];
 static unsigned cache_count;
 static int (*config_callback)(oconfig_item_t *);
 static struct queued *queue_head, **queue_tail = &queue_head;
@@ -192,6 +188,11 @@ void mock_read_all(void)
 }
 
 #ifdef COLLECTD_CACHE_EVENTS
+static struct {
+    char name[6 * DATA_MAX_NAME_LEN];
+    bool is_watched;
+} cache[CACHE_MAX];
+
 /* With the context of the registration, not of the value; who says no to a new
  * series never hears of it again. */
 static bool tell_watcher(struct callback *watcher, const value_list_t *vl,
