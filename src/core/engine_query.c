@@ -16,14 +16,18 @@ static uint32_t others_known(const struct engine *e)
     for (int state = argus_MemberState_MEMBER_ONLINE;
          state <= argus_MemberState_MEMBER_OFFLINE; state++)
         n += directory_count(e->directory, (argus_MemberState)state);
-    const struct member *self = directory_find(e->directory, &e->options.id);
-    return self != NULL && !self->has_left && n > 0 ? n - 1 : n;
+    return n > 0 ? n - 1 : n;
 }
 
+/* Whoever left for good is alone by its own will: no bad news. */
 static argus_NodeState node_state(const struct engine *e)
 {
+    const struct member *self = directory_find(e->directory, &e->options.id);
+
     if (hyparview_active_count(e->hyparview) > 0)
         return argus_NodeState_NODE_JOINED;
+    if (self != NULL && self->has_left)
+        return argus_NodeState_NODE_ALONE;
     return others_known(e) > 0 ? argus_NodeState_NODE_ISOLATED
                                : argus_NodeState_NODE_ALONE;
 }

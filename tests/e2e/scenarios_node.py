@@ -91,6 +91,7 @@ def leave_and_join(bed, full):
     for node in others:
         wait_for(lambda n=node: state(n) == ["left"], 5, lambda n=node: "%s" % state(n))
     check(not gone.peers()["active"], "it kept its neighbors")
+    check(gone.status()["state"] == "alone", "it calls itself %s" % gone.status()["state"])
     gone.ctl("join", others[1].address)
     wait_online(nodes, 3, 10)
     wait_mesh(nodes, 10)
