@@ -499,6 +499,23 @@ static void test_malformed_closes_link(void)
     plumtree_free(p);
 }
 
+/* Goal: what was announced and is then broadcast here is missed no longer, and
+ * asked of nobody. */
+static void test_own_broadcast_ends_the_search(void)
+{
+    struct plumtree *p = tree_of(NULL);
+    uint32_t number = 50;
+
+    plumtree_neighbor_up(p, 1000, 1, &out);
+    ihave(p, 1000, 1, number, 1);
+    CU_ASSERT_TRUE(plumtree_broadcast(p, 1001, (const uint8_t *)&number,
+                                      sizeof number, &out));
+    run_until(p, 60000);
+    CU_ASSERT_EQUAL(sent_of(argus_Frame_graft_tag, 0), 0);
+    CU_ASSERT_EQUAL(plumtree_stats(p)->missing_expired, 0);
+    plumtree_free(p);
+}
+
 /* Goal: a graft waits, asks one announcer after the other, and is cancelled by
  * delivery. */
 static void test_graft_waits_turns_and_is_cancelled(void)
@@ -716,6 +733,7 @@ CU_TestInfo suite_plumtree[] = {
     {"verdicts", test_verdicts},
     {"listener_may_answer_and_part", test_listener_may_answer_and_part},
     {"malformed_closes_link", test_malformed_closes_link},
+    {"own_broadcast_ends_the_search", test_own_broadcast_ends_the_search},
     {"graft_waits_turns_and_is_cancelled",
      test_graft_waits_turns_and_is_cancelled},
     {"cut_off_grafts_at_once", test_cut_off_grafts_at_once},

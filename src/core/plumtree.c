@@ -416,6 +416,9 @@ bool plumtree_broadcast(struct plumtree *p, uint64_t now_ms,
         p->stats.broadcast_refused++;
         return false;
     }
+    struct missing_id *announced = missing_find(&p->missing, id);
+    if (announced != NULL) /* we speak again of what another said */
+        missing_remove(&p->missing, announced);
     p->stats.broadcast_sent++;
     m->survey = now_ms >= p->surveyor_until_ms;
     survey(p, m);
