@@ -40,7 +40,7 @@ struct runtime_options {
     argus_Tag tags[16];
     uint32_t tags_count;
     char state_dir[1024];
-    char control_socket[104]; /* fits sockaddr_un; empty: none */
+    char control_socket[108]; /* fits sockaddr_un; empty: none */
     char control_group[64];   /* empty: leave the group */
     bool allow_plaintext;     /* links beyond loopback */
 
