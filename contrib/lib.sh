@@ -116,7 +116,14 @@ unit_tests() {
         [ -e "$log" ] || continue
         found=1
         say "$(basename "$log" .log): $(grep -E '^[0-9]+ passed' "$log" | tail -n 1)"
-        grep -E '\.\.\.FAILED|^ +[0-9]+\. |ERROR: |runtime error' "$log"
+        # what failed, below the seed that replays it
+        awk '/replay:/ { seed = $0 }
+            /FAILED$|^ +[0-9]+\. |ERROR: |runtime error/ {
+                if (seed != "") print seed
+                seed = ""
+                print
+            }
+            /passed$/ { seed = "" }' "$log"
         tally "$log" "$(basename "$log" .log)"
     done
     if [ $found = 0 ]; then

@@ -49,6 +49,16 @@ static bool is_mesh_known(struct sim *s)
     return sim_all_joined(s) && sim_all_known(s);
 }
 
+/* A node that lost several neighbors at once finds others soon: so the least
+ * view is waited for, not sampled. */
+static bool are_views_filled(struct sim *s)
+{
+    struct sim_figures f;
+
+    sim_figures(s, &f);
+    return f.active_min >= 3;
+}
+
 /* Goal: 64 nodes with one seed become one mesh with symmetric links, everybody
  * known everywhere, views well filled. Method: all start at once, so that the
  * seed must throttle and evict. */
@@ -63,7 +73,7 @@ static void test_join_storm_one_symmetric_mesh(void)
     sim_figures(s, &f);
     printf("  active %u..%u, mean %.2f\n", f.active_min, f.active_max,
            f.active_mean);
-    CU_ASSERT_TRUE(f.active_min >= 3);
+    CU_ASSERT_TRUE(reaches(s, are_views_filled, 5000, "views filled"));
     CU_ASSERT_TRUE(f.active_mean >= 4.5);
     CU_ASSERT_EQUAL(sim_counter(s, "audit_failed"), 0);
     end_sim(s);

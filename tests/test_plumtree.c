@@ -516,6 +516,21 @@ static void test_own_broadcast_ends_the_search(void)
     plumtree_free(p);
 }
 
+/* Goal: the last words of a node that goes are pushed over lazy links too. */
+static void test_last_words_are_pushed(void)
+{
+    struct plumtree *p = tree_of(NULL);
+    uint32_t number = 60;
+
+    plumtree_neighbor_up(p, 1000, 1, &out);
+    prune(p, 1000, 1);
+    plumtree_hurry(p);
+    CU_ASSERT_TRUE(plumtree_broadcast(p, 1001, (const uint8_t *)&number,
+                                      sizeof number, &out));
+    CU_ASSERT_EQUAL(sent_of(argus_Frame_gossip_tag, 1), 1);
+    plumtree_free(p);
+}
+
 /* Goal: a graft waits, asks one announcer after the other, and is cancelled by
  * delivery. */
 static void test_graft_waits_turns_and_is_cancelled(void)
@@ -734,6 +749,7 @@ CU_TestInfo suite_plumtree[] = {
     {"listener_may_answer_and_part", test_listener_may_answer_and_part},
     {"malformed_closes_link", test_malformed_closes_link},
     {"own_broadcast_ends_the_search", test_own_broadcast_ends_the_search},
+    {"last_words_are_pushed", test_last_words_are_pushed},
     {"graft_waits_turns_and_is_cancelled",
      test_graft_waits_turns_and_is_cancelled},
     {"cut_off_grafts_at_once", test_cut_off_grafts_at_once},

@@ -546,6 +546,7 @@ static void on_stop(struct engine *e)
     e->is_stopped = true;
     intake_freeze(e->intake);
     spool_flush(e->spool, e->now_ms, &e->out);
+    plumtree_hurry(e->plumtree);
     directory_stop(e->directory, e->now_ms, e->wall_us, &e->out);
     hyparview_leave(e->hyparview, e->now_ms, &e->out);
 }
@@ -777,6 +778,7 @@ static void on_join(struct engine *e, const char *address, int *result)
 
 static void on_leave(struct engine *e)
 {
+    plumtree_hurry(e->plumtree);
     directory_leave(e->directory, e->now_ms, e->wall_us, &e->out);
     hyparview_leave(e->hyparview, e->now_ms, &e->out);
 }

@@ -428,6 +428,13 @@ bool plumtree_broadcast(struct plumtree *p, uint64_t now_ms,
     return true;
 }
 
+void plumtree_hurry(struct plumtree *p)
+{
+    for (unsigned i = 0; i < p->options.neighbors_max; i++)
+        if (p->neighbors[i] != NULL)
+            p->neighbors[i]->eager = true;
+}
+
 /* ------------------------------------------------------------- neighbors */
 
 /* departs: a new neighbor is told at once what was delivered lately, so that

@@ -133,6 +133,10 @@ bool plumtree_broadcast(struct plumtree *p, uint64_t now_ms,
                         const uint8_t *payload, size_t size,
                         struct actions *out);
 
+/** This node is about to go: what it broadcasts from here on is pushed over
+ *  every link there is, for nobody will be able to ask for it later. */
+void plumtree_hurry(struct plumtree *p);
+
 /** Gossip, IHave, Graft and Prune; other frames are not for this part. */
 void plumtree_on_frame(struct plumtree *p, uint64_t now_ms, link_id link,
                        const argus_Frame *frame, struct actions *out);
