@@ -169,7 +169,9 @@ def replay_once(bed, how, seconds):
     since = time.monotonic()
     moment = random.uniform(0.1, 0.9) * seconds
     wait_for(lambda: time.monotonic() - since >= moment, seconds + 5, "time stands still")
-    victim = next(a for a in aggregators if a.name == in_use(random.choice(agents)))
+    used = in_use(random.choice(agents))
+    check(used in [a.name for a in aggregators], "the aggregator in use is %s" % used)
+    victim = next(a for a in aggregators if a.name == used)
     disturb(victim, how)
     wait_replayed(agents, seconds)
     drained = time.monotonic() - since
