@@ -123,9 +123,10 @@ static const struct row rows[] = {
     FLAG("Security", "AllowPlaintext", allow_plaintext, false),
 
     LATER("Membership", "Strategy"),
-    NUMBER("Membership", "ActiveView", KIND_WHOLE, active_max, 2, HYPARVIEW_ACTIVE_LIMIT, 5, ""),
-    NUMBER("Membership", "PassiveView", KIND_WHOLE, passive_max, 0, HYPARVIEW_PASSIVE_LIMIT, 30,
-           ""),
+    NUMBER("Membership", "ActiveView", KIND_WHOLE, active_max, 2,
+           HYPARVIEW_ACTIVE_LIMIT, 5, ""),
+    NUMBER("Membership", "PassiveView", KIND_WHOLE, passive_max, 0,
+           HYPARVIEW_PASSIVE_LIMIT, 30, ""),
     NUMBER("Membership", "ShuffleInterval", KIND_SECONDS, shuffle_ms, 0.1, 3600,
            10, " s"),
     NUMBER("Membership", "PingInterval", KIND_SECONDS, ping_ms, 0.1, 3600, 2,

@@ -48,9 +48,9 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < sizeof suites / sizeof suites[0]; i++) {
         if (!is_wanted(suites[i].name, argc, argv))
             continue;
-        CU_SuiteInfo info[] = {{suites[i].name, NULL, NULL, NULL, NULL,
-                                suites[i].tests},
-                               CU_SUITE_INFO_NULL};
+        CU_SuiteInfo info[] = {
+            {suites[i].name, NULL, NULL, NULL, NULL, suites[i].tests},
+            CU_SUITE_INFO_NULL};
         if (CU_register_suites(info) != CUE_SUCCESS)
             return 2;
         wanted++;

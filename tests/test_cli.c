@@ -132,10 +132,16 @@ static int fake_leave(void *context, struct argus_error *err)
 }
 
 static const struct control_hooks hooks = {
-    .status = fake_status, .member = fake_member, .peer = fake_peer,
-    .route = fake_route, .events_count = fake_events_count,
-    .event = fake_event, .coverage = fake_coverage, .notify = fake_notify,
-    .join = fake_join, .leave = fake_leave,
+    .status = fake_status,
+    .member = fake_member,
+    .peer = fake_peer,
+    .route = fake_route,
+    .events_count = fake_events_count,
+    .event = fake_event,
+    .coverage = fake_coverage,
+    .notify = fake_notify,
+    .join = fake_join,
+    .leave = fake_leave,
 };
 
 /* ------------------------------------------------------------- running it */
@@ -301,9 +307,9 @@ static bool has_keys(json_t *object, const char *const *names)
 static void test_status_keeps_the_contract(void)
 {
     static const char *const names[] = {
-        "name",    "id",          "role",  "cluster", "zone",    "state",
-        "uptime_s", "hlc",        "clock", "views",   "members", "aggregators",
-        "queue",   "spool",       "workers", "counters", NULL};
+        "name",     "id",    "role",    "cluster",  "zone",    "state",
+        "uptime_s", "hlc",   "clock",   "views",    "members", "aggregators",
+        "queue",    "spool", "workers", "counters", NULL};
 
     begin();
     CU_ASSERT_EQUAL(run("--json status"), 0);
@@ -351,9 +357,9 @@ static void test_members_are_filtered(void)
                         cases[i].count);
     }
     json_t *row = json_array_get(json_object_get(at.json, "members"), 0);
-    static const char *const names[] = {"name", "id", "address", "role",
-                                        "zone", "tags", "state", "since",
-                                        "version", "bundles", NULL};
+    static const char *const names[] = {
+        "name",  "id",    "address", "role",    "zone", "tags",
+        "state", "since", "version", "bundles", NULL};
     CU_ASSERT_TRUE(has_keys(row, names));
     CU_ASSERT_STRING_EQUAL(text_at(row, "since"),
                            "2026-01-31T12:00:00.000042Z");
@@ -384,10 +390,9 @@ static void test_partial_answers_exit_3(void)
     begin();
     fake.contributed = 2;
     CU_ASSERT_EQUAL(run("--json members"), 3);
-    CU_ASSERT_EQUAL(
-        json_integer_value(json_object_get(
-            json_object_get(at.json, "coverage"), "contributed")),
-        2);
+    CU_ASSERT_EQUAL(json_integer_value(json_object_get(
+                        json_object_get(at.json, "coverage"), "contributed")),
+                    2);
     CU_ASSERT_EQUAL(run("members"), 3);
     CU_ASSERT_TRUE(prints("Only 2 of 3 nodes"));
     finish();
@@ -396,8 +401,8 @@ static void test_partial_answers_exit_3(void)
 static void test_events_and_peers_and_route(void)
 {
     static const char *const names[] = {
-        "hlc",  "time", "received", "node",          "severity",   "host",
-        "plugin", "type", "message", "uncertainty_s", "concurrent", NULL};
+        "hlc",    "time", "received", "node",          "severity",   "host",
+        "plugin", "type", "message",  "uncertainty_s", "concurrent", NULL};
 
     begin();
     fake.events = 3;
@@ -431,10 +436,8 @@ static void test_notify_and_join_reach_the_daemon(void)
     static const struct {
         const char *words, *address;
     } joins[] = {
-        {"join seed", "seed:25827"},
-        {"join seed:1", "seed:1"},
-        {"join ::1", "[::1]:25827"},
-        {"join [::1]", "[::1]:25827"},
+        {"join seed", "seed:25827"}, {"join seed:1", "seed:1"},
+        {"join ::1", "[::1]:25827"}, {"join [::1]", "[::1]:25827"},
         {"join [::1]:7", "[::1]:7"},
     };
 
@@ -488,7 +491,8 @@ static void test_usage_is_checked(void)
         (void)snprintf(words, sizeof words, "--json %s", cases[i].words);
         CU_ASSERT_EQUAL(run(words), 2);
         json_t *error = json_object_get(at.json, "error");
-        CU_ASSERT_PTR_NOT_NULL(strstr(text_at(error, "message"), cases[i].text));
+        CU_ASSERT_PTR_NOT_NULL(
+            strstr(text_at(error, "message"), cases[i].text));
     }
     finish();
 }

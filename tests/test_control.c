@@ -113,10 +113,16 @@ static int fake_leave(void *context, struct argus_error *err)
 }
 
 static const struct control_hooks hooks = {
-    .status = fake_status, .member = fake_member, .peer = fake_peer,
-    .route = fake_route, .events_count = fake_events_count,
-    .event = fake_event, .coverage = fake_coverage, .notify = fake_notify,
-    .join = fake_join, .leave = fake_leave,
+    .status = fake_status,
+    .member = fake_member,
+    .peer = fake_peer,
+    .route = fake_route,
+    .events_count = fake_events_count,
+    .event = fake_event,
+    .coverage = fake_coverage,
+    .notify = fake_notify,
+    .join = fake_join,
+    .leave = fake_leave,
 };
 
 /* The hlc of event i is (i + 1) ms; every third is a FAILURE. */
@@ -152,13 +158,14 @@ static uint32_t write_wait_ms = 100;
 
 static int open_control(const char *group, struct argus_error *err)
 {
-    return control_new(&at.loop,
-                       &(struct control_options){.path = at.path,
-                                                 .group = group,
-                                                 .collectd_version = "5.12",
-                                                 .request_wait_ms = 100,
-                                                 .write_wait_ms = write_wait_ms},
-                       &hooks, &at.control, err);
+    return control_new(
+        &at.loop,
+        &(struct control_options){.path = at.path,
+                                  .group = group,
+                                  .collectd_version = "5.12",
+                                  .request_wait_ms = 100,
+                                  .write_wait_ms = write_wait_ms},
+        &hooks, &at.control, err);
 }
 
 static void begin(uint32_t members, uint32_t events)
@@ -205,8 +212,8 @@ static void turn(void)
 static void ask(int fd, const argus_Request *request)
 {
     uint8_t bytes[FRAME_HEADER_SIZE + CONTROL_REQUEST_MAX];
-    int size = frame_encode(argus_Request_fields, request, bytes, sizeof bytes,
-                            NULL);
+    int size =
+        frame_encode(argus_Request_fields, request, bytes, sizeof bytes, NULL);
 
     CU_ASSERT_TRUE_FATAL(size > 0);
     CU_ASSERT_EQUAL_FATAL(write(fd, bytes, (size_t)size), size);
@@ -282,7 +289,8 @@ static void test_verbs_answer_on_one_connection(void)
     CU_ASSERT_EQUAL(rows_until_end(fd), 1);
 
     argus_Request route = {.which_body = argus_Request_route_tag};
-    (void)snprintf(route.body.route.key, sizeof route.body.route.key, "web/cpu");
+    (void)snprintf(route.body.route.key, sizeof route.body.route.key,
+                   "web/cpu");
     ask(fd, &route);
     CU_ASSERT_TRUE_FATAL(next_reply(fd));
     CU_ASSERT_STRING_EQUAL(reply.body.route.key, "web/cpu");
@@ -321,7 +329,8 @@ static void test_notify_is_checked(void)
     CU_ASSERT_EQUAL(rows_until_end(fd), 0);
     CU_ASSERT_STRING_EQUAL(reply.body.end.code, "invalid");
 
-    (void)snprintf(r.body.notify.message, sizeof r.body.notify.message, "storm");
+    (void)snprintf(r.body.notify.message, sizeof r.body.notify.message,
+                   "storm");
     ask(fd, &r);
     CU_ASSERT_EQUAL(rows_until_end(fd), 0);
     CU_ASSERT_STRING_EQUAL(reply.body.end.code, "rate-limited");
@@ -380,16 +389,18 @@ static void test_events_are_filtered(void)
                     5000);
     CU_ASSERT_EQUAL(ask_events(fd, (argus_EventsRequest){.node = "node-2"}), 0);
     CU_ASSERT_EQUAL(
-        ask_events(fd, (argus_EventsRequest){
-                           .severity = argus_Severity_SEVERITY_WARNING}),
+        ask_events(
+            fd,
+            (argus_EventsRequest){.severity = argus_Severity_SEVERITY_WARNING}),
         3334);
     CU_ASSERT_EQUAL(ask_events(fd, (argus_EventsRequest){.limit = 20000}),
                     10000);
-    CU_ASSERT_EQUAL(ask_events(fd, (argus_EventsRequest){
-                                       .limit = 3000,
-                                       .severity =
-                                           argus_Severity_SEVERITY_FAILURE}),
-                    3000);
+    CU_ASSERT_EQUAL(
+        ask_events(
+            fd,
+            (argus_EventsRequest){.limit = 3000,
+                                  .severity = argus_Severity_SEVERITY_FAILURE}),
+        3000);
     close(fd);
     finish();
 }

@@ -70,9 +70,10 @@ static struct engine *new_engine(argus_Role role)
     memset(&o, 0, sizeof o);
     memset(&seen, 0, sizeof seen);
     o.seed = test_seed();
-    o.seal = (struct seal){
-        .context = &o.id, .close = fake_close, .open = fake_open,
-        .hash = seal_hash};
+    o.seal = (struct seal){.context = &o.id,
+                           .close = fake_close,
+                           .open = fake_open,
+                           .hash = seal_hash};
     o.describe = describe;
     o.id.bytes[0] = 9;
     o.generation = 2;
@@ -311,8 +312,7 @@ static void publish(struct engine *e, uint64_t now)
                                       .interval = (uint64_t)1 << 30,
                                       .numbers = &number,
                                       .count = 1};
-    step(e, now,
-         (struct event){.type = EVENT_VALUES, .values = {&value, 1}});
+    step(e, now, (struct event){.type = EVENT_VALUES, .values = {&value, 1}});
 }
 
 /* Goal: an event of a node whose clock is far ahead is delivered like any
@@ -412,11 +412,10 @@ static void test_events_are_bounded(void)
     argus_Statement s = {.which_body = argus_Statement_event_tag};
     argus_Event event = argus_Event_init_zero;
     uint64_t hlc, number;
-    struct event ev = {.type = EVENT_NOTICE,
-                       .notice = {.event = &event,
-                                  .always = true,
-                                  .hlc = &hlc,
-                                  .number = &number}};
+    struct event ev = {
+        .type = EVENT_NOTICE,
+        .notice = {
+            .event = &event, .always = true, .hlc = &hlc, .number = &number}};
 
     step(e, 1000, (struct event){.type = EVENT_START});
     befriend(e, 1001);

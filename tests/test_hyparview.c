@@ -22,8 +22,8 @@ static struct {
     bool high, leaving;
     uint32_t asks, joins;
     uint32_t peers_told;
-    uint8_t live; /* is_live() says so of this one */
-    uint8_t left; /* has_left() of this one */
+    uint8_t live;     /* is_live() says so of this one */
+    uint8_t left;     /* has_left() of this one */
     uint32_t members; /* any_member() has so many, from 150 on */
 } seen;
 
@@ -781,8 +781,7 @@ CU_TestInfo suite_hyparview[] = {
     {"dry_view_is_filled_from_the_directory",
      test_dry_view_is_filled_from_the_directory},
     {"throttled_join_ends_no_link", test_throttled_join_ends_no_link},
-    {"live_contact_is_not_joined_twice",
-     test_live_contact_is_not_joined_twice},
+    {"live_contact_is_not_joined_twice", test_live_contact_is_not_joined_twice},
     {"dead_neighbor_is_replaced", test_dead_neighbor_is_replaced},
     {"forward_join_walks", test_forward_join_walks},
     {"unasked_shuffle_reply_is_ignored", test_unasked_shuffle_reply_is_ignored},

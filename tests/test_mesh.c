@@ -365,8 +365,8 @@ static void test_little_stack_is_enough(void)
     pthread_attr_t attr;
     pthread_t thread;
     size_t clean = 0;
-    struct sim *s = new_sim((struct sim_options){
-        .nodes = 48, .aggregators = 2, .cut_ppm = 2000});
+    struct sim *s = new_sim(
+        (struct sim_options){.nodes = 48, .aggregators = 2, .cut_ppm = 2000});
     uint8_t *stack = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE,
                           MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 

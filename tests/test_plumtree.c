@@ -13,11 +13,11 @@
 static struct net *tree_net_of(int nodes, uint64_t seed)
 {
     return tree_net_new(&(struct net_options){.seed = seed,
-                                         .nodes = nodes,
-                                         .degree = 5,
-                                         .latency_min_us = 200,
-                                         .latency_max_us = 2000,
-                                         .jitter_us = 1000});
+                                              .nodes = nodes,
+                                              .degree = 5,
+                                              .latency_min_us = 200,
+                                              .latency_max_us = 2000,
+                                              .jitter_us = 1000});
 }
 
 static int someone(struct net *net)
@@ -107,12 +107,13 @@ static void test_eight_senders_at_once_settle(void)
  * pruned, over links as slow and as different as those between continents. */
 static void test_all_at_once_on_slow_links_none_missed(void)
 {
-    struct net *net = tree_net_new(&(struct net_options){.seed = test_seed(),
-                                                    .nodes = 100,
-                                                    .degree = 5,
-                                                    .latency_min_us = 5 * MS,
-                                                    .latency_max_us = 150 * MS,
-                                                    .jitter_us = 20 * MS});
+    struct net *net =
+        tree_net_new(&(struct net_options){.seed = test_seed(),
+                                           .nodes = 100,
+                                           .degree = 5,
+                                           .latency_min_us = 5 * MS,
+                                           .latency_max_us = 150 * MS,
+                                           .jitter_us = 20 * MS});
 
     for (int round = 0; round < 3; round++) {
         for (int i = 0; i < 100; i++)
@@ -220,12 +221,13 @@ static void adjust_small(struct plumtree_options *o)
  * was pushed out before its time is counted. */
 static void test_tables_stay_bounded_and_empty(void)
 {
-    struct net *net = tree_net_new(&(struct net_options){.seed = test_seed(),
-                                                    .nodes = 20,
-                                                    .degree = 4,
-                                                    .latency_min_us = 100,
-                                                    .latency_max_us = 9000,
-                                                    .adjust = adjust_small});
+    struct net *net =
+        tree_net_new(&(struct net_options){.seed = test_seed(),
+                                           .nodes = 20,
+                                           .degree = 4,
+                                           .latency_min_us = 100,
+                                           .latency_max_us = 9000,
+                                           .adjust = adjust_small});
     struct plumtree_usage u;
 
     for (int i = 0; i < 1000; i++) {

@@ -93,9 +93,14 @@ static void test_hostile_text_is_shown(void)
     } cases[] = {
         {"plain", "plain"},
         {"\033[2Jx\n\r\a\x7f", "\\x1b[2Jx\\x0a\\x0d\\x07\\x7f"},
-        {"\xc2\x9b" "31m", "\\xc2\\x9b31m"},         /* C1 */
-        {"\xff\xc3", "\\xff\\xc3"},                  /* no UTF-8 */
-        {"a\xe2\x80\xae" "b", "a\\xe2\\x80\\xae" "b"}, /* U+202E */
+        {"\xc2\x9b"
+         "31m",
+         "\\xc2\\x9b31m"},          /* C1 */
+        {"\xff\xc3", "\\xff\\xc3"}, /* no UTF-8 */
+        {"a\xe2\x80\xae"
+         "b",
+         "a\\xe2\\x80\\xae"
+         "b"}, /* U+202E */
         {"gr\xc3\xbc\xc3\x9f \xe6\x97\xa5", "gr\xc3\xbc\xc3\x9f \xe6\x97\xa5"},
     };
 
@@ -123,8 +128,9 @@ static void test_times_are_rfc3339(void)
 static void test_json_is_always_valid(void)
 {
     json_t *text = json_text("ok\xff\xed\xa0\x80z");
-    CU_ASSERT_STRING_EQUAL(json_string_value(text),
-                           "ok\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbdz");
+    CU_ASSERT_STRING_EQUAL(
+        json_string_value(text),
+        "ok\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbdz");
     json_decref(text);
 
     json_t *none = json_number(NAN);

@@ -3,7 +3,8 @@
  *
  * As TCP: each direction of a link keeps its order and loses nothing, until
  * the link breaks with all that is under way. Latencies are random for each
- * link and jitter a little with each frame. The same seed gives the same run. */
+ * link and jitter a little with each frame. The same seed gives the same run.
+ */
 #ifndef ARGUS_TESTS_TREE_NET_H
 #define ARGUS_TESTS_TREE_NET_H
 
@@ -41,8 +42,8 @@ struct net_options {
     uint64_t seed;
     int nodes;
     int degree;
-    uint32_t latency_min_us, latency_max_us; /* one way, of a link */
-    uint32_t jitter_us;                      /* of a frame, on top */
+    uint32_t latency_min_us, latency_max_us;          /* one way, of a link */
+    uint32_t jitter_us;                               /* of a frame, on top */
     void (*adjust)(struct plumtree_options *options); /* or NULL */
 };
 
@@ -61,8 +62,8 @@ struct net {
     struct net_event **heap;
     uint32_t heap_count, heap_size;
     uint32_t payload_size;
-    int acting;            /* node whose actions are being carried out */
-    uint32_t acting_round; /* round of the frame it handles */
+    int acting;                /* node whose actions are being carried out */
+    uint32_t acting_round;     /* round of the frame it handles */
     uint64_t frames_malformed; /* links closed as malformed */
 };
 

@@ -36,7 +36,6 @@ struct log_limit {
 };
 
 void log_limited(struct log_limit *limit, uint64_t now_ms, enum log_level level,
-                 const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
+                 const char *format, ...) __attribute__((format(printf, 4, 5)));
 
 #endif

@@ -80,17 +80,18 @@ static int complain_option(const struct cli *cli, int c, char **argv)
     const char *word = argv[optind > 0 ? optind - 1 : 0];
 
     if (c == ':')
-        return cli_fail(cli, EXIT_USAGE, "usage",
-                        "option %s needs a value", word);
+        return cli_fail(cli, EXIT_USAGE, "usage", "option %s needs a value",
+                        word);
     if (optopt > 0 && optopt < 0x100)
         return cli_fail(cli, EXIT_USAGE, "usage", "unknown option -%c", optopt);
     if (optopt != 0)
-        return cli_fail(cli, EXIT_USAGE, "usage",
-                        "option %s takes no value", word);
+        return cli_fail(cli, EXIT_USAGE, "usage", "option %s takes no value",
+                        word);
     return cli_fail(cli, EXIT_USAGE, "usage", "unknown option %s", word);
 }
 
-/* A complaint must come as JSON even when --json stands behind what is wrong. */
+/* A complaint must come as JSON even when --json stands behind what is wrong.
+ */
 static void look_for_json(struct cli *cli, int argc, char **argv)
 {
     for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
@@ -157,8 +158,8 @@ int cli_ask(const struct cli *cli, const argus_Request *request, bool follow,
 
     if (end == NULL)
         end = &own_end;
-    int rc = client_ask(cli->socket, request, follow, on_row, context, end,
-                        &err);
+    int rc =
+        client_ask(cli->socket, request, follow, on_row, context, end, &err);
     if (rc != ARGUS_OK)
         return complain_about(cli, rc, &err);
     if (end->code[0] != '\0')

@@ -11,11 +11,12 @@
 #include "argus.pb.h"
 #include "cli/client.h"
 
-enum exit_code { /* the contract with scripts */
+/* The contract with scripts. */
+enum exit_code {
     EXIT_DONE = 0,
     EXIT_BAD = 1, /* it failed, or the answer is bad news */
     EXIT_USAGE = 2,
-    EXIT_PARTIAL = 3, /* not all nodes that are not known to be offline */
+    EXIT_PARTIAL = 3, /* lacks nodes that are not known to be offline */
     EXIT_NO_DAEMON = 4,
 };
 

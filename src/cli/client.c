@@ -14,8 +14,8 @@ static int connect_to(const char *path, struct argus_error *err)
     struct sockaddr_un address = {.sun_family = AF_UNIX};
 
     if (strlen(path) >= sizeof address.sun_path)
-        return argus_fail(err, ARGUS_ENOENT, "the socket path \"%s\" is too long",
-                          path);
+        return argus_fail(err, ARGUS_ENOENT,
+                          "the socket path \"%s\" is too long", path);
     memcpy(address.sun_path, path, strlen(path));
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
@@ -33,8 +33,8 @@ static int send_request(int fd, const argus_Request *request,
                         struct argus_error *err)
 {
     uint8_t bytes[FRAME_HEADER_SIZE + argus_Request_size];
-    int size = frame_encode(argus_Request_fields, request, bytes, sizeof bytes,
-                            err);
+    int size =
+        frame_encode(argus_Request_fields, request, bytes, sizeof bytes, err);
 
     if (size < 0)
         return size;

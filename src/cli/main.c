@@ -17,12 +17,13 @@ static const struct verb *const verbs[] = {
 
 /* Verbs of the contract that this version does not have. */
 static const char *const not_built[] = {
-    "offline", "publishers", "clock",  "drain", "forget", "config", "keygen",
-    "operators", "keys",     "doctor", "watch", "web",    "debug",
+    "offline",   "publishers", "clock",  "drain", "forget", "config", "keygen",
+    "operators", "keys",       "doctor", "watch", "web",    "debug",
 };
 
 static const char usage_head[] =
-    "Usage: argusctl [-s SOCKET] [--json] [--watch[=SECONDS]] VERB [ARGUMENT...]\n"
+    "Usage: argusctl [-s SOCKET] [--json] [--watch[=SECONDS]] VERB "
+    "[ARGUMENT...]\n"
     "\n"
     "Asks the argus plugin of the local collectd about its mesh.\n"
     "\n"
@@ -83,8 +84,8 @@ static bool wants_color(void)
 static void sleep_s(double seconds)
 {
     struct timespec t = {.tv_sec = (time_t)seconds,
-                         .tv_nsec = (long)((seconds - (double)(time_t)seconds) *
-                                           1e9)};
+                         .tv_nsec =
+                             (long)((seconds - (double)(time_t)seconds) * 1e9)};
     (void)nanosleep(&t, NULL);
 }
 

@@ -302,8 +302,8 @@ void table_print(const struct table *t, FILE *out, int width, bool color)
         struct cell cell = {.text = (char *)(uintptr_t)title,
                             .width = table_width(title),
                             .color = COLOR_FAINT};
-        put_cell(out, &cell, widths[c], is_right(t->titles[c]),
-                 c + 1 == titled, color);
+        put_cell(out, &cell, widths[c], is_right(t->titles[c]), c + 1 == titled,
+                 color);
     }
     for (size_t i = 0; i < table_rows(t); i++) {
         const struct cell *row = &t->cells[i * t->columns];

@@ -12,7 +12,8 @@
 #include "cli/json.h"
 #include "cli/table.h"
 
-/* ------------------------------------------------------------ points in time */
+/* ------------------------------------------------------------ points in time
+ */
 
 static uint64_t now_us(void)
 {
@@ -96,8 +97,14 @@ struct events {
     struct table *table;
 };
 
-enum { OPTION_SINCE = 1, OPTION_NODE, OPTION_SEVERITY, OPTION_FOLLOW,
-       OPTION_LIMIT, OPTION_TYPE };
+enum {
+    OPTION_SINCE = 1,
+    OPTION_NODE,
+    OPTION_SEVERITY,
+    OPTION_FOLLOW,
+    OPTION_LIMIT,
+    OPTION_TYPE
+};
 
 static const struct option events_options[] = {
     {"since", required_argument, NULL, OPTION_SINCE},
@@ -126,8 +133,8 @@ static bool take_text(struct cli *cli, const char *name, const char *text,
         memcpy(out, text, strlen(text) + 1);
         return true;
     }
-    (void)cli_fail(cli, EXIT_USAGE, "usage", "%s: at most %zu bytes are allowed",
-                   name, size - 1);
+    (void)cli_fail(cli, EXIT_USAGE, "usage",
+                   "%s: at most %zu bytes are allowed", name, size - 1);
     return false;
 }
 
@@ -142,8 +149,8 @@ static bool take_limit(struct cli *cli, const char *value, uint32_t *out)
         *out = (uint32_t)limit;
         return true;
     }
-    (void)cli_fail(cli, EXIT_USAGE, "usage",
-                   "--limit %s: a number from 1 on", value);
+    (void)cli_fail(cli, EXIT_USAGE, "usage", "--limit %s: a number from 1 on",
+                   value);
     return false;
 }
 
@@ -273,7 +280,7 @@ static bool on_event(void *context, const argus_Reply *reply)
 
 static int ask_events(struct cli *cli, struct events *events)
 {
-    static const char *const titles[] = {"TIME", "",       "SEVERITY", "NODE",
+    static const char *const titles[] = {"TIME", "",        "SEVERITY", "NODE",
                                          "FROM", "MESSAGE", NULL};
     bool follow = events->request.body.events.follow;
     argus_End end;
@@ -321,14 +328,15 @@ static int run_events(struct cli *cli, int argc, char **argv)
 const struct verb verb_events = {
     .name = "events",
     .arguments = "[--since T] [--node N] [--severity S] [--follow] [--limit N]",
-    .help = "Notifications of the whole mesh, in the order of their stamps.\n"
-            "\"~\" marks one whose order against its neighbors cannot be told.\n"
-            "\n"
-            "  --since T     2026-01-31T12:00:00Z, or 90s, 10m, 2h, 1d ago\n"
-            "  --node N      of that node\n"
-            "  --severity S  OKAY, WARNING or FAILURE: this and worse\n"
-            "  --follow      and then those to come, one a line\n"
-            "  --limit N     the newest N\n",
+    .help =
+        "Notifications of the whole mesh, in the order of their stamps.\n"
+        "\"~\" marks one whose order against its neighbors cannot be told.\n"
+        "\n"
+        "  --since T     2026-01-31T12:00:00Z, or 90s, 10m, 2h, 1d ago\n"
+        "  --node N      of that node\n"
+        "  --severity S  OKAY, WARNING or FAILURE: this and worse\n"
+        "  --follow      and then those to come, one a line\n"
+        "  --limit N     the newest N\n",
     .run = run_events,
 };
 
@@ -362,9 +370,8 @@ static int run_notify(struct cli *cli, int argc, char **argv)
 {
     argus_Request request = {.which_body = argus_Request_notify_tag};
     argus_NotifyRequest *r = &request.body.notify;
-    const struct cli_options options = {.own = notify_options,
-                                        .on_option = on_notify_option,
-                                        .context = r};
+    const struct cli_options options = {
+        .own = notify_options, .on_option = on_notify_option, .context = r};
     argus_NotifyReply reply = {0};
 
     r->severity = argus_Severity_SEVERITY_WARNING;

@@ -43,8 +43,8 @@ static bool on_members_option(struct cli *cli, void *context, int option,
                               const char *value)
 {
     static const char *const roles[] = {"agent", "aggregator", NULL};
-    static const char *const states[] = {"online",  "suspect", "offline",
-                                         "left", "unknown", NULL};
+    static const char *const states[] = {"online", "suspect", "offline",
+                                         "left",   "unknown", NULL};
     struct members *m = context;
 
     switch (option) {
@@ -104,8 +104,7 @@ static bool members_wants(const struct members *m, const argus_MemberReply *row)
             strcmp(m->state, member_state_text(row->state)) == 0) &&
            (m->zone == NULL || zone_holds(m->zone, record->zone)) &&
            (m->tag == NULL || has_tag(record, m->tag)) &&
-           (!m->has_name ||
-            regexec(&m->name, record->name, 0, NULL, 0) == 0);
+           (!m->has_name || regexec(&m->name, record->name, 0, NULL, 0) == 0);
 }
 
 static json_t *member_json(const argus_MemberReply *row)
@@ -200,9 +199,9 @@ static bool on_member(void *context, const argus_Reply *reply)
 
 static int ask_members(struct cli *cli, struct members *m)
 {
-    static const char *const titles[] = {"NAME",    "STATE", "ROLE",    "ZONE",
-                                         "ADDRESS", "SINCE", "VERSION", "TAGS",
-                                         NULL};
+    static const char *const titles[] = {"NAME",    "STATE",   "ROLE",
+                                         "ZONE",    "ADDRESS", "SINCE",
+                                         "VERSION", "TAGS",    NULL};
     const argus_Request request = {.which_body = argus_Request_members_tag};
     argus_End end;
 
@@ -227,9 +226,8 @@ static int ask_members(struct cli *cli, struct members *m)
 static int run_members(struct cli *cli, int argc, char **argv)
 {
     struct members m = {0};
-    const struct cli_options options = {.own = members_options,
-                                        .on_option = on_members_option,
-                                        .context = &m};
+    const struct cli_options options = {
+        .own = members_options, .on_option = on_members_option, .context = &m};
     char text[128];
 
     int at = cli_parse(cli, argc, argv, &options);
@@ -306,7 +304,7 @@ static void peer_row(struct table *t, const argus_PeerReply *p)
     table_cell(t, COLOR_PLAIN, "%s", p->address);
     table_cell(t, COLOR_PLAIN, "%s", p->active ? p->state : "-");
     table_cell(t, COLOR_PLAIN, "%s",
-               !p->active  ? "-"
+               !p->active ? "-"
                : p->eager ? "eager"
                           : "lazy");
     cell_ms(t, p->active ? p->rtt_s : NAN);
@@ -426,9 +424,8 @@ static int ask_route(struct cli *cli, struct route *route,
 
 static int run_route(struct cli *cli, int argc, char **argv)
 {
-    static const char *const titles[] = {">#",    "AGGREGATOR", "ZONE",
-                                         ">SCORE", "STATE",      "",
-                                         NULL};
+    static const char *const titles[] = {
+        ">#", "AGGREGATOR", "ZONE", ">SCORE", "STATE", "", NULL};
     static const struct cli_options options;
     argus_Request request = {.which_body = argus_Request_route_tag};
     char *key = request.body.route.key;

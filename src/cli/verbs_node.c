@@ -269,8 +269,8 @@ const struct verb verb_version = {
 static bool complete_address(const char *text, char *out, size_t size)
 {
     const char *colon = strchr(text, ':');
-    bool is_bare_v6 = text[0] != '[' && colon != NULL &&
-                      strchr(colon + 1, ':') != NULL;
+    bool is_bare_v6 =
+        text[0] != '[' && colon != NULL && strchr(colon + 1, ':') != NULL;
     const char *end = strchr(text, ']');
     bool has_port = text[0] == '[' ? end != NULL && end[1] == ':'
                                    : colon != NULL && !is_bare_v6;
@@ -301,8 +301,7 @@ static int run_join(struct cli *cli, int argc, char **argv)
         return EXIT_USAGE;
     if (argc - at != 1 ||
         !complete_address(argv[at], address, sizeof request.body.join.address))
-        return cli_fail(cli, EXIT_USAGE, "usage",
-                        "join takes one HOST[:PORT]");
+        return cli_fail(cli, EXIT_USAGE, "usage", "join takes one HOST[:PORT]");
     int code = cli_ask(cli, &request, false, ignore_row, NULL, NULL);
     if (code != EXIT_DONE)
         return code;

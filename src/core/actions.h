@@ -30,26 +30,29 @@ typedef uint64_t dial_id;
 #define ADDRESS_SIZE 144
 
 enum action_type {
-    ACTION_DIAL,        /* connect and say Hello; ends in LINK_UP or DIAL_FAILED */
-    ACTION_SEND,        /* encode a frame and queue it on a link */
-    ACTION_CLOSE,       /* send what is queued, then Refuse(code, text), close */
+    ACTION_DIAL,  /* connect and say Hello; ends in LINK_UP or DIAL_FAILED */
+    ACTION_SEND,  /* encode a frame and queue it on a link */
+    ACTION_CLOSE, /* send what is queued, then Refuse(code, text), close */
     ACTION_SERIES_BEGIN, /* name a series of another node; see value.h */
     ACTION_SERIES_END,   /* ... and forget it */
-    ACTION_DISPATCH,    /* hand a value to collectd; see value.h */
-    ACTION_NOTIFY,      /* hand an event of the mesh to collectd */
-    ACTION_TIMELINE,    /* an event entered the timeline (for followers) */
-    ACTION_STORE,       /* keep on disk; see enum store_what */
+    ACTION_DISPATCH,     /* hand a value to collectd; see value.h */
+    ACTION_NOTIFY,       /* hand an event of the mesh to collectd */
+    ACTION_TIMELINE,     /* an event entered the timeline (for followers) */
+    ACTION_STORE,        /* keep on disk; see enum store_what */
     ACTION_NEW_IDENTITY, /* a clone of this node runs elsewhere and was first */
     ACTION_LOG,
 };
 
 enum store_what {
     STORE_RECORD,  /* key: id of the node; value: its packed Signed */
-    STORE_REPORT,  /* key: id of the subject; value: packed Signed; empty: drop */
+    STORE_REPORT,  /* key: id of the subject; value: packed Signed; empty: drop
+                    */
     STORE_FORGET,  /* key: id: drop record and report */
     STORE_HLC,     /* number: greatest stamp used in something of our own */
-    STORE_ADDRESS, /* key: id; text: where it was reached. At most some hundred */
-    STORE_GENERATION, /* number: another life was ahead; Hellos carry this now */
+    STORE_ADDRESS, /* key: id; text: where it was reached. At most some hundred
+                    */
+    STORE_GENERATION, /* number: another life was ahead; Hellos carry this now
+                       */
 };
 
 struct action {
@@ -58,12 +61,13 @@ struct action {
         struct {
             dial_id dial;
             argus_LinkKind kind;
-            const char *address;        /* borrowed; a name may be resolved */
+            const char *address; /* borrowed; a name may be resolved */
             const struct node_id *expected; /* NULL: whoever answers */
         } dial;
         struct {
             link_id link;
-            const argus_Frame *frame; /* borrowed; hlc is stamped by the engine */
+            const argus_Frame
+                *frame; /* borrowed; hlc is stamped by the engine */
         } send;
         struct {
             link_id link;

@@ -832,9 +832,7 @@ static void dispatch(struct engine *e, const struct event *event)
                         event->address.address, 0, &e->out);
         break;
     case EVENT_OBSERVED: on_observed(e, event->observed); break;
-    case EVENT_JOIN:
-        on_join(e, event->join.address, event->join.result);
-        break;
+    case EVENT_JOIN: on_join(e, event->join.address, event->join.result); break;
     case EVENT_LEAVE: on_leave(e); break;
     case EVENT_STOP: on_stop(e); break;
     }

@@ -50,8 +50,8 @@ struct engine_options {
     uint32_t suspect_ms;
     uint32_t retain_offline_s;
 
-    bool route;              /* send values to aggregators */
-    bool write_order_known;  /* one write thread: values arrive in order */
+    bool route;             /* send values to aggregators */
+    bool write_order_known; /* one write thread: values arrive in order */
     uint64_t spool_bytes_max;
     uint32_t intake_queue_max; /* values in collectd's queue not yet seen */
     uint32_t redispatch_max;   /* see intake.h */
@@ -66,22 +66,22 @@ struct engine_options {
 enum event_type {
     EVENT_START, /* once, first */
     EVENT_TIMEOUT,
-    EVENT_LINK_UP,     /* a dial or an accept got through its Hellos */
+    EVENT_LINK_UP, /* a dial or an accept got through its Hellos */
     EVENT_LINK_DOWN,
     EVENT_DIAL_FAILED,
-    EVENT_FRAME,       /* a frame arrived; Hello and Refuse never do */
+    EVENT_FRAME,        /* a frame arrived; Hello and Refuse never do */
     EVENT_LINK_DRAINED, /* the send queue of a link fell below half its bound */
-    EVENT_VALUES,      /* from the write callback */
-    EVENT_SEEN,        /* dispatched values that the write callback saw */
-    EVENT_PASSED,      /* dispatched values that passed by it; see intake.h */
-    EVENT_PROGRESS,    /* collectd's queue moved on */
-    EVENT_NOTICE,      /* a local notification, or argusctl notify */
-    EVENT_RECORD,      /* from disk, before START: a packed Signed */
-    EVENT_ADDRESS,     /* from disk, before START: where a node was reached */
-    EVENT_OBSERVED,    /* a peer says at which host it sees us */
-    EVENT_JOIN,        /* argusctl join */
-    EVENT_LEAVE,       /* argusctl leave */
-    EVENT_STOP,        /* the daemon stops: say goodbye, acknowledge no more */
+    EVENT_VALUES,       /* from the write callback */
+    EVENT_SEEN,         /* dispatched values that the write callback saw */
+    EVENT_PASSED,       /* dispatched values that passed by it; see intake.h */
+    EVENT_PROGRESS,     /* collectd's queue moved on */
+    EVENT_NOTICE,       /* a local notification, or argusctl notify */
+    EVENT_RECORD,       /* from disk, before START: a packed Signed */
+    EVENT_ADDRESS,      /* from disk, before START: where a node was reached */
+    EVENT_OBSERVED,     /* a peer says at which host it sees us */
+    EVENT_JOIN,         /* argusctl join */
+    EVENT_LEAVE,        /* argusctl leave */
+    EVENT_STOP,         /* the daemon stops: say goodbye, acknowledge no more */
 };
 
 struct event {
@@ -116,7 +116,7 @@ struct event {
         struct {
             const uint64_t *tokens;
             uint32_t count;
-        } seen; /* SEEN, PASSED */
+        } seen;            /* SEEN, PASSED */
         uint64_t progress; /* token: it and all before have left the queue */
         struct {
             const argus_Event *event; /* hlc, number, generation not yet set */
@@ -172,8 +172,8 @@ bool engine_clock(const struct engine *e, double *offset_s,
                   double *uncertainty_s);
 
 /** *link is 0 for a passive peer; queued_bytes is the owner's to fill. */
-bool engine_peer(const struct engine *e, uint32_t index,
-                 argus_PeerReply *out, link_id *link);
+bool engine_peer(const struct engine *e, uint32_t index, argus_PeerReply *out,
+                 link_id *link);
 
 /** Aggregators for a host or an identifier (the part before the first "/"
  *  counts), best first. */

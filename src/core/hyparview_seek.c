@@ -7,12 +7,13 @@
 #define SEEK_MIN_MS 200  /* between contacts while without neighbors ... */
 #define SEEK_MAX_MS 5000 /* ... and after several rounds without an answer */
 #define PROBE_MS 10000   /* one contact or lost node while joined, ... */
-#define PROBE_SCAN_MS 500000 /* ... sooner if not all had their turn in this */
-#define SELF_RETRY_MS 60000 /* a name that was ours is looked up again */
-#define REFILL_MS 10000  /* the directory is asked for candidates */
+#define PROBE_SCAN_MS 500000 /* ... sooner if not all had their turn in this   \
+                              */
+#define SELF_RETRY_MS 60000  /* a name that was ours is looked up again */
+#define REFILL_MS 10000      /* the directory is asked for candidates */
 #define REFILL_PEERS 8
-#define SWAP_MS 600000   /* one neighbor exchanged to mix the overlay */
-#define RETRY_MS 500     /* after the first failed dial; doubles */
+#define SWAP_MS 600000 /* one neighbor exchanged to mix the overlay */
+#define RETRY_MS 500   /* after the first failed dial; doubles */
 #define RETRY_MAX_MS 30000
 #define FILL_MIN_MS 500 /* after a rejection; doubles */
 #define FILL_MAX_MS 20000
@@ -253,8 +254,7 @@ static bool is_worth_probing(const struct hyparview *h, const struct contact *c)
 {
     void *context = h->listener.context;
 
-    if (is_still_self(h, c) ||
-        h->listener.is_live_address(context, c->address))
+    if (is_still_self(h, c) || h->listener.is_live_address(context, c->address))
         return false;
     return node_id_is_zero(&c->id) || (!h->listener.is_live(context, &c->id) &&
                                        !hyparview_is_active(h, &c->id));

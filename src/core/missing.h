@@ -18,11 +18,11 @@
 struct missing_id {
     uint8_t id[CONTENT_ID_SIZE];
     uint64_t since_ms;
-    uint64_t due_ms;    /* ask somebody then */
-    uint64_t announced; /* a bit for each slot that has the payload */
-    uint64_t asked;     /* of these, in this round of asking */
+    uint64_t due_ms;     /* ask somebody then */
+    uint64_t announced;  /* a bit for each slot that has the payload */
+    uint64_t asked;      /* of these, in this round of asking */
     uint32_t best_round; /* least announced, and by whom */
-    uint32_t retries;   /* rounds of asking that went by */
+    uint32_t retries;    /* rounds of asking that went by */
     uint8_t best_slot;
     uint8_t first_slot; /* whom this id counts against */
     UT_hash_handle hh;

@@ -30,7 +30,8 @@
 #define RETRY_DOUBLINGS_MAX 5
 
 /* After the loss of an eager link the tree is taken to be cut for so long, or
- * until the first graft; what is announced is asked for after so short a wait. */
+ * until the first graft; what is announced is asked for after so short a wait.
+ */
 #define CUT_MS 1000
 #define CUT_WAIT(wait_ms) ((wait_ms) / 4)
 
@@ -89,7 +90,7 @@ struct plumtree {
 void plumtree_defaults(struct plumtree_options *options)
 {
     *options = (struct plumtree_options){
-        .graft_wait_ms = 100, /* guess; it grows with the lag */
+        .graft_wait_ms = 100,      /* guess; it grows with the lag */
         .graft_wait_max_ms = 1000, /* guess */
         .announce_wait_ms = 5,
         .hop_gain_min = 7,        /* the paper's, for many senders */
@@ -351,11 +352,11 @@ static void expire_later(struct plumtree *p, uint64_t due_ms)
 /* ------------------------------------------------- surveyor and measures */
 
 /* One message at a time shapes the tree, the same on every node: the links over
- * which it came first are a spanning tree, so those over which it came again can
- * go. Were two messages to prune at once, each by its own tree, a cycle could be
- * cut in two places. So the origin appoints a message surveyor if it has heard
- * of none for a while; of two that were appointed at the same time the lesser id
- * counts. */
+ * which it came first are a spanning tree, so those over which it came again
+ * can go. Were two messages to prune at once, each by its own tree, a cycle
+ * could be cut in two places. So the origin appoints a message surveyor if it
+ * has heard of none for a while; of two that were appointed at the same time
+ * the lesser id counts. */
 static void survey(struct plumtree *p, const struct seen_message *m)
 {
     const uint8_t *id = m->id;

@@ -42,8 +42,8 @@ struct plumtree_options {
     uint64_t seed; /* of the jitter */
     void (*hash)(const uint8_t *data, size_t size,
                  uint8_t out[CONTENT_ID_SIZE]); /* seal.hash */
-    uint32_t graft_wait_ms;    /* least time from IHave to Graft; grows with
-                                  what is measured, see below */
+    uint32_t graft_wait_ms; /* least time from IHave to Graft; grows with
+                               what is measured, see below */
     uint32_t graft_wait_max_ms;
     uint32_t announce_wait_ms; /* IHaves are collected for so long */
     uint32_t hop_gain_min;     /* hops a lazy link must save; §3.8 threshold */
@@ -56,9 +56,9 @@ struct plumtree_options {
     uint32_t missing_ms;       /* an id that nobody delivers is given up */
     uint32_t seen_max;         /* ids of messages known; oldest go first */
     uint32_t seen_ms;
-    uint32_t cache_bytes_max;  /* payloads kept for Grafts; oldest go first */
+    uint32_t cache_bytes_max; /* payloads kept for Grafts; oldest go first */
     uint32_t cache_ms;
-    uint32_t recent_ms;  /* what a new neighbor is told of */
+    uint32_t recent_ms; /* what a new neighbor is told of */
     uint32_t recent_max;
 };
 
@@ -71,40 +71,41 @@ enum plumtree_verdict {
 struct plumtree_listener {
     void *context;
     /** A message not seen before; called before it is forwarded. May broadcast
-     *  and take neighbors up and down; no frame or timeout comes from within. */
+     *  and take neighbors up and down; no frame or timeout comes from within.
+     */
     enum plumtree_verdict (*deliver)(void *context, link_id from,
                                      const uint8_t *payload, size_t size,
                                      const uint8_t id[CONTENT_ID_SIZE]);
 };
 
 struct plumtree_stats {
-    uint64_t broadcast_sent;     /* messages of our own */
-    uint64_t broadcast_refused;  /* too large, seen before, or no memory */
-    uint64_t gossip_delivered;   /* first copies that were news */
+    uint64_t broadcast_sent;    /* messages of our own */
+    uint64_t broadcast_refused; /* too large, seen before, or no memory */
+    uint64_t gossip_delivered;  /* first copies that were news */
     uint64_t gossip_stale;
     uint64_t gossip_bad;
     uint64_t gossip_duplicate;
     uint64_t gossip_sent;
-    uint64_t ihave_sent;         /* ids, not frames */
+    uint64_t ihave_sent; /* ids, not frames */
     uint64_t ihave_received;
     uint64_t graft_sent;
     uint64_t graft_received;
-    uint64_t graft_delayed;      /* over grafts_per_s, sent later */
-    uint64_t graft_unanswered;   /* asked for what is no longer cached */
-    uint64_t graft_limited;      /* asked for more than grafts_per_s */
+    uint64_t graft_delayed;    /* over grafts_per_s, sent later */
+    uint64_t graft_unanswered; /* asked for what is no longer cached */
+    uint64_t graft_limited;    /* asked for more than grafts_per_s */
     uint64_t prune_sent;
     uint64_t prune_received;
-    uint64_t prune_limited;      /* duplicates that pruned nothing */
-    uint64_t shortcut_taken;     /* tree optimisations, §3.8 */
-    uint64_t frame_stranger;     /* from a link that is no neighbor */
-    uint64_t frame_malformed;    /* broke a bound; closes the link */
-    uint64_t neighbor_refused;   /* more than neighbors_max */
-    uint64_t missing_dropped;    /* pushed out by newer ones */
-    uint64_t missing_refused;    /* over missing_link_max, or no memory */
-    uint64_t missing_expired;    /* announced, never delivered */
-    uint64_t seen_dropped;       /* pushed out before seen_ms */
-    uint64_t cache_dropped;      /* pushed out before cache_ms */
-    uint64_t memory_refused;     /* malloc failed */
+    uint64_t prune_limited;    /* duplicates that pruned nothing */
+    uint64_t shortcut_taken;   /* tree optimisations, §3.8 */
+    uint64_t frame_stranger;   /* from a link that is no neighbor */
+    uint64_t frame_malformed;  /* broke a bound; closes the link */
+    uint64_t neighbor_refused; /* more than neighbors_max */
+    uint64_t missing_dropped;  /* pushed out by newer ones */
+    uint64_t missing_refused;  /* over missing_link_max, or no memory */
+    uint64_t missing_expired;  /* announced, never delivered */
+    uint64_t seen_dropped;     /* pushed out before seen_ms */
+    uint64_t cache_dropped;    /* pushed out before cache_ms */
+    uint64_t memory_refused;   /* malloc failed */
 };
 
 void plumtree_defaults(struct plumtree_options *options);

@@ -1,8 +1,8 @@
 /* seal.h - signing and checking, handed to the core as pure functions.
  *
  * Ed25519 signatures and SHA-256 are calculations, so the core may use them,
- * but not the library that makes them: the owner passes these in (OpenSSL in the
- * daemon, a cheap stand-in where the simulator runs thousands of nodes).
+ * but not the library that makes them: the owner passes these in (OpenSSL in
+ * the daemon, a cheap stand-in where the simulator runs thousands of nodes).
  *
  * A statement is checked once, on first receipt: after the duplicate check by
  * content hash and before anything believes a word of it. */
@@ -24,7 +24,8 @@
 
 struct seal {
     void *context;
-    /** Encode, sign with this node's key and pack. @return size, 0: too large. */
+    /** Encode, sign with this node's key and pack. @return size, 0: too large.
+     */
     size_t (*close)(void *context, const argus_Statement *statement,
                     uint8_t out[SEALED_SIZE_MAX]);
     /** Unpack and check. @return false: damaged or signature wrong. */

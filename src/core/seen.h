@@ -20,10 +20,10 @@ struct seen_message {
     uint64_t heard_ms; /* first heard of: announced, or at_ms */
     uint64_t asked;    /* a bit for each slot that was sent a Graft for it */
     link_id from;      /* brought the first copy; 0: our own */
-    uint8_t *payload; /* NULL: no longer, or never, in the cache */
+    uint8_t *payload;  /* NULL: no longer, or never, in the cache */
     uint32_t size;
-    uint32_t round;   /* links crossed before ours */
-    bool survey;      /* its origin lets it shape the tree */
+    uint32_t round; /* links crossed before ours */
+    bool survey;    /* its origin lets it shape the tree */
     TAILQ_ENTRY(seen_message) cached;
     UT_hash_handle hh;
 };

@@ -41,8 +41,8 @@ struct timeline_stats {
     uint64_t event_added;
     uint64_t event_duplicate;
     uint64_t event_too_old;
-    uint64_t event_dropped;  /* the oldest, to make room */
-    uint64_t event_limited;  /* own, over event_rate */
+    uint64_t event_dropped; /* the oldest, to make room */
+    uint64_t event_limited; /* own, over event_rate */
     uint64_t memory_refused;
 };
 

@@ -146,16 +146,13 @@ static enum answer_step seek_events(struct answer *a, argus_Reply *out)
 {
     const argus_EventsRequest *request = &a->request.body.events;
     argus_EventReply *e = row_begin(out, argus_Reply_event_tag);
-    uint32_t index = a->has_place
-                         ? lower_bound(a->hooks, &a->place, e)
-                         : a->hooks->events_count(a->hooks->context);
+    uint32_t index = a->has_place ? lower_bound(a->hooks, &a->place, e)
+                                  : a->hooks->events_count(a->hooks->context);
 
     for (uint32_t scanned = 0; scanned < ANSWER_SCAN_MAX; scanned++) {
         memset(e, 0, sizeof *e);
-        if (index == 0 ||
-            !a->hooks->event(a->hooks->context, index - 1, e) ||
-            e->event.hlc < since_hlc(request) ||
-            a->matched == request->limit) {
+        if (index == 0 || !a->hooks->event(a->hooks->context, index - 1, e) ||
+            e->event.hlc < since_hlc(request) || a->matched == request->limit) {
             a->is_seeking = false;
             a->matched = 0;
             /* The walk goes on behind its place: stand one before the first. */
@@ -215,8 +212,7 @@ static enum answer_step next_status(struct answer *a, argus_Reply *out)
 {
     if (a->index++ > 0)
         return end_plain(out);
-    a->hooks->status(a->hooks->context,
-                     row_begin(out, argus_Reply_status_tag));
+    a->hooks->status(a->hooks->context, row_begin(out, argus_Reply_status_tag));
     return ANSWER_ROW;
 }
 
@@ -283,8 +279,8 @@ static enum answer_step next_notify(struct answer *a, argus_Reply *out)
     argus_NotifyReply *reply = row_begin(out, argus_Reply_notify_tag);
     rc = check_notify(&a->request.body.notify, &err);
     if (rc == ARGUS_OK)
-        rc = a->hooks->notify(a->hooks->context, &a->request.body.notify,
-                              reply, &err);
+        rc = a->hooks->notify(a->hooks->context, &a->request.body.notify, reply,
+                              &err);
     return rc == ARGUS_OK ? ANSWER_ROW : end_with_status(out, rc, &err);
 }
 

@@ -29,10 +29,10 @@ struct answer {
     const char *collectd_version;
     argus_Request request;
     uint32_t index;
-    bool is_seeking;       /* still looking for the newest `limit` events */
-    bool has_place;        /* place says where the walk stands */
+    bool is_seeking; /* still looking for the newest `limit` events */
+    bool has_place;  /* place says where the walk stands */
     struct event_key place;
-    uint32_t matched;      /* while seeking; then rows given */
+    uint32_t matched; /* while seeking; then rows given */
 };
 
 void answer_begin(struct answer *a, const struct control_hooks *hooks,

@@ -205,7 +205,8 @@ static void start_write(struct client *c)
     uv_buf_t buf = uv_buf_init((char *)c->out, (unsigned)c->out_used);
 
     c->write.data = c;
-    if (uv_write(&c->write, (uv_stream_t *)&c->pipe, &buf, 1, on_written) != 0) {
+    if (uv_write(&c->write, (uv_stream_t *)&c->pipe, &buf, 1, on_written) !=
+        0) {
         client_close(c);
         return;
     }
@@ -389,12 +390,11 @@ static void give_news(struct client *c, const struct event_key *key)
         return; /* the walk will come to it */
     if (c->news == NULL)
         c->news = malloc(CONTROL_FOLLOW_BYTES_MAX);
-    int size = c->news == NULL
-                   ? ARGUS_ENOMEM
-                   : frame_encode(argus_Reply_fields, reply,
-                                  c->news + c->news_used,
-                                  CONTROL_FOLLOW_BYTES_MAX - c->news_used,
-                                  NULL);
+    int size =
+        c->news == NULL
+            ? ARGUS_ENOMEM
+            : frame_encode(argus_Reply_fields, reply, c->news + c->news_used,
+                           CONTROL_FOLLOW_BYTES_MAX - c->news_used, NULL);
     if (size < 0) {
         cut_slow(c, "events came faster than they were read");
         return;
@@ -531,8 +531,8 @@ static void accept_one(struct control *control)
         return;
     }
     wait_for_request(c);
-    if (uv_accept((uv_stream_t *)&control->listener,
-                  (uv_stream_t *)&c->pipe) != 0) {
+    if (uv_accept((uv_stream_t *)&control->listener, (uv_stream_t *)&c->pipe) !=
+        0) {
         client_close(c); /* nobody waited after all */
         return;
     }
@@ -571,12 +571,13 @@ static int remove_stale(const struct sockaddr_un *address,
     const char *path = address->sun_path;
 
     if (lstat(path, &st) != 0)
-        return errno == ENOENT ? ARGUS_OK
-                               : argus_fail_errno(err, "control socket %s", path);
+        return errno == ENOENT
+                   ? ARGUS_OK
+                   : argus_fail_errno(err, "control socket %s", path);
     if (!S_ISSOCK(st.st_mode))
-        return argus_fail(err, ARGUS_EIO,
-                          "control socket %s: there is a file that is no socket",
-                          path);
+        return argus_fail(
+            err, ARGUS_EIO,
+            "control socket %s: there is a file that is no socket", path);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return argus_fail_errno(err, "control socket");

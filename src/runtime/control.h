@@ -78,7 +78,7 @@ struct control_hooks {
 /* Counters, for the status counters of the owner: control_* there. */
 struct control_stats {
     uint64_t clients_accepted;
-    uint64_t clients_refused;  /* the table was full */
+    uint64_t clients_refused; /* the table was full */
     uint64_t requests_answered;
     uint64_t requests_invalid; /* too long, not parsed, unknown verb */
     uint64_t clients_late;     /* no whole request in time */

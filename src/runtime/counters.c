@@ -128,55 +128,56 @@ struct metric {
 
 /* clang-format off: one metric a line */
 static const struct metric metrics[] = {
-    {"members_online",  "mesh", "count", "members_online", OF_ANY},
+    {"members_online", "mesh", "count", "members_online", OF_ANY},
     {"members_suspect", "mesh", "count", "members_suspect", OF_ANY},
     {"members_offline", "mesh", "count", "members_offline", OF_ANY},
-    {"active",          "mesh", "count", "active_view", OF_ANY},
-    {"passive",         "mesh", "count", "passive_view", OF_ANY},
-    {"lost",            "mesh", "count", "lost", OF_ANY},
-    {"links",           "mesh", "count", "links", OF_ANY},
-    {"join_accepted",   "mesh", "derive", "joins_accepted", OF_ANY},
-    {"join_throttled",  "mesh", "derive", "joins_throttled", OF_ANY},
-    {"peer_failed",     "mesh", "derive", "peers_failed", OF_ANY},
-    {"link_silent",     "mesh", "derive", "links_silent", OF_ANY},
-    {"refutations",     "mesh", "derive", "refutations", OF_ANY},
+    {"active", "mesh", "count", "active_view", OF_ANY},
+    {"passive", "mesh", "count", "passive_view", OF_ANY},
+    {"lost", "mesh", "count", "lost", OF_ANY},
+    {"links", "mesh", "count", "links", OF_ANY},
+    {"join_accepted", "mesh", "derive", "joins_accepted", OF_ANY},
+    {"join_throttled", "mesh", "derive", "joins_throttled", OF_ANY},
+    {"peer_failed", "mesh", "derive", "peers_failed", OF_ANY},
+    {"link_silent", "mesh", "derive", "links_silent", OF_ANY},
+    {"refutations", "mesh", "derive", "refutations", OF_ANY},
     {"gossip_delivered", "mesh", "derive", "gossip_delivered", OF_ANY},
     {"gossip_duplicate", "mesh", "derive", "gossip_duplicate", OF_ANY},
-    {"graft_sent",      "mesh", "derive", "grafts_sent", OF_ANY},
+    {"graft_sent", "mesh", "derive", "grafts_sent", OF_ANY},
     {"transport_bytes_received", "mesh", "total_bytes", "received", OF_ANY},
     {"transport_bytes_sent", "mesh", "total_bytes", "sent", OF_ANY},
     {"transport_hellos_refused", "mesh", "derive", "hellos_refused", OF_ANY},
-    {"transport_frames_malformed", "mesh", "derive", "frames_malformed", OF_ANY},
+    {"transport_frames_malformed", "mesh", "derive", "frames_malformed",
+     OF_ANY},
     {"transport_peers_expelled", "mesh", "derive", "peers_expelled", OF_ANY},
-    {"statements_bad",  "mesh", "derive", "statements_bad", OF_ANY},
-    {"memory_refused",  "mesh", "derive", "memory_refused", OF_ANY},
+    {"statements_bad", "mesh", "derive", "statements_bad", OF_ANY},
+    {"memory_refused", "mesh", "derive", "memory_refused", OF_ANY},
     {"store_writes_failed", "mesh", "derive", "store_writes_failed", OF_ANY},
 
     {"values_received", "route", "total_values", "received", OF_AGGREGATOR},
     {"values_dispatched", "route", "total_values", "dispatched", OF_AGGREGATOR},
-    {"values_seen",     "route", "total_values", "written", OF_AGGREGATOR},
+    {"values_seen", "route", "total_values", "written", OF_AGGREGATOR},
     {"values_duplicate", "route", "derive", "values_duplicate", OF_AGGREGATOR},
-    {"values_stopped",  "route", "derive", "values_stopped", OF_AGGREGATOR},
-    {"intake_waiting",  "route", "queue_length", "waiting", OF_AGGREGATOR},
+    {"values_stopped", "route", "derive", "values_stopped", OF_AGGREGATOR},
+    {"intake_waiting", "route", "queue_length", "waiting", OF_AGGREGATOR},
     {"deliver_queued_bytes", "route", "bytes", "waiting", OF_AGGREGATOR},
-    {"inbox_refused",   "route", "derive", "inbox_refused", OF_ANY},
+    {"inbox_refused", "route", "derive", "inbox_refused", OF_ANY},
     {"bridge_value_refused", "route", "derive", "values_refused", OF_ANY},
 
-    {"queue_values",    "spool", "queue_length", "values", OF_AGENT},
-    {"queue_bytes",     "spool", "bytes", "values", OF_AGENT},
-    {"values_queued",   "spool", "total_values", "queued", OF_AGENT},
-    {"values_acked",    "spool", "total_values", "acknowledged", OF_AGENT},
-    {"values_resent",   "spool", "derive", "values_resent", OF_AGENT},
-    {"values_dropped",  "spool", "derive", "values_dropped", OF_AGENT},
-    {"lanes_moved",     "spool", "derive", "lanes_moved", OF_AGENT},
+    {"queue_values", "spool", "queue_length", "values", OF_AGENT},
+    {"queue_bytes", "spool", "bytes", "values", OF_AGENT},
+    {"values_queued", "spool", "total_values", "queued", OF_AGENT},
+    {"values_acked", "spool", "total_values", "acknowledged", OF_AGENT},
+    {"values_resent", "spool", "derive", "values_resent", OF_AGENT},
+    {"values_dropped", "spool", "derive", "values_dropped", OF_AGENT},
+    {"lanes_moved", "spool", "derive", "lanes_moved", OF_AGENT},
 
-    {"hlc_refused",     "clock", "derive", "stamps_refused", OF_ANY},
+    {"hlc_refused", "clock", "derive", "stamps_refused", OF_ANY},
 
-    {"events",          "events", "count", "kept", OF_ANY},
-    {"events_sent",     "events", "derive", "sent", OF_ANY},
+    {"events", "events", "count", "kept", OF_ANY},
+    {"events_sent", "events", "derive", "sent", OF_ANY},
     {"events_received", "events", "derive", "received", OF_ANY},
-    {"event_limited",   "events", "derive", "limited", OF_ANY},
-    {"event_dropped",   "events", "derive", "dropped", OF_ANY},
+    {"event_limited", "events", "derive", "limited", OF_ANY},
+    {"event_dropped", "events", "derive", "dropped", OF_ANY},
 };
 /* clang-format on */
 
@@ -220,8 +221,7 @@ void counters_snapshot(struct runtime *rt)
 
     all.count = engine_counters(rt->engine, all.list, COUNTERS_MAX);
     add_own(rt, &all);
-    bool is_measured =
-        engine_clock(rt->engine, &offset_s, &uncertainty_s);
+    bool is_measured = engine_clock(rt->engine, &offset_s, &uncertainty_s);
 
     (void)pthread_mutex_lock(&rt->stats_lock);
     size_t n = fill_metrics(&all, whose, rt->stats);

@@ -510,7 +510,6 @@ static void forget_pending(struct store *s, struct pending *p)
     s->stats.writes_pending--;
 }
 
-
 static void put(struct store *s, enum table t, const struct node_id *id,
                 const void *data, size_t size)
 {

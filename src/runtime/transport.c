@@ -263,8 +263,8 @@ static void report_starved(struct transport *t)
     memcpy(starved, t->starved, count * sizeof starved[0]);
     t->starved_count = 0;
     for (unsigned i = 0; i < count; i++)
-        t->listener.dial_failed(t->listener.context, starved[i],
-                                LINK_END_LOCAL, argus_RefuseCode_REFUSE_NONE);
+        t->listener.dial_failed(t->listener.context, starved[i], LINK_END_LOCAL,
+                                argus_RefuseCode_REFUSE_NONE);
 }
 
 /* Only those that had failed before: whoever hears of one may dial again. */
