@@ -343,7 +343,12 @@ static void test_values_survive_their_aggregators(void)
     end_sim(s);
 }
 
+/* The thread sanitizer keeps data of its own on a thread's stack. */
+#ifdef __SANITIZE_THREAD__
+#define STACK_SIZE (8u << 20)
+#else
 #define STACK_SIZE (1u << 20)
+#endif
 
 static void *mesh_on_a_small_stack(void *context)
 {
