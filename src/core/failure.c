@@ -255,16 +255,25 @@ static void probe_remove(struct failure *f, struct probe *p)
     *p = f->probes[--f->probes_count];
 }
 
-bool failure_on_link_up(struct directory *d, link_id link, dial_id dial,
-                        const struct peer_info *peer, struct actions *out)
+/* The probe that was under way by this dial, and is no more. */
+static bool take_probe(struct failure *f, dial_id dial, struct probe *out)
 {
-    struct failure *f = &d->failure;
     struct probe *found = find_dial(f, dial);
 
     if (found == NULL)
         return false;
-    struct probe p = *found;
+    *out = *found;
     probe_remove(f, found);
+    return true;
+}
+
+bool failure_on_link_up(struct directory *d, link_id link, dial_id dial,
+                        const struct peer_info *peer, struct actions *out)
+{
+    struct probe p;
+
+    if (!take_probe(&d->failure, dial, &p))
+        return false;
     actions_close(out, link, argus_RefuseCode_REFUSE_BYE, "you are there");
     if (p.reason == PROBE_CLONE) {
         if (peer->instance != d->own.record.instance)
@@ -312,13 +321,10 @@ bool failure_on_dial_failed(struct directory *d, dial_id dial,
                             enum link_end why, argus_RefuseCode code,
                             struct actions *out)
 {
-    struct failure *f = &d->failure;
-    struct probe *found = find_dial(f, dial);
+    struct probe p;
 
-    if (found == NULL)
+    if (!take_probe(&d->failure, dial, &p))
         return false;
-    struct probe p = *found;
-    probe_remove(f, found);
     judge_failed(d, &p, why, code, out);
     probe_queued(d, out);
     return true;
