@@ -40,6 +40,8 @@ enum action_type {
     ACTION_TIMELINE,     /* an event entered the timeline (for followers) */
     ACTION_STORE,        /* keep on disk; see enum store_what */
     ACTION_NEW_IDENTITY, /* a clone of this node runs elsewhere and was first */
+    ACTION_BUNDLES, /* a head, or whether its content is here, has changed: see
+                     * engine_bundle() after the step */
     ACTION_LOG,
 };
 
@@ -51,6 +53,8 @@ enum store_what {
     STORE_HLC,     /* number: greatest stamp used in something of our own */
     STORE_ADDRESS, /* key: id; text: where it was reached. At most some hundred
                     */
+    STORE_BUNDLE,     /* key: a number of the version's own (head of the hash of
+                       * its manifest); value: packed SignedBundle; empty: drop */
     STORE_GENERATION, /* number: another life was ahead; Hellos carry this now
                        */
 };

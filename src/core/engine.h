@@ -9,11 +9,13 @@
  *   timeline   events in HLC order
  *   spool      values that wait for an aggregator; router picks it
  *   intake     values from agents on their way into collectd
+ *   bundles    signed configuration: versions, chunks, who has what
  * A part never calls another: the engine carries what one tells to the next. */
 #ifndef ARGUS_CORE_ENGINE_H
 #define ARGUS_CORE_ENGINE_H
 
 #include "core/actions.h"
+#include "core/content.h"
 #include "core/intake.h"
 #include "core/peer.h"
 #include "core/seal.h"
@@ -61,6 +63,11 @@ struct engine_options {
     argus_Severity forward; /* mildest severity that is broadcast */
     uint32_t retain_events;
     uint32_t event_rate; /* events a second; burst ten times that */
+
+    struct chunk_store chunks;
+    const uint8_t (*trusted_keys)[32]; /* copied */
+    uint32_t trusted_keys_count;       /* 0: nothing is ever trusted */
+    uint64_t bundle_size_max;          /* bytes of content of one bundle */
 };
 
 enum event_type {
@@ -81,6 +88,9 @@ enum event_type {
     EVENT_OBSERVED,     /* a peer says at which host it sees us */
     EVENT_JOIN,         /* argusctl join */
     EVENT_LEAVE,        /* argusctl leave */
+    EVENT_BUNDLE_ROW,   /* from disk, before START: a packed SignedBundle */
+    EVENT_BUNDLE_PUSH,  /* argusctl config push; its chunks are in the store */
+    EVENT_BUNDLE_STATES, /* how bundles are on this node, for its record */
     EVENT_STOP,         /* the daemon stops: say goodbye, acknowledge no more */
 };
 
@@ -138,6 +148,22 @@ struct event {
             const char *address;
             int *result; /* out: ARGUS_OK, ARGUS_EINVAL, ARGUS_EFULL */
         } join;
+        struct {
+            const uint8_t *data;
+            uint32_t size;
+        } bundle_row;
+        struct {
+            const argus_SignedBundle *bundle;
+            int *result; /* out: ARGUS_OK; ARGUS_EINVAL, why in err;
+                          * ARGUS_EBUSY: not the next version (superseded);
+                          * ARGUS_ENOENT: a chunk is missing; ARGUS_EDENIED:
+                          * signature, key, expiry, target; ARGUS_EFULL */
+            struct argus_error *err;
+        } bundle_push;
+        struct {
+            const argus_BundleState *states;
+            uint32_t count; /* at most as many as a record has room for */
+        } bundle_states;
     };
 };
 
@@ -193,6 +219,39 @@ void engine_coverage(const struct engine *e, uint64_t wall_us,
 bool engine_series_moved(const struct engine *e, const char *host,
                          const char *plugin, const char *plugin_instance,
                          const char *type, const char *type_instance);
+
+/* A version of a bundle as this node sees it. */
+struct bundle_view {
+    const argus_SignedBundle *bundle; /* borrowed until the next step */
+    const argus_Manifest *manifest;   /* the same, unpacked */
+    uint8_t hash[CONTENT_HASH_SIZE];  /* SHA-256 of the manifest */
+    bool is_head;     /* in force for its name on this node */
+    bool is_trusted;  /* signed by one of trusted_keys */
+    bool is_target;   /* its target means this node */
+    bool is_complete; /* all of its content is here */
+    bool is_expired;
+};
+
+/** The heads, one a name, removals among them, in order of names. Of several
+ *  operators' the one in force: trusted before not trusted, then the higher
+ *  version, then the lower hash. */
+bool engine_bundle(const struct engine *e, uint32_t index, uint64_t wall_us,
+                   struct bundle_view *out);
+
+/** A kept version of a name; version 0: the head. */
+bool engine_bundle_version(const struct engine *e, const char *name,
+                           uint32_t version, uint64_t wall_us,
+                           struct bundle_view *out);
+
+/** The kept version with that hash. */
+bool engine_bundle_hash(const struct engine *e,
+                        const uint8_t hash[CONTENT_HASH_SIZE], uint64_t wall_us,
+                        struct bundle_view *out);
+
+/** How the head of a name is on each node that its target means (and on those
+ *  that still run it), by what their records say. */
+bool engine_bundle_node(const struct engine *e, const char *name,
+                        uint32_t index, argus_BundleNodeReply *out);
 
 struct engine_counter {
     const char *name; /* snake_case, stable: users read it in status */

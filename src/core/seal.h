@@ -33,6 +33,11 @@ struct seal {
                  argus_Statement *statement, struct node_id *author);
     void (*hash)(const uint8_t *data, size_t size,
                  uint8_t out[CONTENT_ID_SIZE]);
+    /** The whole of that SHA-256. */
+    void (*digest)(const uint8_t *data, size_t size, uint8_t out[32]);
+    /** Does the operator's key in it vouch for the manifest, in this cluster?
+     */
+    bool (*vouches)(void *context, const argus_SignedBundle *bundle);
 };
 
 #endif

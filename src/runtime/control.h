@@ -27,7 +27,7 @@
 /** Clients at a time; one more is told "busy" and closed. */
 #define CONTROL_CLIENTS_MAX 32
 /** Longest request; a longer one ends the connection with a message. */
-#define CONTROL_REQUEST_MAX 1024
+#define CONTROL_REQUEST_MAX 40960
 /** From connect, or from the End before, to a whole request. */
 #define CONTROL_REQUEST_WAIT_MS 10000
 /** A client that reads nothing for so long is cut. */

@@ -55,6 +55,24 @@ struct runtime_options {
     uint32_t retain_events;
     uint32_t event_rate;
 
+    /* <Apply> */
+    bool apply;                  /* run what is pushed, if a key is trusted */
+    uint8_t trusted_keys[16][32]; /* Ed25519 */
+    uint32_t trusted_keys_count;
+    char allow[64][64]; /* plugin names; "*": any */
+    uint32_t allow_count;
+    char deny[64][64];
+    uint32_t deny_count;
+    char apply_user[64]; /* whom workers run as; empty: whom the daemon does */
+    uint32_t workers_max;
+    uint32_t start_timeout_ms, probation_ms;
+    uint64_t bundle_size_max; /* bytes of content of one bundle */
+
+    /* of collectd, for the configuration of a worker */
+    char hostname[128];
+    char plugin_dir[1024];
+    char types_db[1024];    /* the stock one */
+    double interval_s;
     uint32_t write_threads; /* collectd's WriteThreads */
     uint64_t write_limit;   /* collectd's WriteQueueLimitLow; 0: none */
     char collectd_version[32];
@@ -65,8 +83,8 @@ struct runtime_counter {
     uint64_t value;
 };
 
-/* What the plugin does for the runtime. describe, counters and is_held are
- * called in the loop thread, the others in the deliver thread, in the order of
+/* What the plugin does for the runtime. describe, counters, is_held and
+ * is_loaded are called in the loop thread, the others in the deliver thread, in the order of
  * the mesh. */
 struct runtime_hooks {
     void *context;
@@ -86,6 +104,15 @@ struct runtime_hooks {
     /** Every series begun so far is void, without a series_end for each: this
      *  node got a new identity, and handles are given out anew. */
     void (*series_reset)(void *context);
+    /** A message of a worker (wire/pair.h: SET, VALUE or NOTIFICATION), checked
+     *  already. Workers are told apart by a number that is never used again;
+     *  a SET comes before the first value of its type. */
+    void (*worker_message)(void *context, uint32_t worker,
+                           const uint8_t *message, size_t size);
+    /** That worker sends no more. */
+    void (*worker_end)(void *context, uint32_t worker);
+    /** Did the daemon's own configuration load that plugin? */
+    bool (*is_loaded)(void *context, const char *plugin);
 };
 
 /** Opens nothing yet. @retval ARGUS_ENOMEM, ARGUS_EINVAL with a text. */
@@ -128,6 +155,16 @@ void runtime_post_passed(struct runtime *rt, uint64_t token);
 /** The dispatched value with that token, and all before it, have left
  *  collectd's queue. Of several posts the last one counts. */
 void runtime_post_progress(struct runtime *rt, uint64_t token);
+
+/** Does any worker want the daemon's values, notifications and flushes? Costs
+ *  one atomic read. */
+bool runtime_wants_down(struct runtime *rt);
+
+/** One of them, as a message of wire/pair.h, for every worker that wants it
+ *  but `except` (0: none): what a worker sent does not go back to it.
+ *  @return false when refused and counted. */
+bool runtime_post_down(struct runtime *rt, uint32_t except,
+                       const uint8_t *message, size_t size);
 
 /** Nothing is acknowledged from here on: collectd is shutting down. */
 void runtime_post_freeze(struct runtime *rt);

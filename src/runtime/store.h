@@ -10,6 +10,7 @@
 
 #include "base/node_id.h"
 #include "base/status.h"
+#include "core/content.h"
 
 /** Bounds; the oldest entry goes first and is counted. */
 #define STORE_ADDRESSES_MAX 512
@@ -80,6 +81,38 @@ void store_put_hlc(struct store *s, uint64_t mark);
 
 /** Drop record and report of a node. */
 void store_forget(struct store *s, const struct node_id *id);
+
+/* ---- bundles */
+
+/** Versions of bundles by the head of the hash of their manifest; data is a
+ *  packed SignedBundle, a size of 0 removes. */
+void store_put_bundle(struct store *s, const struct node_id *key,
+                      const uint8_t *data, size_t size);
+void store_each_bundle(struct store *s, store_row row, void *context);
+
+/** Chunks of content, read and written at once; valid until store_close(). */
+struct chunk_store store_chunks(struct store *s);
+
+/** Remove chunks that no version refers to any more (`is_used` says so) and
+ *  that are older than an hour, by the clock of store_tick(). */
+void store_sweep_chunks(struct store *s,
+                        bool (*is_used)(void *context,
+                                        const uint8_t hash[CONTENT_HASH_SIZE]),
+                        void *context);
+
+/* What this node remembers of running a bundle: hashes of manifests, all zero:
+ * none. On disk when store_put_applied() returns. */
+struct store_applied {
+    uint8_t good[CONTENT_HASH_SIZE];  /* the last one that passed its trial */
+    uint8_t trial[CONTENT_HASH_SIZE]; /* under way: if the machine dies now, it
+                                       * is not tried again by itself */
+};
+/** applied NULL: forget the name. */
+void store_put_applied(struct store *s, const char *name,
+                       const struct store_applied *applied);
+typedef void (*store_applied_row)(void *context, const char *name,
+                                  const struct store_applied *applied);
+void store_each_applied(struct store *s, store_applied_row row, void *context);
 
 /** Write what is pending in one transaction. */
 void store_tick(struct store *s, uint64_t now_ms);
