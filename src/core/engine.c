@@ -834,6 +834,9 @@ static void dispatch(struct engine *e, const struct event *event)
     case EVENT_OBSERVED: on_observed(e, event->observed); break;
     case EVENT_JOIN: on_join(e, event->join.address, event->join.result); break;
     case EVENT_LEAVE: on_leave(e); break;
+    case EVENT_BUNDLE_ROW:
+    case EVENT_BUNDLE_PUSH:
+    case EVENT_BUNDLE_STATES: break; /* nobody steps these yet */
     case EVENT_STOP: on_stop(e); break;
     }
 }

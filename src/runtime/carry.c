@@ -361,6 +361,7 @@ static void carry_store(struct runtime *rt, const struct action *a)
     case STORE_ADDRESS:
         store_put_address(rt->store, &a->store.key, a->store.text);
         break;
+    case STORE_BUNDLE: break; /* nothing in the engine emits it yet */
     case STORE_GENERATION:
         rt->self.generation = (uint32_t)a->store.number;
         rt->engine_options.generation = rt->self.generation;
@@ -420,6 +421,10 @@ void carry_out(void *context, const struct action *a)
     case ACTION_STORE: carry_store(rt, a); break;
     case ACTION_NEW_IDENTITY:
         rt->wants_identity = true;
+        mailbox_poke(rt->in);
+        break;
+    case ACTION_BUNDLES:
+        rt->bundles_changed = true;
         mailbox_poke(rt->in);
         break;
     case ACTION_LOG: log_write(a->log.level, "%s", a->log.line); break;

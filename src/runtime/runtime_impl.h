@@ -99,6 +99,7 @@ struct runtime {
     struct hello_facts self;
     struct actions sink;
     bool in_step, wants_identity;
+    bool bundles_changed; /* ACTION_BUNDLES since it was last looked at */
     uint64_t token_offset; /* differs for each identity: tokens of values that
                             * an engine of before dispatched mean nothing */
     enum phase phase;
