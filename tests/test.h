@@ -21,6 +21,7 @@
     X(base)                                                                    \
     X(frame)                                                                   \
     X(hello)                                                                   \
+    X(pair)                                                                    \
     X(hlc)                                                                     \
     X(links)                                                                   \
     X(hyparview)                                                               \
