@@ -66,6 +66,10 @@ static void add_store(const struct runtime *rt, struct counters *c)
     ADD("store_", s, writes_dropped, false);
     ADD("store_", s, rows_dropped, false);
     ADD("store_", s, writes_pending, true);
+    ADD("store_", s, chunk_bytes, true);
+    ADD("store_", s, chunks_refused, false);
+    ADD("store_", s, chunks_damaged, false);
+    ADD("store_", s, chunks_swept, false);
 }
 
 static void add_control(const struct runtime *rt, struct counters *c)

@@ -12,42 +12,29 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <sqlite3.h>
-
 /* The loop must go on when memory is short: a table that cannot grow drops the
  * entry, which is counted. */
 #define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 
 #include "base/log.h"
+#include "runtime/store_impl.h"
 
-#define SCHEMA_VERSION 1
 #define DAMAGED_MAX 1000
 #define PATH_SIZE 1200
 /** Pending entries that are written without waiting for the tick. */
 #define FLUSH_COUNT 1024
-/** After a failed transaction, before the next attempt. */
-#define RETRY_MS 5000
-
-enum table {
-    TABLE_RECORD,
-    TABLE_REPORT,
-    TABLE_ADDRESS,
-    TABLE_NUMBER, /* key: one of enum number, rest zero */
-    TABLE_COUNT
-};
-
-enum number { NUMBER_GENERATION = 1, NUMBER_HLC = 2 };
 
 static const struct {
     const char *name;
     int64_t rows_max;
 } tables[TABLE_COUNT] = {
-    {"record", STORE_MEMBERS_MAX},
-    {"report", STORE_MEMBERS_MAX},
-    {"address", STORE_ADDRESSES_MAX},
-    {"number", 16},
+    {"record", STORE_MEMBERS_MAX},    {"report", STORE_MEMBERS_MAX},
+    {"address", STORE_ADDRESSES_MAX}, {"number", 16},
+    {"bundle", STORE_BUNDLES_MAX},    {"applied", STORE_APPLIED_MAX},
 };
+
+enum number { NUMBER_GENERATION = 1, NUMBER_HLC = 2 };
 
 struct pending_key {
     struct node_id id;
@@ -59,19 +46,6 @@ struct pending {
     UT_hash_handle hh;
     size_t size; /* 0: remove the row */
     uint8_t data[];
-};
-
-struct store {
-    sqlite3 *db;
-    sqlite3_stmt *put[TABLE_COUNT], *drop[TABLE_COUNT], *trim[TABLE_COUNT];
-    int64_t rows[TABLE_COUNT];
-    int64_t next_seq;
-    char path[PATH_SIZE];    /* empty: in memory */
-    struct pending *pending; /* uthash: in order of insertion */
-    uint64_t now_ms, retry_ms;
-    uint64_t hlc_mark;
-    struct log_limit limit;
-    struct store_stats stats;
 };
 
 /* ------------------------------------------------------------ StateDir */
@@ -167,8 +141,9 @@ int store_lock(const char *dir, int *out_fd, struct argus_error *err)
 
 /* ------------------------------------------------------------ opening */
 
-static const char schema[] =
-    "BEGIN IMMEDIATE;"
+/* What each schema adds to the one before; never changed, only added to, so
+ * that a database of any age becomes the newest. */
+static const char *const schema_steps[] = {
     "CREATE TABLE record(key BLOB PRIMARY KEY, value BLOB NOT NULL,"
     " seq INTEGER NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE report(key BLOB PRIMARY KEY, value BLOB NOT NULL,"
@@ -179,12 +154,19 @@ static const char schema[] =
     " seq INTEGER NOT NULL) WITHOUT ROWID;"
     "CREATE INDEX record_seq ON record(seq);"
     "CREATE INDEX report_seq ON report(seq);"
-    "CREATE INDEX address_seq ON address(seq);"
-    "PRAGMA user_version=1;"
-    "COMMIT;";
+    "CREATE INDEX address_seq ON address(seq);",
 
-static int fail_sqlite(struct store *s, struct argus_error *err,
-                       const char *verb)
+    "CREATE TABLE bundle(key BLOB PRIMARY KEY, value BLOB NOT NULL,"
+    " seq INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE applied(key BLOB PRIMARY KEY, value BLOB NOT NULL,"
+    " seq INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE INDEX bundle_seq ON bundle(seq);"
+    "CREATE TABLE chunk(id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE,"
+    " at INTEGER NOT NULL, content BLOB NOT NULL);",
+};
+#define SCHEMA_VERSION ((int)(sizeof schema_steps / sizeof schema_steps[0]))
+
+int store_fail(struct store *s, struct argus_error *err, const char *verb)
 {
     int code = s->db != NULL ? sqlite3_errcode(s->db) : SQLITE_NOMEM;
     int rc = ARGUS_EIO;
@@ -201,8 +183,7 @@ static int fail_sqlite(struct store *s, struct argus_error *err,
                       rc == ARGUS_EFULL ? ", no space left on the disk" : "");
 }
 
-/* One number that a statement answers. @return SQLITE_OK or its error. */
-static int ask_number(sqlite3 *db, const char *sql, int64_t *out)
+int store_ask_number(sqlite3 *db, const char *sql, int64_t *out)
 {
     sqlite3_stmt *stmt;
     int code = sqlite3_prepare_v2(db, sql, -1, &stmt, NULL);
@@ -234,12 +215,33 @@ static bool is_whole(sqlite3 *db)
     return whole;
 }
 
+/* From what version of the schema the file is to ours, whole or not at all. */
+static int upgrade(struct store *s, int from, struct argus_error *err)
+{
+    char sql[64];
+
+    if (from == SCHEMA_VERSION)
+        return ARGUS_OK;
+    int code = sqlite3_exec(s->db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
+    for (int v = from; code == SQLITE_OK && v < SCHEMA_VERSION; v++)
+        code = sqlite3_exec(s->db, schema_steps[v], NULL, NULL, NULL);
+    (void)snprintf(sql, sizeof sql, "PRAGMA user_version=%d; COMMIT",
+                   SCHEMA_VERSION);
+    if (code == SQLITE_OK)
+        code = sqlite3_exec(s->db, sql, NULL, NULL, NULL);
+    if (code == SQLITE_OK)
+        return ARGUS_OK;
+    int rc = store_fail(s, err, from == 0 ? "set up" : "upgrade");
+    (void)sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
+    return rc;
+}
+
 static int check_schema(struct store *s, struct argus_error *err)
 {
     int64_t version = 0;
 
-    if (ask_number(s->db, "PRAGMA user_version", &version) != SQLITE_OK)
-        return fail_sqlite(s, err, "open");
+    if (store_ask_number(s->db, "PRAGMA user_version", &version) != SQLITE_OK)
+        return store_fail(s, err, "open");
     if (version > SCHEMA_VERSION)
         return argus_fail(err, ARGUS_EINVAL,
                           "%s is of schema %" PRId64 ", this argus knows %d: "
@@ -250,15 +252,9 @@ static int check_schema(struct store *s, struct argus_error *err)
         if (code == SQLITE_OK || code == SQLITE_DONE || code == SQLITE_ROW)
             return argus_fail(err, ARGUS_ECORRUPT, "open %s: failed its check",
                               s->path);
-        return fail_sqlite(s, err, "check");
+        return store_fail(s, err, "check");
     }
-    if (version == 0 &&
-        sqlite3_exec(s->db, schema, NULL, NULL, NULL) != SQLITE_OK) {
-        int rc = fail_sqlite(s, err, "set up");
-        (void)sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
-        return rc;
-    }
-    return ARGUS_OK;
+    return upgrade(s, (int)version, err);
 }
 
 static int prepare(struct store *s, sqlite3_stmt **out, const char *format,
@@ -269,7 +265,7 @@ static int prepare(struct store *s, sqlite3_stmt **out, const char *format,
     (void)snprintf(sql, sizeof sql, format, table, table);
     if (sqlite3_prepare_v3(s->db, sql, -1, SQLITE_PREPARE_PERSISTENT, out,
                            NULL) != SQLITE_OK)
-        return fail_sqlite(s, err, "prepare");
+        return store_fail(s, err, "prepare");
     return ARGUS_OK;
 }
 
@@ -290,12 +286,12 @@ static int prepare_table(struct store *s, enum table t, struct argus_error *err)
     if (rc != ARGUS_OK)
         return rc;
     (void)snprintf(sql, sizeof sql, "SELECT count(*) FROM %s", name);
-    if (ask_number(s->db, sql, &s->rows[t]) != SQLITE_OK)
-        return fail_sqlite(s, err, "read");
+    if (store_ask_number(s->db, sql, &s->rows[t]) != SQLITE_OK)
+        return store_fail(s, err, "read");
     int64_t seq = 0;
     (void)snprintf(sql, sizeof sql, "SELECT max(seq) FROM %s", name);
-    if (ask_number(s->db, sql, &seq) != SQLITE_OK)
-        return fail_sqlite(s, err, "read");
+    if (store_ask_number(s->db, sql, &seq) != SQLITE_OK)
+        return store_fail(s, err, "read");
     if (seq >= s->next_seq)
         s->next_seq = seq + 1;
     return ARGUS_OK;
@@ -311,6 +307,7 @@ static void close_db(struct store *s)
         (void)sqlite3_finalize(s->trim[t]);
         s->put[t] = s->drop[t] = s->trim[t] = NULL;
     }
+    store_bundles_close(s);
     (void)sqlite3_close(s->db);
     s->db = NULL;
 }
@@ -323,7 +320,7 @@ static int open_db(struct store *s, struct argus_error *err)
     int rc = ARGUS_OK;
 
     if (sqlite3_open_v2(name, &s->db, flags, NULL) != SQLITE_OK) {
-        rc = fail_sqlite(s, err, "open");
+        rc = store_fail(s, err, "open");
         goto close;
     }
     /* Nobody else writes: StateDir is locked. A reader with the sqlite3 shell
@@ -334,12 +331,14 @@ static int open_db(struct store *s, struct argus_error *err)
             "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"
             "PRAGMA cache_size=-512; PRAGMA journal_size_limit=1048576",
             NULL, NULL, NULL) != SQLITE_OK) {
-        rc = fail_sqlite(s, err, "open");
+        rc = store_fail(s, err, "open");
         goto close;
     }
     rc = check_schema(s, err);
     for (int t = 0; rc == ARGUS_OK && t < TABLE_COUNT; t++)
         rc = prepare_table(s, (enum table)t, err);
+    if (rc == ARGUS_OK)
+        rc = store_bundles_open(s, err);
     if (rc == ARGUS_OK) {
         (void)read_number(s, NUMBER_HLC, &s->hlc_mark);
         return ARGUS_OK;
@@ -405,16 +404,13 @@ int store_open(const char *dir, struct store **out, struct argus_error *err)
 
 /* ------------------------------------------------------------ reading */
 
-static void flush(struct store *s);
-
 /* Read what was put, that which still waits to be written too. */
-static void each_row(struct store *s, enum table t, store_row row,
-                     void *context)
+void store_each(struct store *s, enum table t, store_row row, void *context)
 {
     char sql[128];
     sqlite3_stmt *stmt;
 
-    flush(s);
+    store_flush(s);
     (void)snprintf(sql, sizeof sql, "SELECT key,value FROM %s ORDER BY seq",
                    tables[t].name);
     if (sqlite3_prepare_v2(s->db, sql, -1, &stmt, NULL) != SQLITE_OK)
@@ -433,12 +429,12 @@ static void each_row(struct store *s, enum table t, store_row row,
 
 void store_each_record(struct store *s, store_row row, void *context)
 {
-    each_row(s, TABLE_RECORD, row, context);
+    store_each(s, TABLE_RECORD, row, context);
 }
 
 void store_each_report(struct store *s, store_row row, void *context)
 {
-    each_row(s, TABLE_REPORT, row, context);
+    store_each(s, TABLE_REPORT, row, context);
 }
 
 struct address_row {
@@ -459,7 +455,7 @@ static void on_address(void *context, const struct node_id *id,
 void store_each_address(struct store *s, store_row row, void *context)
 {
     struct address_row a = {row, context};
-    each_row(s, TABLE_ADDRESS, on_address, &a);
+    store_each(s, TABLE_ADDRESS, on_address, &a);
 }
 
 static struct node_id number_key(enum number which)
@@ -492,7 +488,7 @@ static void on_number(void *context, const struct node_id *id,
 static bool read_number(struct store *s, enum number which, uint64_t *out)
 {
     struct wanted w = {number_key(which), out, false};
-    each_row(s, TABLE_NUMBER, on_number, &w);
+    store_each(s, TABLE_NUMBER, on_number, &w);
     return w.found;
 }
 
@@ -510,8 +506,8 @@ static void forget_pending(struct store *s, struct pending *p)
     s->stats.writes_pending--;
 }
 
-static void put(struct store *s, enum table t, const struct node_id *id,
-                const void *data, size_t size)
+void store_put(struct store *s, enum table t, const struct node_id *id,
+               const void *data, size_t size)
 {
     struct pending_key key;
     struct pending *old, *p = malloc(sizeof *p + size);
@@ -543,10 +539,10 @@ static void put(struct store *s, enum table t, const struct node_id *id,
     }
     s->stats.writes_pending++;
     if (s->stats.writes_pending >= FLUSH_COUNT && s->now_ms >= s->retry_ms)
-        flush(s);
+        store_flush(s);
 }
 
-static bool run(sqlite3_stmt *stmt)
+bool store_run(sqlite3_stmt *stmt)
 {
     int code = sqlite3_step(stmt);
     (void)sqlite3_reset(stmt);
@@ -562,7 +558,7 @@ static bool write_entry(struct store *s, const struct pending *p,
 
     (void)sqlite3_bind_blob(s->drop[t], 1, p->key.id.bytes, NODE_ID_SIZE,
                             SQLITE_STATIC);
-    if (!run(s->drop[t]))
+    if (!store_run(s->drop[t]))
         return false;
     rows[t] -= sqlite3_changes(s->db);
     if (p->size == 0)
@@ -571,7 +567,7 @@ static bool write_entry(struct store *s, const struct pending *p,
                             SQLITE_STATIC);
     (void)sqlite3_bind_blob(s->put[t], 2, p->data, (int)p->size, SQLITE_STATIC);
     (void)sqlite3_bind_int64(s->put[t], 3, s->next_seq++);
-    if (!run(s->put[t]))
+    if (!store_run(s->put[t]))
         return false;
     rows[t]++;
     return true;
@@ -585,7 +581,7 @@ static bool trim_tables(struct store *s, int64_t rows[TABLE_COUNT],
         if (surplus <= 0)
             continue;
         (void)sqlite3_bind_int64(s->trim[t], 1, surplus);
-        if (!run(s->trim[t]))
+        if (!store_run(s->trim[t]))
             return false;
         rows[t] -= surplus;
         *dropped += (uint64_t)surplus;
@@ -606,18 +602,23 @@ static bool write_all(struct store *s, int64_t rows[TABLE_COUNT],
     return trim_tables(s, rows, dropped);
 }
 
-static void on_failed(struct store *s)
+void store_complain(struct store *s)
 {
     log_limited(&s->limit, s->now_ms, LOG_LEVEL_ERROR,
                 "cannot write %s: %s. %" PRIu64 " changes wait in memory",
                 s->path[0] != '\0' ? s->path : "the database in memory",
                 sqlite3_errmsg(s->db), s->stats.writes_pending);
-    (void)sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
     s->stats.writes_failed++;
-    s->retry_ms = s->now_ms + RETRY_MS;
+    s->retry_ms = s->now_ms + STORE_RETRY_MS;
 }
 
-static void flush(struct store *s)
+static void on_failed(struct store *s)
+{
+    store_complain(s);
+    (void)sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
+}
+
+void store_flush(struct store *s)
 {
     int64_t rows[TABLE_COUNT];
     uint64_t dropped = 0;
@@ -641,11 +642,20 @@ static void flush(struct store *s)
     }
 }
 
+void store_flush_synced(struct store *s)
+{
+    (void)sqlite3_exec(s->db, "PRAGMA synchronous=FULL", NULL, NULL, NULL);
+    store_flush(s);
+    (void)sqlite3_exec(s->db, "PRAGMA synchronous=NORMAL", NULL, NULL, NULL);
+}
+
 void store_tick(struct store *s, uint64_t now_ms)
 {
+    if (s->first_ms == 0)
+        s->first_ms = now_ms;
     s->now_ms = now_ms;
     if (now_ms >= s->retry_ms)
-        flush(s);
+        store_flush(s);
 }
 
 void store_close(struct store *s)
@@ -654,7 +664,7 @@ void store_close(struct store *s)
 
     if (s == NULL)
         return;
-    flush(s);
+    store_flush(s);
     s->stats.writes_dropped += s->stats.writes_pending;
     HASH_ITER(hh, s->pending, p, next)
     {
@@ -671,7 +681,7 @@ static void put_number(struct store *s, enum number which, uint64_t number)
 
     for (size_t i = 0; i < sizeof data; i++)
         data[i] = (uint8_t)(number >> (56 - 8 * i));
-    put(s, TABLE_NUMBER, &key, data, sizeof data);
+    store_put(s, TABLE_NUMBER, &key, data, sizeof data);
 }
 
 /* On disk before anybody hears of it: this one is worth a sync. */
@@ -684,9 +694,7 @@ uint32_t store_next_generation(struct store *s, uint64_t now_s)
     if (generation < now_s)
         generation = now_s;
     put_number(s, NUMBER_GENERATION, generation);
-    (void)sqlite3_exec(s->db, "PRAGMA synchronous=FULL", NULL, NULL, NULL);
-    flush(s);
-    (void)sqlite3_exec(s->db, "PRAGMA synchronous=NORMAL", NULL, NULL, NULL);
+    store_flush_synced(s);
     return (uint32_t)generation;
 }
 
@@ -698,20 +706,20 @@ void store_put_generation(struct store *s, uint32_t generation)
 void store_put_record(struct store *s, const struct node_id *id,
                       const uint8_t *data, size_t size)
 {
-    put(s, TABLE_RECORD, id, data, size);
+    store_put(s, TABLE_RECORD, id, data, size);
 }
 
 void store_put_report(struct store *s, const struct node_id *subject,
                       const uint8_t *data, size_t size)
 {
-    put(s, TABLE_REPORT, subject, data, size);
+    store_put(s, TABLE_REPORT, subject, data, size);
 }
 
 void store_put_address(struct store *s, const struct node_id *id,
                        const char *address)
 {
-    put(s, TABLE_ADDRESS, id, address,
-        address[0] != '\0' ? strlen(address) + 1 : 0);
+    store_put(s, TABLE_ADDRESS, id, address,
+              address[0] != '\0' ? strlen(address) + 1 : 0);
 }
 
 void store_put_hlc(struct store *s, uint64_t mark)
@@ -722,8 +730,8 @@ void store_put_hlc(struct store *s, uint64_t mark)
 
 void store_forget(struct store *s, const struct node_id *id)
 {
-    put(s, TABLE_RECORD, id, NULL, 0);
-    put(s, TABLE_REPORT, id, NULL, 0);
+    store_put(s, TABLE_RECORD, id, NULL, 0);
+    store_put(s, TABLE_REPORT, id, NULL, 0);
 }
 
 const struct store_stats *store_stats(struct store *s)

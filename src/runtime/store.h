@@ -1,6 +1,7 @@
 /* store.h - what a node remembers over a restart: SQLite in StateDir/argus.db.
  *
- * generation, HLC mark, known addresses, member records and reports. Writes
+ * generation, HLC mark, known addresses, member records and reports, versions
+ * of bundles and their content, what was run. Writes
  * gather in memory, the newer replaces the older of the same key, and go to
  * disk in one transaction at each store_tick(). A disk that is full or fails
  * costs one error line a minute and memory up to STORE_PENDING_MAX entries; the
@@ -16,6 +17,13 @@
 #define STORE_ADDRESSES_MAX 512
 #define STORE_MEMBERS_MAX 65536 /* records; reports likewise */
 #define STORE_PENDING_MAX 8192
+#define STORE_BUNDLES_MAX 4096 /* versions; the core keeps fewer */
+#define STORE_APPLIED_MAX 1024
+/** Content of bundles; beyond it a chunk is refused and counted. */
+#define STORE_CHUNK_BYTES_MAX (256ull << 20)
+#define STORE_CHUNK_MEMORY_MAX (32ull << 20) /* where there is no disk */
+/** A chunk that nothing refers to stays for so long: its push may follow. */
+#define STORE_CHUNK_KEEP_MS 3600000u
 
 struct store;
 
@@ -25,6 +33,10 @@ struct store_stats {
     uint64_t writes_dropped; /* entries given up for want of room */
     uint64_t rows_dropped;   /* oldest rows removed by a bound */
     uint64_t writes_pending; /* now */
+    uint64_t chunk_bytes;    /* now */
+    uint64_t chunks_refused; /* for want of room, or the disk failed */
+    uint64_t chunks_damaged; /* found not to be what their hash says; dropped */
+    uint64_t chunks_swept;   /* nothing referred to them */
 };
 
 /* ---- StateDir */
@@ -62,7 +74,7 @@ void store_put_generation(struct store *s, uint32_t generation);
 
 uint64_t store_hlc_mark(struct store *s);
 
-/** Oldest first. The callback must not touch the store. */
+/** Oldest first. The callback may put rows and use chunks, nothing else. */
 typedef void (*store_row)(void *context, const struct node_id *id,
                           const uint8_t *data, size_t size);
 void store_each_record(struct store *s, store_row row, void *context);
@@ -90,18 +102,22 @@ void store_put_bundle(struct store *s, const struct node_id *key,
                       const uint8_t *data, size_t size);
 void store_each_bundle(struct store *s, store_row row, void *context);
 
-/** Chunks of content, read and written at once; valid until store_close(). */
+/** Chunks of content, read and written at once; valid until store_close(). What
+ *  is read is checked against its hash. To put a chunk again makes it young. */
 struct chunk_store store_chunks(struct store *s);
 
-/** Remove chunks that no version refers to any more (`is_used` says so) and
- *  that are older than an hour, by the clock of store_tick(). */
+/** Remove chunks that no version refers to any more (`is_used` says so; it may
+ *  read chunks) and that are older than STORE_CHUNK_KEEP_MS, by the clock of
+ *  store_tick(). A call looks at some hundred chunks, the next goes on there;
+ *  so call it every minute or so. */
 void store_sweep_chunks(struct store *s,
                         bool (*is_used)(void *context,
                                         const uint8_t hash[CONTENT_HASH_SIZE]),
                         void *context);
 
 /* What this node remembers of running a bundle: hashes of manifests, all zero:
- * none. On disk when store_put_applied() returns. */
+ * none. On disk when store_put_applied() returns; where the disk refuses, it is
+ * written later, as all else. */
 struct store_applied {
     uint8_t good[CONTENT_HASH_SIZE];  /* the last one that passed its trial */
     uint8_t trial[CONTENT_HASH_SIZE]; /* under way: if the machine dies now, it
