@@ -39,6 +39,7 @@
     X(mailbox)                                                                 \
     X(identity)                                                                \
     X(store)                                                                   \
+    X(operator_key)                                                            \
     X(transport)                                                               \
     X(runtime)                                                                 \
     X(control)                                                                 \
