@@ -1,0 +1,119 @@
+"""pushed.py - what the scenarios of pushed configuration share: operator keys, the
+<Apply> block, pushing, and waiting for a state."""
+
+import os
+import time
+
+from bed import ARGUSCTL, check, run, wait_for
+
+ENDS = ("applied", "failed", "rolled-back", "refused")
+
+
+class Operator:
+    """An operator's key pair, made by argusctl."""
+
+    def __init__(self, bed, name="operator"):
+        self.key = os.path.join(bed.dir, name + ".key")
+        run(ARGUSCTL, "keygen", "operator", self.key)
+        self.public = self.key + ".pub"
+        os.chmod(self.public, 0o644)
+
+
+def apply_block(*operators, **options):
+    """The <Apply> block that trusts them; options by their names, lists repeat."""
+    lines = ['TrustedKey "%s"' % o.public for o in operators]
+    for name, value in options.items():
+        for one in value if isinstance(value, (list, tuple)) else [value]:
+            if isinstance(one, bool):
+                one = "true" if one else "false"
+            lines.append('%s "%s"' % (name, one) if isinstance(one, str)
+                         and one not in ("true", "false") else "%s %s" % (name, one))
+    return "<Apply>\n  %s\n</Apply>" % "\n  ".join(lines)
+
+
+def write_bundle(node, name, text):
+    """The text in a file, for argusctl; bytes are taken as they are."""
+    path = os.path.join(node.bed.dir, "bundle-%s-%d" % (name, time.monotonic_ns()))
+    with open(path, "wb") as f:
+        f.write(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def push_code(node, operator, name, text, *options):
+    """config push -> (exit code, standard output, standard error)."""
+    return node.ctl_code("config", "push", write_bundle(node, name, text), "--name", name,
+                         "--key", operator.key, *options)
+
+
+def push(node, operator, name, text, *options):
+    """config push; the version."""
+    return node.ctl("config", "push", write_bundle(node, name, text), "--name", name,
+                    "--key", operator.key, *options)["version"]
+
+
+def remove(node, operator, name):
+    return node.ctl("config", "remove", name, "--key", operator.key)
+
+
+def config_status(node, name):
+    """{"totals":…, "nodes":…}; exit 1 says that a node failed."""
+    return node.ctl("config", "status", name, codes=(0, 1, 3))
+
+
+def rows(node, name):
+    """{node: its row of config status}"""
+    return {row["node"]: row for row in config_status(node, name)["nodes"]}
+
+
+def wait_rows(asker, name, condition, limit_s, who=None):
+    """Until condition(row) holds for each of `who` (default: the asker) as the asker
+    sees them; their rows."""
+    names = [d.name for d in (who or [asker])]
+    last = {}
+
+    def holds():
+        last["rows"] = rows(asker, name)
+        return all(n in last["rows"] and condition(last["rows"][n]) for n in names)
+    wait_for(holds, limit_s, lambda: "%s of %s: %s" % (name, names, {
+        n: (r["state"], r["desired"], r["running"], r["error"])
+        for n, r in last["rows"].items()}))
+    return [last["rows"][n] for n in names]
+
+
+def wait_applied(asker, name, version, limit_s=15, who=None):
+    return wait_rows(asker, name, lambda r: r["state"] == "applied"
+                     and r["running"] == version, limit_s, who)
+
+
+def wait_end(node, name, version, limit_s=60):
+    """Until that version came to an end on the node, whatever it is; the row."""
+    return wait_rows(node, name, lambda r: r["desired"] == version and r["state"] in ENDS,
+                     limit_s)[0]
+
+
+def worker(node, bundle):
+    """The row of status.workers, or None."""
+    for row in node.status()["workers"]:
+        if row["bundle"] == bundle:
+            return row
+    return None
+
+
+def wait_no_worker(node, bundle, limit_s=15):
+    wait_for(lambda: worker(node, bundle) is None, limit_s,
+             lambda: "%s still has %s" % (node.name, node.status()["workers"]))
+
+
+def apply_now(node, operator, name, text, *options, limit_s=15):
+    """Push to one node and wait until it runs there; (version, seconds)."""
+    since = time.monotonic()
+    version = push(node, operator, name, text, *options)
+    wait_applied(node, name, version, limit_s)
+    return version, time.monotonic() - since
+
+
+def check_quiet(node, *words):
+    """None of these stands in the node's log."""
+    for line in node.log_text().splitlines():
+        for word in words:
+            check(word.lower() not in line.lower(), "%s logs: %s" % (node.name, line))
