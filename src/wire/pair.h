@@ -46,6 +46,12 @@ enum pair_type {
     PAIR_STOP,  /* drain what is queued for writers, then end */
 };
 
+/* How lines on a worker's standard error begin that tell why it ends without
+ * BYE: a signal (with plugin, phase and, in the lines behind, a backtrace), or
+ * exit() called by somebody. */
+#define PAIR_CRASH_PREFIX "argus_worker: crash: "
+#define PAIR_EXIT_PREFIX "argus_worker: exit: "
+
 enum pair_phase {
     PAIR_PHASE_START,  /* until HELLO */
     PAIR_PHASE_VET,    /* the text is parsed and vetted */
@@ -68,19 +74,19 @@ struct pair_hello {
 struct pair_ready {
     uint32_t failed_inits, failed_reads; /* callbacks that answered non-zero */
     uint32_t errors;                     /* ERROR lines so far */
-    bool is_late;    /* a first read had not returned in time */
-    bool has_reads;  /* a read callback besides argus' own, or a listener that
-                      * dispatched already */
+    bool is_late;   /* a first read had not returned in time */
+    bool has_reads; /* it has dispatched a value of its own; what was silent in
+                     * two read passes cannot be expected to publish */
     bool has_writers; /* it wants the daemon's values */
-    const char *text; /* the first ERROR line; "" */
+    const char *text; /* the first failed read or ERROR line; "" */
 };
 
 enum pair_meta_type { /* collectd's MD_TYPE_* */
-    PAIR_META_STRING = 1,
-    PAIR_META_SIGNED = 2,
-    PAIR_META_UNSIGNED = 3,
-    PAIR_META_DOUBLE = 4,
-    PAIR_META_BOOLEAN = 5,
+                      PAIR_META_STRING = 1,
+                      PAIR_META_SIGNED = 2,
+                      PAIR_META_UNSIGNED = 3,
+                      PAIR_META_DOUBLE = 4,
+                      PAIR_META_BOOLEAN = 5,
 };
 
 struct pair_meta {
@@ -127,7 +133,7 @@ struct pair_set {
 };
 
 struct pair_flush {
-    uint64_t timeout; /* cdtime */
+    uint64_t timeout;       /* cdtime */
     const char *identifier; /* "": all */
 };
 
