@@ -16,15 +16,15 @@
  *   <Plugin argus_worker>
  *     Socket       3                 # descriptor of the socket pair
  *     Bundle       4                 # descriptor the text is read from, at 0;
- *                                    # file or memfd: it is copied and sealed here
- *     Name         "web"
- *     User         "nobody"          # absent: stay whom the daemon is
- *     Files        "/…/bundle"       # what @BUNDLE@ stands for; absent: none
- *     PluginDir    "/usr/lib/collectd"   # of the bundle's plugins; there is no
- *                                    # second PluginDir line outside this block
- *     Share        "/usr/share/collectd" # TypesDB may lie here; repeatable
- *     Allow        "*"               # repeatable; absent: "*"
- *     Deny         "exec"            # repeatable
+ *                                    # file or memfd: it is copied and sealed
+ * here Name         "web" User         "nobody"          # absent: stay whom
+ * the daemon is Files        "/…/bundle"       # what @BUNDLE@ stands for;
+ * absent: none PluginDir    "/usr/lib/collectd"   # of the bundle's plugins;
+ * there is no # second PluginDir line outside this block Share
+ * "/usr/share/collectd" # TypesDB may lie here; repeatable Allow        "*" #
+ * repeatable; absent: "*" Deny         "exec"            # repeatable
+ *     Loaded       "df"              # repeatable: plugins of the daemon's own,
+ *                                    # which the bundle may not load as well
  *     StartTimeout 30                # seconds for configuration and init
  *     ReadTimeout  10                # seconds for each of the two read passes
  *     Processes    256               # more processes and threads of User that
@@ -41,8 +41,9 @@
  * It answers in this order: HELLO, PHASE vetting, [REFUSED], PHASE
  * configuration, [FAILED], PHASE init, [FAILED], PHASE first read, [FAILED],
  * READY, PHASE run; SET, VALUE, NOTIFICATION and LOG come as they come, also
- * before READY. On STOP: PHASE stop, then BYE, then the end of the stream. After
- * REFUSED or FAILED the process ends by itself, with its whole process group.
+ * before READY. On STOP: PHASE stop, then BYE, then the end of the stream.
+ * After REFUSED or FAILED the process ends by itself, with its whole process
+ * group.
  * - FAILED in phase init: an init callback failed, or a port or socket is taken
  *   (also in phase first read); a start that takes longer than StartTimeout
  *   names the plugin that hangs. Give it a second more before killing it.

@@ -1,0 +1,235 @@
+#include "worker_log.h"
+
+#include "collectd.h"
+
+#include "plugin.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "worker_guard.h"
+#include "worker_up.h"
+
+/* collectd's own texts, the same in 5.10 to 5.12. */
+#define TEXT_INIT_FAILED "Initialization of plugin `"
+#define TEXT_READ_FAILED "read-function of plugin `"
+#define TEXT_FAILED "failed"
+#define TEXT_WRITERS "Available write targets:"
+#define TEXT_NO_WRITERS "[none]"
+#define TEXT_LEAVING "Exiting normally."
+
+static struct {
+    pthread_mutex_t lock;
+    struct log_found found;
+    char warning[512];
+    uint64_t tokens_ms; /* when the bucket was filled last */
+    uint32_t tokens;    /* lines that may be sent, in thousandths */
+    uint32_t held;
+    bool asking, has_writers; /* for log_has_writers() */
+    atomic_bool leaving;
+    void (*ended)(void);
+} logged = {
+    .lock = PTHREAD_MUTEX_INITIALIZER,
+    .tokens = LOG_LINES_BURST * 1000,
+};
+
+/* -------------------------------------------------------------- reading */
+
+static bool contains(const char *line, const char *word)
+{
+    return strcasestr(line, word) != NULL;
+}
+
+/* Plugins that cannot listen say so and are content: their init succeeds. So a
+ * start beside a running version shows here alone. */
+static bool tells_busy(const char *line)
+{
+    return contains(line, "address already in use") ||
+           (contains(line, "bind") && contains(line, TEXT_FAILED)) ||
+           contains(line, "failed to bind") ||
+           (contains(line, "listening socket") && contains(line, TEXT_FAILED));
+}
+
+static void keep_first(char *kept, size_t size, const char *line)
+{
+    if (kept[0] == '\0')
+        text_clean(kept, size, line);
+}
+
+static void keep_more(char *kept, size_t size, const char *line)
+{
+    size_t used = strlen(kept);
+
+    if (used + 4 >= size)
+        return;
+    (void)snprintf(kept + used, size - used, "%s%s", used > 0 ? "; " : "",
+                   line);
+    text_clean(kept, size, kept);
+}
+
+/* With the lock held. */
+static void read_line(int severity, const char *line)
+{
+    struct log_found *found = &logged.found;
+
+    if (strncmp(line, TEXT_READ_FAILED, strlen(TEXT_READ_FAILED)) == 0 &&
+        strstr(line, TEXT_FAILED) != NULL) {
+        found->failed_reads++;
+        keep_first(found->read, sizeof found->read, line);
+    }
+    if (severity == LOG_WARNING)
+        keep_first(logged.warning, sizeof logged.warning, line);
+    if (severity > LOG_ERR)
+        return;
+    found->errors++;
+    if (strncmp(line, TEXT_INIT_FAILED, strlen(TEXT_INIT_FAILED)) == 0) {
+        found->failed_inits++;
+        keep_first(found->init, sizeof found->init, line);
+        return;
+    }
+    if (tells_busy(line))
+        keep_first(found->busy, sizeof found->busy, line);
+    keep_more(found->error, sizeof found->error, line);
+}
+
+/* -------------------------------------------------------------- sending */
+
+/* Said at every start and every end by collectd itself, and of no use to
+ * whoever reads the daemon's log. */
+static bool is_small_talk(int severity, const char *line)
+{
+    static const char *const starts[] = {
+        "plugin_load: plugin \"",
+        "Initialization complete, entering read-loop.",
+        "collectd: Stopping ",
+        TEXT_WRITERS,
+        TEXT_LEAVING,
+    };
+
+    for (size_t i = 0; i < sizeof starts / sizeof starts[0]; i++)
+        if (severity == LOG_INFO &&
+            strncmp(line, starts[i], strlen(starts[i])) == 0)
+            return true;
+    return false;
+}
+
+struct message {
+    int severity;
+    const char *line;
+};
+
+static size_t put_line(uint8_t *out, size_t room, const void *what)
+{
+    const struct message *m = what;
+
+    return pair_put_text(out, room, PAIR_LOG, (uint32_t)m->severity, m->line);
+}
+
+/* With the lock held. */
+static bool take_token(void)
+{
+    uint64_t now = guard_now(), gone = now - logged.tokens_ms;
+    uint64_t tokens = logged.tokens + gone * LOG_LINES_PER_S;
+
+    logged.tokens_ms = now;
+    logged.tokens = tokens < LOG_LINES_BURST * 1000 ? (uint32_t)tokens
+                                                    : LOG_LINES_BURST * 1000;
+    if (logged.tokens < 1000)
+        return false;
+    logged.tokens -= 1000;
+    return true;
+}
+
+/* With the lock held, so that the number of those held back is said once. */
+static void send_line(int severity, const char *line)
+{
+    char note[64];
+
+    if (!take_token() ||
+        !up_add(UP_LINE, put_line, &(struct message){severity, line})) {
+        logged.held++;
+        return;
+    }
+    if (logged.held == 0)
+        return;
+    (void)snprintf(note, sizeof note, "%u lines before this one held back",
+                   logged.held);
+    if (up_add(UP_LINE, put_line, &(struct message){LOG_WARNING, note}))
+        logged.held = 0;
+}
+
+/* ------------------------------------------------------------ callbacks */
+
+static void on_log(int severity, const char *line, user_data_t *data)
+{
+    (void)data;
+    if (guard_is_child()) {
+        (void)!write(STDERR_FILENO, line, strlen(line));
+        (void)!write(STDERR_FILENO, "\n", 1);
+        return;
+    }
+    if (severity == LOG_INFO && strcmp(line, TEXT_LEAVING) == 0)
+        logged.leaving = true;
+    pthread_mutex_lock(&logged.lock);
+    if (logged.asking && strncmp(line, TEXT_WRITERS, strlen(TEXT_WRITERS)) == 0)
+        logged.has_writers = strstr(line, TEXT_NO_WRITERS) == NULL;
+    read_line(severity, line);
+    if (!is_small_talk(severity, line))
+        send_line(severity > LOG_DEBUG ? LOG_DEBUG : severity, line);
+    pthread_mutex_unlock(&logged.lock);
+}
+
+static void on_log_freed(void *data)
+{
+    (void)data;
+    if (logged.ended != NULL)
+        logged.ended();
+}
+
+int log_open(void (*ended)(void))
+{
+    logged.ended = ended;
+    logged.tokens_ms = guard_now();
+    return plugin_register_log(
+        "argus_worker", on_log,
+        &(user_data_t){.data = &logged, .free_func = on_log_freed});
+}
+
+void log_read(struct log_found *out)
+{
+    pthread_mutex_lock(&logged.lock);
+    *out = logged.found;
+    pthread_mutex_unlock(&logged.lock);
+}
+
+void log_first_warning(char *out, size_t size)
+{
+    pthread_mutex_lock(&logged.lock);
+    text_copy(out, size, logged.warning);
+    pthread_mutex_unlock(&logged.lock);
+}
+
+bool log_has_writers(void)
+{
+    pthread_mutex_lock(&logged.lock);
+    logged.asking = true;
+    logged.has_writers = false;
+    pthread_mutex_unlock(&logged.lock);
+    plugin_log_available_writers();
+    pthread_mutex_lock(&logged.lock);
+    logged.asking = false;
+    bool has = logged.has_writers;
+    pthread_mutex_unlock(&logged.lock);
+    return has;
+}
+
+bool log_is_leaving(void)
+{
+    return logged.leaving;
+}
