@@ -25,7 +25,8 @@
 struct chunk_store {
     void *context;
     bool (*has)(void *context, const uint8_t hash[CONTENT_HASH_SIZE]);
-    /** @return bytes written to out; 0: not here, or damaged. */
+    /** Checked against the hash. @return bytes written to out; 0: not here, or
+     *  damaged. */
     size_t (*get)(void *context, const uint8_t hash[CONTENT_HASH_SIZE],
                   uint8_t out[CONTENT_CHUNK_SIZE]);
     /** The hash has been checked. @return false: no room. */
@@ -34,12 +35,15 @@ struct chunk_store {
     void (*drop)(void *context, const uint8_t hash[CONTENT_HASH_SIZE]);
 };
 
-typedef void (*content_digest)(const uint8_t *data, size_t size,
-                               uint8_t out[CONTENT_HASH_SIZE]);
-
 /** Bytes of all files together. */
 uint64_t content_size(const argus_Manifest *manifest);
 uint32_t content_chunks(const argus_Manifest *manifest);
+
+/** The index. @return false: not here, damaged, or not of this content's size.
+ */
+bool content_index(const struct chunk_store *store,
+                   const argus_Manifest *manifest,
+                   uint8_t out[CONTENT_CHUNK_SIZE]);
 
 /** Is every chunk here, the index among them? The first that is not is written
  *  to missing (may be NULL). */
