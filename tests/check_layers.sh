@@ -63,9 +63,10 @@ result "only the plugin sees collectd" \
 # What the core takes from outside itself, its base and the message tables.
 archive() { ls "$build/.libs/$1.a" "$build/$1.a" 2>/dev/null | head -n 1; }
 core=$(archive libcore)
-# pb_decode, a pure calculation: the directory keeps records packed, as they
-# were signed, and unpacks one for a question.
-allowed='mem(cpy|move|set|cmp|chr)|str(len|nlen|cmp|ncmp|ncpy|chr|rchr|str|spn|cspn|tol|toul|toull|casecmp)|__isoc[0-9]+_strto.*|malloc|calloc|realloc|free|abort|exit|__assert_fail|__mem.*_chk|__str.*_chk|__stack_chk_fail|qsort|bsearch|log|log2|exp|pow|sqrt|floor|ceil|round|lround|llround|fabs|fmin|fmax|ldexp|nextafter|XXH.*|_GLOBAL_OFFSET_TABLE_|__ctype_b_loc|__ctype_tolower_loc|__errno_location|__popcountdi2|pb_decode|pb_istream_from_buffer'
+# pb_decode and pb_encode, pure calculations: the directory keeps records
+# packed, as they were signed, and unpacks one for a question; bundles are
+# packed for the disk.
+allowed='mem(cpy|move|set|cmp|chr)|str(len|nlen|cmp|ncmp|ncpy|chr|rchr|str|spn|cspn|tol|toul|toull|casecmp)|__isoc[0-9]+_strto.*|malloc|calloc|realloc|free|abort|exit|__assert_fail|__mem.*_chk|__str.*_chk|__stack_chk_fail|qsort|bsearch|log|log2|exp|pow|sqrt|floor|ceil|round|lround|llround|fabs|fmin|fmax|ldexp|nextafter|XXH.*|_GLOBAL_OFFSET_TABLE_|__ctype_b_loc|__ctype_tolower_loc|__errno_location|__popcountdi2|pb_decode|pb_istream_from_buffer|pb_encode|pb_ostream_from_buffer'
 if [ -z "$core" ]; then
     result "core links a short list" "    no libcore.a in $build"
 elif nm "$core" 2>/dev/null | grep -qE ' U __(asan|tsan|ubsan)_'; then

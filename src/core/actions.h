@@ -53,8 +53,8 @@ enum store_what {
     STORE_HLC,     /* number: greatest stamp used in something of our own */
     STORE_ADDRESS, /* key: id; text: where it was reached. At most some hundred
                     */
-    STORE_BUNDLE,     /* key: a number of the version's own (head of the hash of
-                       * its manifest); value: packed SignedBundle; empty: drop */
+    STORE_BUNDLE,  /* key: a number of the version's own; value: packed
+                    * SignedBundle; empty: drop */
     STORE_GENERATION, /* number: another life was ahead; Hellos carry this now
                        */
 };
