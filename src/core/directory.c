@@ -130,6 +130,14 @@ void directory_set_address(struct directory *d, uint64_t now_ms,
     own_publish_soon(d, out);
 }
 
+void directory_set_bundles(struct directory *d, uint64_t now_ms,
+                           uint64_t wall_us, const argus_BundleState *states,
+                           uint32_t count, struct actions *out)
+{
+    enter(d, now_ms, wall_us);
+    own_set_bundles(d, states, count, out);
+}
+
 void directory_leave(struct directory *d, uint64_t now_ms, uint64_t wall_us,
                      struct actions *out)
 {

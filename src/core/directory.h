@@ -94,6 +94,8 @@ struct directory_stats {
     uint64_t members_forgotten, members_superseded;
     uint64_t tombstones_dropped; /* before their time: too many */
     uint64_t records_published, reports_published, seal_failed;
+    uint64_t records_trimmed;   /* texts of bundles cut to fit */
+    uint64_t bundle_states_cut; /* more than a record has room for */
     uint64_t refutations, generations_raised, clones_found;
     uint64_t probes_sent, probes_answered, probes_refused, probes_silent;
     uint64_t probes_dropped;    /* no room in the queue */
@@ -134,6 +136,11 @@ void directory_start(struct directory *d, uint64_t now_ms, uint64_t wall_us,
 void directory_set_address(struct directory *d, uint64_t now_ms,
                            uint64_t wall_us, const char *address,
                            struct actions *out);
+
+/** How bundles are on this node; published soon if it is new. */
+void directory_set_bundles(struct directory *d, uint64_t now_ms,
+                           uint64_t wall_us, const argus_BundleState *states,
+                           uint32_t count, struct actions *out);
 
 /** Leave for good: the record says so. Nothing is published afterwards. */
 void directory_leave(struct directory *d, uint64_t now_ms, uint64_t wall_us,

@@ -43,6 +43,38 @@ static bool raise_generation(struct directory *d, uint32_t above)
     return true;
 }
 
+/* Texts of bundles give way until the record fits: warnings first, then errors
+ * are cut shorter. Names and versions always fit. @return false: no more. */
+static bool trim(argus_NodeRecord *record, unsigned step)
+{
+    static const size_t error_sizes[] = {256, 160, 96, 48, 1};
+
+    if (step >= sizeof error_sizes / sizeof error_sizes[0])
+        return false;
+    for (pb_size_t i = 0; i < record->bundles_count; i++) {
+        record->bundles[i].warnings_count = 0;
+        record->bundles[i].error[error_sizes[step] - 1] = '\0';
+    }
+    return true;
+}
+
+/* @return size; 0: it could not be sealed. */
+static size_t seal_own(struct directory *d, uint8_t packed[SEALED_SIZE_MAX])
+{
+    argus_Statement statement = {.which_body = argus_Statement_record_tag,
+                                 .body.record = d->own.record};
+    size_t size = d->seal.close(d->seal.context, &statement, packed);
+
+    if (size > 0)
+        return size;
+    for (unsigned step = 0; size == 0 && trim(&statement.body.record, step);
+         step++)
+        size = d->seal.close(d->seal.context, &statement, packed);
+    d->stats.records_trimmed += size > 0;
+    d->stats.seal_failed += size == 0;
+    return size;
+}
+
 void own_publish(struct directory *d, struct actions *out)
 {
     struct own *own = &d->own;
@@ -60,13 +92,9 @@ void own_publish(struct directory *d, struct actions *out)
     own->was_alone = d->sync.neighbors_count == 0;
     own->record.version++;
     own->record.hlc = d->listener.stamp(d->listener.context);
-    argus_Statement statement = {.which_body = argus_Statement_record_tag,
-                                 .body.record = own->record};
-    size_t size = d->seal.close(d->seal.context, &statement, packed);
-    if (size == 0) {
-        d->stats.seal_failed++;
+    size_t size = seal_own(d, packed);
+    if (size == 0)
         return;
-    }
     if (!statements_keep_record(d, own->member, &own->record, packed, size,
                                 out))
         return;
@@ -88,6 +116,51 @@ void own_publish_soon(struct directory *d, struct actions *out)
 {
     if (d->own.is_started && !d->own.is_silent)
         publish_not_before(d, d->own.published_ms + PUBLISH_GAP_MS, out);
+}
+
+static bool is_same_state(const argus_BundleState *a,
+                          const argus_BundleState *b)
+{
+    if (strcmp(a->name, b->name) != 0 || a->desired != b->desired ||
+        a->desired_hash.size != b->desired_hash.size ||
+        memcmp(a->desired_hash.bytes, b->desired_hash.bytes,
+               a->desired_hash.size) != 0 ||
+        a->running != b->running || a->phase != b->phase ||
+        strcmp(a->error, b->error) != 0 ||
+        a->warnings_count != b->warnings_count)
+        return false;
+    for (pb_size_t i = 0; i < a->warnings_count; i++)
+        if (strcmp(a->warnings[i], b->warnings[i]) != 0)
+            return false;
+    return true;
+}
+
+void own_set_bundles(struct directory *d, const argus_BundleState *states,
+                     uint32_t count, struct actions *out)
+{
+    argus_NodeRecord *r = &d->own.record;
+    const uint32_t max = sizeof r->bundles / sizeof r->bundles[0];
+    bool is_same = count == r->bundles_count;
+
+    if (count > max) {
+        d->stats.bundle_states_cut += count - max;
+        count = max;
+        is_same = count == r->bundles_count;
+    }
+    for (uint32_t i = 0; is_same && i < count; i++)
+        is_same = is_same_state(&states[i], &r->bundles[i]);
+    if (is_same)
+        return;
+    memcpy(r->bundles, states, count * sizeof states[0]);
+    r->bundles_count = (pb_size_t)count;
+    if (!d->own.is_started || d->own.is_silent)
+        return;
+    uint32_t spread_ms = d->members.count * PUBLISH_MEMBER_US / 1000;
+    uint64_t gap_end_ms = d->own.published_ms + PUBLISH_GAP_MS;
+    publish_not_before(d,
+                       (gap_end_ms > d->now_ms ? gap_end_ms : d->now_ms) +
+                           prng_below(&d->prng, spread_ms + 1),
+                       out);
 }
 
 enum directory_verdict own_on_report(struct directory *d,
