@@ -8,6 +8,7 @@
 #include "base/status.h"
 #include "core/engine.h"
 #include "directory_net.h" /* the stand-in for a seal */
+#include "sim/bundle_kit.h"
 
 static struct {
     uint32_t sends, closes, timelines, notifies;
@@ -62,6 +63,8 @@ static void describe(const void *set, argus_SeriesDef *def)
     def->sources_count = 1;
 }
 
+static struct kit_chunks chunks; /* no bundle comes here */
+
 static struct engine *new_engine(argus_Role role)
 {
     static struct engine_options o;
@@ -73,7 +76,10 @@ static struct engine *new_engine(argus_Role role)
     o.seal = (struct seal){.context = &o.id,
                            .close = fake_close,
                            .open = fake_open,
-                           .hash = seal_hash};
+                           .hash = seal_hash,
+                           .digest = kit_digest,
+                           .vouches = kit_vouches};
+    o.chunks = kit_store(&chunks);
     o.describe = describe;
     o.id.bytes[0] = 9;
     o.generation = 2;

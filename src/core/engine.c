@@ -83,6 +83,7 @@ static void neighbor_up(void *context, link_id link,
 
     plumtree_neighbor_up(e->plumtree, e->now_ms, link, out);
     directory_neighbor_up(e->directory, e->now_ms, e->wall_us, peer, out);
+    bundle_sync_neighbor_up(e->bundle_sync, e->now_ms, e->wall_us, peer, out);
 }
 
 /* An orderly end says nothing about the peer's health; all else is evidence. */
@@ -93,6 +94,7 @@ static void neighbor_down(void *context, link_id link,
     struct engine *e = context;
 
     plumtree_neighbor_down(e->plumtree, e->now_ms, link, out);
+    bundle_sync_neighbor_down(e->bundle_sync, peer);
     if (why == LINK_END_CLOSED)
         directory_neighbor_released(e->directory, e->now_ms, e->wall_us, peer,
                                     out);
@@ -135,10 +137,9 @@ static bool has_left(void *context, const struct node_id *id)
     return m != NULL && m->has_left;
 }
 
-static bool any_member(void *context, uint32_t pick, bool live,
+bool engine_any_member(struct engine *e, uint32_t pick, bool live,
                        struct hyparview_peer *out)
 {
-    struct engine *e = context;
     const struct member *m = NULL;
     uint32_t count = 0;
 
@@ -155,6 +156,12 @@ static bool any_member(void *context, uint32_t pick, bool live,
         }
     }
     return false;
+}
+
+static bool any_member(void *context, uint32_t pick, bool live,
+                       struct hyparview_peer *out)
+{
+    return engine_any_member(context, pick, live, out);
 }
 
 static void spread(void *context, const uint8_t *payload, size_t size)
@@ -365,7 +372,6 @@ static enum plumtree_verdict deliver(void *context, link_id from,
     argus_Statement s;
     struct node_id author;
 
-    (void)from;
     (void)id;
     if (!e->options.seal.open(e->options.seal.context, payload, size, &s,
                               &author)) {
@@ -375,6 +381,8 @@ static enum plumtree_verdict deliver(void *context, link_id from,
     switch (s.which_body) {
     case argus_Statement_event_tag:
         return deliver_event(e, &s.body.event, &author);
+    case argus_Statement_bundle_tag:
+        return engine_bundles_deliver(e, from, &s.body.bundle);
     case argus_Statement_record_tag:
     case argus_Statement_report_tag: break;
     default: /* of a later version; it is signed, so pass it on */
@@ -493,6 +501,8 @@ int engine_new(const struct engine_options *options, struct engine **out)
         rc = new_spreading(e, prng_next(&seeds));
     if (rc == ARGUS_OK)
         rc = new_routing(e, prng_next(&seeds));
+    if (rc == ARGUS_OK)
+        rc = engine_bundles_new(e, prng_next(&seeds));
     if (rc != ARGUS_OK) {
         engine_free(e);
         return rc;
@@ -508,6 +518,7 @@ void engine_free(struct engine *e)
 {
     if (e == NULL)
         return;
+    engine_bundles_free(e);
     router_free(e->router);
     intake_free(e->intake);
     spool_free(e->spool);
@@ -534,6 +545,8 @@ static void on_start(struct engine *e)
     e->start_ms = e->now_ms;
     directory_start(e->directory, e->now_ms, e->wall_us, &e->out);
     hyparview_start(e->hyparview, e->now_ms, &e->out);
+    bundles_start(e->bundles, e->wall_us);
+    bundle_sync_start(e->bundle_sync, e->now_ms, e->wall_us, &e->out);
 }
 
 /* The acknowledgements stop first: what collectd frees unwritten from here on
@@ -547,6 +560,7 @@ static void on_stop(struct engine *e)
     intake_freeze(e->intake);
     spool_flush(e->spool, e->now_ms, &e->out);
     plumtree_hurry(e->plumtree);
+    bundle_sync_stop(e->bundle_sync);
     directory_stop(e->directory, e->now_ms, e->wall_us, &e->out);
     hyparview_leave(e->hyparview, e->now_ms, &e->out);
 }
@@ -567,6 +581,10 @@ static void on_dial_failed(struct engine *e, dial_id dial, enum link_end why,
         break;
     case SPOOL_DIAL_TAG:
         spool_on_dial_failed(e->spool, e->now_ms, dial, why, code, &e->out);
+        break;
+    case BUNDLE_DIAL_TAG:
+        bundle_sync_on_dial_failed(e->bundle_sync, e->now_ms, e->wall_us, dial,
+                                   &e->out);
         break;
     }
 }
@@ -591,6 +609,10 @@ static void on_link_up(struct engine *e, link_id link, dial_id dial,
         intake_on_link_up(e->intake, e->now_ms, link, peer, &e->out);
     else if (peer->kind == argus_LinkKind_LINK_METRICS && tag == SPOOL_DIAL_TAG)
         spool_on_link_up(e->spool, e->now_ms, link, dial, peer, &e->out);
+    else if (peer->kind == argus_LinkKind_LINK_BUNDLE &&
+             (dial == 0 || tag == BUNDLE_DIAL_TAG))
+        bundle_sync_on_link_up(e->bundle_sync, e->now_ms, e->wall_us, link,
+                               dial, peer, &e->out);
     else if (tag == DIRECTORY_DIAL_TAG ||
              peer->kind == argus_LinkKind_LINK_SYNC)
         directory_on_link_up(e->directory, e->now_ms, e->wall_us, link, dial,
@@ -616,6 +638,10 @@ static void on_link_down(struct engine *e, link_id link,
     case argus_LinkKind_LINK_METRICS: /* each ignores the other's */
         spool_on_link_down(e->spool, e->now_ms, link, why, code, &e->out);
         intake_on_link_down(e->intake, e->now_ms, link, &e->out);
+        break;
+    case argus_LinkKind_LINK_BUNDLE:
+        bundle_sync_on_link_down(e->bundle_sync, e->now_ms, e->wall_us, link,
+                                 &e->out);
         break;
     default:
         directory_on_link_down(e->directory, e->now_ms, e->wall_us, link, why,
@@ -680,6 +706,10 @@ static void on_frame(struct engine *e, link_id link, const argus_Frame *f)
         directory_on_frame(e->directory, e->now_ms, e->wall_us, link, f,
                            &e->out);
         break;
+    case argus_LinkKind_LINK_BUNDLE:
+        bundle_sync_on_frame(e->bundle_sync, e->now_ms, e->wall_us, link, f,
+                             &e->out);
+        break;
     default: e->stats.frame_misplaced++; break;
     }
 }
@@ -694,10 +724,12 @@ static void on_timeout(struct engine *e)
     directory_on_timeout(e->directory, e->now_ms, e->wall_us, &e->out);
     spool_on_timeout(e->spool, e->now_ms, &e->out);
     intake_on_timeout(e->intake, e->now_ms, &e->out);
+    bundles_on_timeout(e->bundles, e->now_ms, e->wall_us);
+    bundle_sync_on_timeout(e->bundle_sync, e->now_ms, e->wall_us, &e->out);
 }
 
-static void on_notice(struct engine *e, const argus_Event *event, bool always,
-                      uint64_t *hlc, uint64_t *number)
+void engine_notice(struct engine *e, const argus_Event *event, bool always,
+                   uint64_t *hlc, uint64_t *number)
 {
     argus_Statement s;
     uint8_t packed[SEALED_SIZE_MAX];
@@ -772,13 +804,16 @@ static void on_values(struct engine *e, const struct value_input *values,
 static void on_join(struct engine *e, const char *address, int *result)
 {
     *result = hyparview_join(e->hyparview, e->now_ms, address, &e->out);
-    if (*result == ARGUS_OK)
-        directory_return(e->directory, e->now_ms, e->wall_us, &e->out);
+    if (*result != ARGUS_OK)
+        return;
+    directory_return(e->directory, e->now_ms, e->wall_us, &e->out);
+    bundle_sync_start(e->bundle_sync, e->now_ms, e->wall_us, &e->out);
 }
 
 static void on_leave(struct engine *e)
 {
     plumtree_hurry(e->plumtree);
+    bundle_sync_stop(e->bundle_sync);
     directory_leave(e->directory, e->now_ms, e->wall_us, &e->out);
     hyparview_leave(e->hyparview, e->now_ms, &e->out);
 }
@@ -819,8 +854,8 @@ static void dispatch(struct engine *e, const struct event *event)
         intake_on_progress(e->intake, e->now_ms, event->progress);
         break;
     case EVENT_NOTICE:
-        on_notice(e, event->notice.event, event->notice.always,
-                  event->notice.hlc, event->notice.number);
+        engine_notice(e, event->notice.event, event->notice.always,
+                      event->notice.hlc, event->notice.number);
         break;
     case EVENT_RECORD:
         (void)directory_load(e->directory, e->now_ms, e->wall_us,
@@ -835,8 +870,19 @@ static void dispatch(struct engine *e, const struct event *event)
     case EVENT_JOIN: on_join(e, event->join.address, event->join.result); break;
     case EVENT_LEAVE: on_leave(e); break;
     case EVENT_BUNDLE_ROW:
+        (void)bundles_load(e->bundles, event->bundle_row.data,
+                           event->bundle_row.size);
+        break;
     case EVENT_BUNDLE_PUSH:
-    case EVENT_BUNDLE_STATES: break; /* nobody steps these yet */
+        engine_bundles_on_push(e, event->bundle_push.bundle,
+                               event->bundle_push.result,
+                               event->bundle_push.err);
+        break;
+    case EVENT_BUNDLE_STATES:
+        directory_set_bundles(e->directory, e->now_ms, e->wall_us,
+                              event->bundle_states.states,
+                              event->bundle_states.count, &e->out);
+        break;
     case EVENT_STOP: on_stop(e); break;
     }
 }
@@ -848,9 +894,11 @@ void engine_step(struct engine *e, const struct event *event,
     e->now_ms = event->now_ms;
     e->wall_us = event->wall_us;
     e->owner = out;
+    e->steps++;
     dispatch(e, event);
     settle_changes(e);
     settle_aggregators(e);
+    engine_bundles_settle(e);
     e->owner = NULL;
 }
 
@@ -866,6 +914,8 @@ uint64_t engine_deadline_ms(const struct engine *e)
     d = least(d, plumtree_deadline_ms(e->plumtree));
     d = least(d, directory_deadline_ms(e->directory));
     d = least(d, spool_deadline_ms(e->spool));
+    d = least(d, bundles_deadline_ms(e->bundles));
+    d = least(d, bundle_sync_deadline_ms(e->bundle_sync));
     return least(d, intake_deadline_ms(e->intake));
 }
 

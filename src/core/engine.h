@@ -91,7 +91,7 @@ enum event_type {
     EVENT_BUNDLE_ROW,   /* from disk, before START: a packed SignedBundle */
     EVENT_BUNDLE_PUSH,  /* argusctl config push; its chunks are in the store */
     EVENT_BUNDLE_STATES, /* how bundles are on this node, for its record */
-    EVENT_STOP,         /* the daemon stops: say goodbye, acknowledge no more */
+    EVENT_STOP, /* the daemon stops: say goodbye, acknowledge no more */
 };
 
 struct event {
@@ -225,10 +225,10 @@ struct bundle_view {
     const argus_SignedBundle *bundle; /* borrowed until the next step */
     const argus_Manifest *manifest;   /* the same, unpacked */
     uint8_t hash[CONTENT_HASH_SIZE];  /* SHA-256 of the manifest */
-    bool is_head;     /* in force for its name on this node */
-    bool is_trusted;  /* signed by one of trusted_keys */
-    bool is_target;   /* its target means this node */
-    bool is_complete; /* all of its content is here */
+    bool is_head;                     /* in force for its name on this node */
+    bool is_trusted;                  /* signed by one of trusted_keys */
+    bool is_target;                   /* its target means this node */
+    bool is_complete;                 /* all of its content is here */
     bool is_expired;
 };
 
@@ -252,6 +252,15 @@ bool engine_bundle_hash(const struct engine *e,
  *  that still run it), by what their records say. */
 bool engine_bundle_node(const struct engine *e, const char *name,
                         uint32_t index, argus_BundleNodeReply *out);
+
+/* The chunks that some kept version is made of: what a sweep must spare. */
+struct chunk_set;
+
+/** As of now. NULL: no memory; then nothing may be swept. */
+struct chunk_set *engine_chunks_used(const struct engine *e);
+/** For store_sweep_chunks(); context: the set. */
+bool chunk_set_has(void *context, const uint8_t hash[CONTENT_HASH_SIZE]);
+void chunk_set_free(struct chunk_set *set);
 
 struct engine_counter {
     const char *name; /* snake_case, stable: users read it in status */

@@ -358,6 +358,33 @@ bool engine_series_moved(const struct engine *e, const char *host,
     X(intake, "intake_series_evicted", series_evicted)                         \
     X(intake, "intake_memory_refused", memory_refused)                         \
     X(intake, "links_malformed", links_malformed)                              \
+    X(bundles, "bundles_news", bundles_news)                                   \
+    X(bundles, "bundles_bad", bundles_bad)                                     \
+    X(bundles, "bundles_refused", bundles_refused)                             \
+    X(bundles, "bundle_pushes", pushes_accepted)                               \
+    X(bundles, "bundle_pushes_refused", pushes_refused)                        \
+    X(bundles, "bundle_pushes_lost", pushes_lost)                              \
+    X(bundles, "bundle_memory_refused", memory_refused)                        \
+    X(content, "bundle_syncs_done", syncs_done)                                \
+    X(content, "bundle_syncs_failed", syncs_failed)                            \
+    X(content, "bundle_links_refused", links_refused)                          \
+    X(content, "bundle_links_malformed", malformed)                            \
+    X(content, "bundle_items_received", items_received)                        \
+    X(content, "bundles_spread_again", spread_again)                           \
+    X(content, "chunks_sent", chunks_sent)                                     \
+    X(content, "chunks_received", chunks_received)                             \
+    X(content, "chunks_absent", chunks_absent)                                 \
+    X(content, "chunks_denied", chunks_denied)                                 \
+    X(content, "chunks_bad", chunks_bad)                                       \
+    X(content, "chunks_unstored", chunks_unstored)                             \
+    X(content, "chunks_late", chunks_late)                                     \
+    X(content, "bundle_fetches_done", fetches_done)                            \
+    X(content, "bundle_fetches_paused", fetches_paused)                        \
+    X(content, "bundle_neighbors_refused", neighbors_refused)                  \
+    X(content, "bundle_sync_memory_refused", memory_refused)                   \
+    X(members, "records_trimmed", records_trimmed)                             \
+    X(members, "bundle_states_cut", bundle_states_cut)                         \
+    X(own, "bundles_unsealed", bundle_unsealed)                                \
     X(own, "frames_received", frame_received)                                  \
     X(own, "frames_sent", frame_sent)                                          \
     X(own, "frames_misplaced", frame_misplaced)                                \
@@ -383,7 +410,9 @@ bool engine_series_moved(const struct engine *e, const char *host,
     X("events", timeline_count(e->timeline))                                   \
     X("queue_values", spool->values)                                           \
     X("queue_bytes", spool->bytes)                                             \
-    X("intake_waiting", intake->values_waiting)
+    X("intake_waiting", intake->values_waiting)                                \
+    X("bundle_slots", bundles_slots_count(e->bundles))                         \
+    X("bundle_fetches", bundle_sync_fetches(e->bundle_sync))
 
 static uint32_t count_of(const struct engine *e, argus_MemberState state)
 {
@@ -400,6 +429,8 @@ uint32_t engine_counters(const struct engine *e, struct engine_counter *out,
     const struct timeline_stats *events = timeline_stats(e->timeline);
     const struct spool_stats *spool = spool_stats(e->spool);
     const struct intake_stats *intake = intake_stats(e->intake);
+    const struct bundles_stats *bundles = bundles_stats(e->bundles);
+    const struct bundle_sync_stats *content = bundle_sync_stats(e->bundle_sync);
     const struct engine_stats *own = &e->stats;
     const struct hlc_stats *clock = &e->hlc.stats;
     const struct engine_counter all[] = {

@@ -335,12 +335,32 @@ static void on_address_row(void *context, const struct node_id *id,
     runtime_step(context, &event);
 }
 
+static void on_bundle_row(void *context, const struct node_id *id,
+                          const uint8_t *data, size_t size)
+{
+    struct event event = {.type = EVENT_BUNDLE_ROW,
+                          .bundle_row = {data, (uint32_t)size}};
+    (void)id;
+    runtime_step(context, &event);
+}
+
 /* Records first: a report means something only beside its subject's. */
 void carry_memory(struct runtime *rt)
 {
     store_each_record(rt->store, on_record_row, rt);
     store_each_report(rt->store, on_record_row, rt);
     store_each_address(rt->store, on_address_row, rt);
+    store_each_bundle(rt->store, on_bundle_row, rt);
+}
+
+void carry_sweep(struct runtime *rt)
+{
+    struct chunk_set *used = engine_chunks_used(rt->engine);
+
+    if (used == NULL)
+        return; /* no memory: another time */
+    store_sweep_chunks(rt->store, chunk_set_has, used);
+    chunk_set_free(used);
 }
 
 /* ------------------------------------------------ the engine's wishes */
@@ -361,7 +381,10 @@ static void carry_store(struct runtime *rt, const struct action *a)
     case STORE_ADDRESS:
         store_put_address(rt->store, &a->store.key, a->store.text);
         break;
-    case STORE_BUNDLE: break; /* nothing in the engine emits it yet */
+    case STORE_BUNDLE:
+        store_put_bundle(rt->store, &a->store.key, a->store.data,
+                         a->store.size);
+        break;
     case STORE_GENERATION:
         rt->self.generation = (uint32_t)a->store.number;
         rt->engine_options.generation = rt->self.generation;

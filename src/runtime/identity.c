@@ -13,6 +13,8 @@
 #include <pb_decode.h>
 #include <pb_encode.h>
 
+#include "runtime/operator_key.h"
+
 #define KEY_SIZE 32
 #define SIGNATURE_SIZE 64
 #define HASH_SIZE 32
@@ -33,15 +35,20 @@ struct identity {
     argus_Signed scratch;
 };
 
+/* Fails only without memory or without SHA-256; a hash that is then the same
+ * for all makes everything a duplicate: quiet, not wrong. */
+static void digest(const uint8_t *data, size_t size, uint8_t out[HASH_SIZE])
+{
+    if (EVP_Digest(data, size, out, NULL, EVP_sha256(), NULL) != 1)
+        memset(out, 0, HASH_SIZE);
+}
+
 void identity_hash(const uint8_t *data, size_t size,
                    uint8_t out[CONTENT_ID_SIZE])
 {
     uint8_t full[HASH_SIZE];
 
-    /* Fails only without memory or without SHA-256; a hash that is then the
-     * same for all makes everything a duplicate: quiet, not wrong. */
-    if (EVP_Digest(data, size, full, NULL, EVP_sha256(), NULL) != 1)
-        memset(full, 0, sizeof full);
+    digest(data, size, full);
     memcpy(out, full, CONTENT_ID_SIZE);
 }
 
@@ -364,6 +371,14 @@ static bool seal_open(void *context, const uint8_t *data, size_t size,
     return true;
 }
 
+static bool seal_vouches(void *context, const argus_SignedBundle *bundle)
+{
+    const struct identity *identity = context;
+    const char *cluster = (const char *)identity->text + sizeof purpose;
+
+    return operator_key_vouches(bundle, cluster);
+}
+
 struct seal identity_seal(struct identity *identity)
 {
     return (struct seal){
@@ -371,5 +386,7 @@ struct seal identity_seal(struct identity *identity)
         .close = seal_close,
         .open = seal_open,
         .hash = identity_hash,
+        .digest = digest,
+        .vouches = seal_vouches,
     };
 }

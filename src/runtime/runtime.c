@@ -158,6 +158,9 @@ static int new_engine(struct runtime *rt, struct argus_error *err)
     o->id = *identity_id(rt->identity);
     o->seal = identity_seal(rt->identity);
     o->hlc_mark = store_hlc_mark(rt->store);
+    o->chunks = store_chunks(rt->store);
+    o->trusted_keys = rt->options.trusted_keys;
+    o->trusted_keys_count = rt->options.trusted_keys_count;
     if (getentropy(&o->seed, sizeof o->seed) != 0)
         return argus_fail_errno(err, "random numbers");
     rt->self.id = o->id;
@@ -279,6 +282,8 @@ static void on_tick(uv_timer_t *timer)
     carry_relieve(rt);
     if (rt->ticks++ % (1000 / TICK_MS) == 0)
         counters_snapshot(rt);
+    if (rt->ticks % SWEEP_TICKS == 0)
+        carry_sweep(rt);
 }
 
 static void wake_loop(void *context)
@@ -545,6 +550,7 @@ static void fill_engine_options(struct runtime *rt)
     e->forward = o->forward;
     e->retain_events = o->retain_events;
     e->event_rate = o->event_rate;
+    e->bundle_size_max = o->bundle_size_max;
 }
 
 static int copy_seeds(struct runtime *rt, const struct runtime_options *options)

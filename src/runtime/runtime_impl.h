@@ -39,6 +39,9 @@
 /** Counters and stored changes are looked after so often. */
 #define TICK_MS 500
 
+/** Ticks between two looks for content that is no longer used. */
+#define SWEEP_TICKS (60000 / TICK_MS)
+
 /** Entries of runtime_stats(). */
 #define STATS_MAX 64
 
@@ -140,6 +143,9 @@ struct transport_listener carry_listener(struct runtime *rt);
 
 /** What the disk remembers, before EVENT_START. */
 void carry_memory(struct runtime *rt);
+
+/** Content that no version of a bundle refers to goes from the disk. */
+void carry_sweep(struct runtime *rt);
 
 /* ---- deliver.c */
 void deliver_series_begin(struct runtime *rt, const struct series_begin *begin);

@@ -55,7 +55,7 @@ static argus_RefuseCode refuse(char text[HELLO_TEXT_SIZE],
 static bool kind_is_known(argus_LinkKind kind)
 {
     return kind >= argus_LinkKind_LINK_MESH &&
-           kind <= argus_LinkKind_LINK_PROBE;
+           kind <= argus_LinkKind_LINK_BUNDLE;
 }
 
 static argus_RefuseCode check_expected(const struct hello_facts *own,

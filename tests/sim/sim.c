@@ -188,6 +188,13 @@ static void on_store(struct sim *s, struct sim_node *n, const struct action *a)
         }
         disk_put(n, a);
         break;
+    case STORE_BUNDLE:
+        if (a->store.size == 0) {
+            disk_drop(n, STORE_BUNDLE, &a->store.key);
+            break;
+        }
+        disk_put(n, a);
+        break;
     case STORE_RECORD:
     case STORE_ADDRESS: disk_put(n, a); break;
     case STORE_HLC:
@@ -226,6 +233,7 @@ static void on_action(void *context, const struct action *a)
     case ACTION_NEW_IDENTITY:
         sim_fail(s, "n%u takes itself for a clone", n->index);
         break;
+    case ACTION_BUNDLES: n->bundles_changed = true; break;
     case ACTION_LOG: trace(s, n, a->log.line); break;
     }
 }
@@ -253,6 +261,8 @@ void sim_step(struct sim *s, struct sim_node *n, struct event *event)
     event->now_ms = sim_mono_ms(s, n);
     event->wall_us = sim_wall_us(s, n);
     engine_step(n->engine, event, &out);
+    if (n->bundles_changed)
+        bundles_check(s, n);
     arm_timer(s, n);
 }
 
@@ -280,7 +290,13 @@ static void load_disk(struct sim *s, struct sim_node *n)
         struct event address = {
             .type = EVENT_ADDRESS,
             .address = {.id = d->id, .address = d->address}};
-        sim_step(s, n, d->what == STORE_ADDRESS ? &address : &record);
+        struct event bundle = {
+            .type = EVENT_BUNDLE_ROW,
+            .bundle_row = {.data = d->data, .size = d->size}};
+        sim_step(s, n,
+                 d->what == STORE_ADDRESS  ? &address
+                 : d->what == STORE_BUNDLE ? &bundle
+                                           : &record);
     }
 }
 
@@ -315,6 +331,10 @@ static void fill_options(struct sim *s, struct sim_node *n,
     o->forward = argus_Severity_SEVERITY_WARNING;
     o->retain_events = s->options.retain_events;
     o->event_rate = 1000;
+    o->chunks = kit_store(&n->chunks);
+    o->trusted_keys = kit_keys;
+    o->trusted_keys_count = 1;
+    o->bundle_size_max = 4 << 20;
 }
 
 static void on_start(struct sim *s, struct sim_node *n)
@@ -333,6 +353,8 @@ static void on_start(struct sim *s, struct sim_node *n)
     n->timer_us = UINT64_MAX;
     n->frozen_until_us = 0;
     n->is_unplugged = n->is_stopping = false;
+    if (s->nodes_count > DISK_NODES_MAX)
+        bundles_forget(n);
     fill_options(s, n, &o);
     if (n->contact != SIM_NOBODY) {
         simnet_address(n->contact, contact);
@@ -516,6 +538,7 @@ static struct sim_node *add_node(struct sim *s, uint32_t contact)
     memcpy(n->id.bytes, &head, 8);
     memcpy(n->id.bytes + 8, &tail, 8);
     n->timer_us = UINT64_MAX;
+    n->chunks.pool = s->pool;
     return n;
 }
 
@@ -536,6 +559,9 @@ struct sim *sim_new(const struct sim_options *options)
         s->options.passive_max = 30;
     if (s->options.retain_events == 0)
         s->options.retain_events = 10000;
+    s->pool = kit_pool_new();
+    if (s->pool == NULL)
+        abort();
     prng_seed(&s->prng, options->seed);
     for (uint32_t i = 0; i < options->nodes; i++) {
         (void)add_node(s, i == 0 ? SIM_NOBODY : 0);
@@ -562,7 +588,11 @@ void sim_free(struct sim *s)
         for (uint32_t j = 0; j < n->disk_count; j++)
             free(n->disk[j].data);
         free(n->disk);
+        bundles_forget(n);
+        bundles_drop_kept(n);
+        kit_chunks_clear(&n->chunks);
     }
+    kit_pool_free(s->pool);
     simnet_free(s);
     values_free(s);
     check_free(s);

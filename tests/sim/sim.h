@@ -27,6 +27,7 @@ struct sim_options {
     uint32_t aggregators; /* so many, from node 0 on; the rest are agents */
     uint32_t spread_ms;   /* starts are spread over this; 0: all at once */
     uint32_t latency_min_us, latency_max_us; /* one way; 0, 0: 200..2000 */
+    uint32_t node_mbit;     /* what a node sends at most, Mbit/s; 0: no bound */
     uint32_t cut_ppm;       /* links reset, for a million frames */
     uint32_t offset_ms;     /* wall clocks are off by up to this */
     uint32_t active_max;    /* 0: 5 */
@@ -78,6 +79,17 @@ void sim_broadcast(struct sim *s, uint32_t node, const char *text);
 /** Follow none of the events sent so far any more. */
 void sim_forget(struct sim *s);
 
+/** argusctl config push at a node: the version after the one in force there,
+ *  with a text of `size` bytes; 0: a removal. @return as EVENT_BUNDLE_PUSH. */
+int sim_push(struct sim *s, uint32_t node, const char *name, uint32_t size);
+/** The version in force on a node; 0: none, or the node is down. */
+uint32_t sim_bundle(struct sim *s, uint32_t node, const char *name,
+                    bool *is_removed);
+/** Keep a copy of a node's disk; put it in place of the one it has (while the
+ *  node is down), without content of bundles. */
+void sim_keep_disk(struct sim *s, uint32_t node);
+void sim_old_disk(struct sim *s, uint32_t node);
+
 /* ---- time */
 
 void sim_run(struct sim *s, uint32_t ms);
@@ -101,6 +113,9 @@ bool sim_all_delivered(struct sim *s);
 /** Every value sent was written by some aggregator. */
 bool sim_all_written(struct sim *s);
 
+/** Every node has the same bundles in force, with all of their content. */
+bool sim_all_bundles(struct sim *s);
+
 /* ---- figures */
 
 struct sim_figures {
@@ -110,6 +125,7 @@ struct sim_figures {
     uint32_t active_min, active_max;
     double active_mean;
     uint64_t values_sent, values_written;
+    uint64_t bytes_mesh, bytes_sync, bytes_bundle; /* sent, by kind of link */
 };
 void sim_figures(struct sim *s, struct sim_figures *out);
 

@@ -209,6 +209,12 @@ void sim_figures(struct sim *s, struct sim_figures *out)
     }
     if (alive > 0)
         out->active_mean = (double)links / alive;
+    for (uint32_t i = 0; i < s->nodes_count; i++) {
+        const uint64_t *bytes = s->nodes[i]->bytes_sent;
+        out->bytes_mesh += bytes[argus_LinkKind_LINK_MESH];
+        out->bytes_sync += bytes[argus_LinkKind_LINK_SYNC];
+        out->bytes_bundle += bytes[argus_LinkKind_LINK_BUNDLE];
+    }
     values_figures(s, &out->values_sent, &out->values_written);
 }
 

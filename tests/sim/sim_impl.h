@@ -3,6 +3,7 @@
  *   sim_net.c    links
  *   sim_check.c  predicates and followed events
  *   sim_values.c a collectd on each node
+ *   sim_bundles.c  pushed configuration
  *   sim_seal.c   the cheap stand-in for Ed25519 */
 #ifndef ARGUS_TESTS_SIM_IMPL_H
 #define ARGUS_TESTS_SIM_IMPL_H
@@ -11,6 +12,7 @@
 
 #include "base/prng.h"
 #include "core/engine_impl.h"
+#include "sim/bundle_kit.h"
 #include "sim/sim.h"
 
 #define SIM_PORT 25827
@@ -56,6 +58,7 @@ struct cable {
     uint64_t number;
     uint32_t references; /* the table's and those of happenings */
     bool is_broken;      /* whatever is in flight is gone */
+    argus_LinkKind kind;
     struct {
         uint32_t node, life;
         bool is_up;
@@ -93,6 +96,16 @@ struct sim_node {
     uint32_t disk_count, disk_room;
     struct sim *sim;
     struct collectd *collectd; /* of sim_values.c */
+    uint64_t sent_us;          /* its wire is busy until then */
+    uint64_t bytes_sent[8];    /* by kind of link */
+
+    /* of sim_bundles.c */
+    struct kit_chunks chunks; /* on disk */
+    struct head *heads;
+    uint32_t heads_count;
+    bool bundles_changed;
+    struct stored *kept; /* the disk as it once was */
+    uint32_t kept_count;
 };
 
 struct followed {
@@ -122,6 +135,7 @@ struct sim {
     uint32_t followed_count;
     uint64_t events, frames, links_cut;
     struct ledger *ledger; /* of sim_values.c */
+    struct kit_pool *pool; /* of chunks */
     uint32_t values_series, values_interval_ms;
     bool is_failed;
     char failure[512];
@@ -166,6 +180,11 @@ void values_describe(const void *set, argus_SeriesDef *def);
 void values_down(struct sim *s, struct sim_node *n);
 void values_free(struct sim *s);
 void values_figures(const struct sim *s, uint64_t *sent, uint64_t *written);
+
+/* sim_bundles.c */
+void bundles_check(struct sim *s, struct sim_node *n);
+void bundles_forget(struct sim_node *n);
+void bundles_drop_kept(struct sim_node *n);
 
 /* sim_seal.c */
 struct seal sim_seal(struct sim_node *n);

@@ -135,10 +135,23 @@ void simnet_dial(struct sim *s, struct sim_node *n, const struct action *a)
     with_dialing(h, d);
 }
 
-static struct happening *send_packet(struct sim *s, struct cable *c, int to,
-                                     enum what what)
+/* When `size` bytes have left the node: they queue at its one wire. */
+static uint64_t departure(struct sim *s, uint32_t node, size_t size)
 {
-    uint64_t at = s->now_us + latency(s);
+    struct sim_node *n = s->nodes[node];
+
+    if (s->options.node_mbit == 0)
+        return s->now_us;
+    if (n->sent_us < s->now_us)
+        n->sent_us = s->now_us;
+    n->sent_us += 8 * (uint64_t)size / s->options.node_mbit;
+    return n->sent_us;
+}
+
+static struct happening *send_packet(struct sim *s, struct cable *c, int to,
+                                     enum what what, size_t size)
+{
+    uint64_t at = departure(s, c->side[!to].node, size) + latency(s);
 
     if (at <= c->side[to].last_us)
         at = c->side[to].last_us + 1;
@@ -198,6 +211,7 @@ static void on_connect(struct sim *s, struct sim_node *n, struct happening *h)
     }
     struct cable *c = sim_alloc(sizeof *c);
     c->number = ++s->cables_made;
+    c->kind = d->kind;
     c->references = 1;
     c->side[0].node = d->node;
     c->side[0].life = d->life;
@@ -205,7 +219,7 @@ static void on_connect(struct sim *s, struct sim_node *n, struct happening *h)
     c->side[1].life = n->life;
     c->side[1].is_up = true;
     HASH_ADD(hh, s->cables, number, sizeof c->number, c);
-    with_dialing(send_packet(s, c, 0, WHAT_UP), d);
+    with_dialing(send_packet(s, c, 0, WHAT_UP, 0), d);
     link_up(s, n, c, 1, d, d->node);
 }
 
@@ -265,7 +279,8 @@ void simnet_send(struct sim *s, struct sim_node *n, const struct action *a)
         simnet_cut(s, c);
         return;
     }
-    struct happening *h = send_packet(s, c, !side, WHAT_FRAME);
+    n->bytes_sent[c->kind & 7] += (uint64_t)size;
+    struct happening *h = send_packet(s, c, !side, WHAT_FRAME, (size_t)size);
     h->bytes = sim_alloc((size_t)size);
     h->size = (uint32_t)size;
     memcpy(h->bytes, buffer, (size_t)size);
@@ -300,7 +315,7 @@ void simnet_close(struct sim *s, struct sim_node *n, const struct action *a)
     if (c == NULL || !c->side[side].is_up)
         return;
     if (!c->is_broken)
-        send_packet(s, c, !side, WHAT_FIN)->code = a->close.code;
+        send_packet(s, c, !side, WHAT_FIN, 0)->code = a->close.code;
     struct happening *h = sim_schedule(s, s->now_us + 1, WHAT_CLOSED, n->index);
     h->token = a->close.link;
     h->code = a->close.code;

@@ -1,5 +1,6 @@
 /* sim_seal.c - signing by a keyed hash: the author's id stands in the key, so
  * whoever changes a byte of statement or key is found out. No secret in it. */
+#include "sim/sim_hash.h"
 #include "sim/sim_impl.h"
 
 #include <string.h>
@@ -14,7 +15,7 @@ static uint64_t mix(uint64_t a, uint64_t b)
     return (uint64_t)p ^ (uint64_t)(p >> 64);
 }
 
-static uint64_t hash64(const uint8_t *data, size_t size, uint64_t seed)
+uint64_t sim_hash64(const uint8_t *data, size_t size, uint64_t seed)
 {
     uint64_t h = mix(seed, size);
 
@@ -31,15 +32,15 @@ static uint64_t hash64(const uint8_t *data, size_t size, uint64_t seed)
 static void content_hash(const uint8_t *data, size_t size,
                          uint8_t out[CONTENT_ID_SIZE])
 {
-    uint64_t a = hash64(data, size, 1), b = hash64(data, size, 2);
+    uint64_t a = sim_hash64(data, size, 1), b = sim_hash64(data, size, 2);
     memcpy(out, &a, 8);
     memcpy(out + 8, &b, 8);
 }
 
 static uint64_t signature(const argus_Signed *s)
 {
-    return hash64(s->statement.bytes, s->statement.size,
-                  hash64(s->key, sizeof s->key, 3));
+    return sim_hash64(s->statement.bytes, s->statement.size,
+                      sim_hash64(s->key, sizeof s->key, 3));
 }
 
 static size_t seal_close(void *context, const argus_Statement *statement,
@@ -90,5 +91,7 @@ struct seal sim_seal(struct sim_node *n)
     return (struct seal){.context = n,
                          .close = seal_close,
                          .open = seal_open,
-                         .hash = content_hash};
+                         .hash = content_hash,
+                         .digest = kit_digest,
+                         .vouches = kit_vouches};
 }
