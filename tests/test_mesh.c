@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/status.h"
 #include "sim/sim.h"
 
 static struct sim *new_sim(struct sim_options o)
@@ -343,6 +344,150 @@ static void test_values_survive_their_aggregators(void)
     end_sim(s);
 }
 
+/* Goal: what is pushed at any node is on all of them soon, content included,
+ * and there alone where it differs is pulled; also while links break. */
+static void test_push_reaches_all_under_cuts(void)
+{
+    struct sim_figures f;
+    struct sim *s = new_sim((struct sim_options){
+        .nodes = 60, .spread_ms = 1000, .cut_ppm = 3000, .offset_ms = 100});
+
+    CU_ASSERT_TRUE(sim_run_until(s, sim_all_joined, 8000));
+    sim_run(s, 10000);
+    CU_ASSERT_EQUAL(sim_push(s, 17, "web", 65536), ARGUS_OK);
+    CU_ASSERT_TRUE(reaches(s, sim_all_bundles, 10000, "64 KiB under cuts"));
+    for (uint32_t i = 0; i < 10; i++) {
+        (void)sim_push(s, sim_random_alive(s), i % 3 == 0 ? "web" : "db",
+                       1000 + 20000 * i);
+        sim_run(s, 300);
+    }
+    CU_ASSERT_TRUE(reaches(s, sim_all_bundles, 20000, "ten more under cuts"));
+    sim_figures(s, &f);
+    CU_ASSERT_TRUE(f.links_cut > 0);
+    CU_ASSERT_EQUAL(sim_counter(s, "bundle_links_malformed"), 0);
+    CU_ASSERT_EQUAL(sim_counter(s, "chunks_bad"), 0);
+    end_sim(s);
+}
+
+/* Goal: with no trouble 1 KiB is everywhere within 200 ms, 64 KiB within 300 ms
+ * and 1 MiB within a second, on a LAN with 1 Gbit/s at each node; and all of it
+ * travels about once to each node. */
+static void test_push_is_fast(void)
+{
+    static const struct {
+        uint32_t size, ms;
+    } cases[] = {{1024, 200}, {65536, 300}, {1 << 20, 1000}};
+
+    for (size_t i = 0; i < 3; i++) {
+        struct sim_figures before, after;
+        struct sim *s = new_sim((struct sim_options){
+            .nodes = 32, .spread_ms = 1000, .node_mbit = 1000});
+        CU_ASSERT_TRUE(sim_run_until(s, is_mesh_known, 6000));
+        sim_run(s, 20000);
+        sim_broadcast(s, 3, "warms up the tree");
+        sim_run(s, 1000);
+        sim_figures(s, &before);
+        CU_ASSERT_EQUAL(sim_push(s, 3, "web", cases[i].size), ARGUS_OK);
+        CU_ASSERT_TRUE(reaches(s, sim_all_bundles, cases[i].ms, "pushed"));
+        sim_figures(s, &after);
+        uint64_t bytes = after.bytes_bundle - before.bytes_bundle;
+        printf("  %u bytes: %.2f copies a node\n", cases[i].size,
+               (double)bytes / cases[i].size / 31);
+        CU_ASSERT_TRUE(i == 0 || bytes < 31 * (uint64_t)cases[i].size * 5 / 4);
+        end_sim(s);
+    }
+}
+
+/* Goal: a node that was away catches up, whatever its disk remembers, and what
+ * was removed meanwhile does not come back with it. */
+static void test_absent_node_brings_nothing_back(void)
+{
+    bool removed = false;
+    struct sim *s =
+        new_sim((struct sim_options){.nodes = 24, .spread_ms = 1000});
+
+    CU_ASSERT_TRUE(reaches(s, is_mesh_known, 6000, "joined"));
+    CU_ASSERT_EQUAL(sim_push(s, 1, "web", 5000), ARGUS_OK);
+    CU_ASSERT_EQUAL(sim_push(s, 2, "gone", 70000), ARGUS_OK);
+    CU_ASSERT_TRUE(reaches(s, sim_all_bundles, 2000, "pushed"));
+    sim_keep_disk(s, 5);
+    sim_stop(s, 5);
+    sim_crash(s, 6);
+    sim_run(s, 600000);
+    CU_ASSERT_EQUAL(sim_push(s, 7, "web", 6000), ARGUS_OK);
+    CU_ASSERT_EQUAL(sim_push(s, 8, "gone", 0), ARGUS_OK);
+    CU_ASSERT_EQUAL(sim_push(s, 9, "new", 40000), ARGUS_OK);
+    sim_run(s, 600000);
+    sim_old_disk(s, 5);
+    sim_start(s, 5);
+    sim_start(s, 6);
+    CU_ASSERT_TRUE(reaches(s, is_mesh_known, 5000, "back"));
+    CU_ASSERT_TRUE(reaches(s, sim_all_bundles, 5000, "caught up"));
+    sim_run(s, 300000);
+    CU_ASSERT_TRUE(reaches(s, sim_all_bundles, 200, "still"));
+    for (uint32_t i = 0; i < 24; i++) {
+        CU_ASSERT_EQUAL(sim_bundle(s, i, "web", &removed), 2);
+        CU_ASSERT_FALSE(removed);
+        CU_ASSERT_EQUAL(sim_bundle(s, i, "gone", &removed), 2);
+        CU_ASSERT_TRUE(removed);
+    }
+    end_sim(s);
+}
+
+/* Goal: of two pushes in the same moment the same one wins on all nodes, and
+ * the node where the other one was pushed says so. */
+static void test_two_pushes_at_once_one_wins(void)
+{
+    struct sim *s =
+        new_sim((struct sim_options){.nodes = 32, .spread_ms = 1000});
+
+    CU_ASSERT_TRUE(reaches(s, is_mesh_known, 6000, "joined"));
+    for (uint64_t i = 1; i <= 20; i++) {
+        CU_ASSERT_EQUAL(sim_push(s, 1, "web", 3000), ARGUS_OK);
+        CU_ASSERT_EQUAL(sim_push(s, 30, "web", 4000), ARGUS_OK);
+        CU_ASSERT_TRUE(sim_run_until(s, sim_all_bundles, 2000));
+        CU_ASSERT_EQUAL(sim_counter(s, "bundle_pushes_lost"), i);
+    }
+    CU_ASSERT_TRUE(sim_run_until(s, sim_all_delivered, 2000));
+    CU_ASSERT_EQUAL(sim_counter(s, "events"), 20 * 32);
+    end_sim(s);
+}
+
+/* Goal: both halves of a partition are pushed at; once it heals, all have the
+ * same, the longer history or the lower hash. */
+static void test_partition_with_pushes_heals_to_one(void)
+{
+    bool removed;
+    struct sim *s =
+        new_sim((struct sim_options){.nodes = 32, .spread_ms = 1000});
+
+    CU_ASSERT_TRUE(reaches(s, is_mesh_known, 6000, "joined"));
+    CU_ASSERT_EQUAL(sim_push(s, 1, "web", 3000), ARGUS_OK);
+    CU_ASSERT_TRUE(reaches(s, sim_all_bundles, 2000, "pushed"));
+    sim_partition(s, 16);
+    sim_run(s, 30000);
+    for (uint32_t i = 0; i < 3; i++)
+        CU_ASSERT_EQUAL(sim_push(s, 2, "web", 3000), ARGUS_OK);
+    CU_ASSERT_EQUAL(sim_push(s, 20, "web", 100000), ARGUS_OK);
+    CU_ASSERT_EQUAL(sim_push(s, 3, "left", 3000), ARGUS_OK);
+    CU_ASSERT_EQUAL(sim_push(s, 21, "right", 3000), ARGUS_OK);
+    CU_ASSERT_EQUAL(sim_push(s, 4, "both", 3000), ARGUS_OK);
+    CU_ASSERT_EQUAL(sim_push(s, 22, "both", 3000), ARGUS_OK);
+    sim_run(s, 30000);
+    CU_ASSERT_FALSE(sim_all_bundles(s));
+    sim_heal(s);
+    CU_ASSERT_TRUE(reaches(s, sim_all_joined, 30000, "one mesh again"));
+    CU_ASSERT_TRUE(reaches(s, sim_all_bundles, 5000, "one configuration"));
+    for (uint32_t i = 0; i < 32; i++) {
+        CU_ASSERT_EQUAL(sim_bundle(s, i, "web", &removed), 4);
+        CU_ASSERT_EQUAL(sim_bundle(s, i, "left", &removed), 1);
+        CU_ASSERT_EQUAL(sim_bundle(s, i, "right", &removed), 1);
+    }
+    sim_run(s, 6000); /* a doubt is kept for so long */
+    CU_ASSERT_EQUAL(sim_counter(s, "bundle_pushes_lost"), 2);
+    end_sim(s);
+}
+
 /* The thread sanitizer keeps data of its own on a thread's stack. */
 #ifdef __SANITIZE_THREAD__
 #define STACK_SIZE (8u << 20)
@@ -427,6 +572,12 @@ CU_TestInfo suite_mesh[] = {
     {"clean_stop_is_known_at_once", test_clean_stop_is_known_at_once},
     {"random_cuts_then_peace", test_random_cuts_then_peace},
     {"values_survive_their_aggregators", test_values_survive_their_aggregators},
+    {"push_reaches_all_under_cuts", test_push_reaches_all_under_cuts},
+    {"push_is_fast", test_push_is_fast},
+    {"absent_node_brings_nothing_back", test_absent_node_brings_nothing_back},
+    {"two_pushes_at_once_one_wins", test_two_pushes_at_once_one_wins},
+    {"partition_with_pushes_heals_to_one",
+     test_partition_with_pushes_heals_to_one},
     {"little_stack_is_enough", test_little_stack_is_enough},
     {"same_seed_same_run", test_same_seed_same_run},
     CU_TEST_INFO_NULL,
