@@ -75,8 +75,7 @@ int text_replace(struct worker_text *text, const char *folder, size_t size_max,
                           TEXT_BUNDLE_WORD " is named, but the bundle has no "
                                            "files");
     size_t size = text->size - count * word;
-    if (length > size_max || count > (size_max - length) / length ||
-        size + count * length > size_max)
+    if (count > size_max / length || size + count * length > size_max)
         return argus_fail(err, ARGUS_EDENIED,
                           "with " TEXT_BUNDLE_WORD " replaced the text has "
                           "more than the %zu bytes that are allowed",

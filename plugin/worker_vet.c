@@ -414,6 +414,8 @@ static int check_top(struct vetting *v, const oconfig_item_t *item,
         {"WriteThreads", STATEMENT, check_writers},
     };
 
+    if (check_below(item, 1, err) != ARGUS_OK)
+        return ARGUS_EDENIED;
     for (size_t i = 0; i < sizeof tops / sizeof tops[0]; i++) {
         if (strcasecmp(tops[i].key, item->key) != 0)
             continue;
@@ -421,8 +423,7 @@ static int check_top(struct vetting *v, const oconfig_item_t *item,
             return refuse(item, err, "must be a block with lines in it");
         if (tops[i].form == STATEMENT && item->children_num > 0)
             return refuse(item, err, "must be a line, not a block");
-        int rc = check_below(item, 1, err);
-        return rc != ARGUS_OK ? rc : tops[i].check(v, item, err);
+        return tops[i].check(v, item, err);
     }
     return refuse(item, err,
                   "may not stand in a bundle; allowed at the top are "

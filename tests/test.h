@@ -15,7 +15,8 @@
 #define TEST_SUITES(X)                                                         \
     X(config)                                                                  \
     X(bridge)                                                                  \
-    X(argus)
+    X(argus)                                                                   \
+    X(worker_vet)
 #else
 #define TEST_SUITES(X)                                                         \
     X(base)                                                                    \
