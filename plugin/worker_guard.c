@@ -164,11 +164,15 @@ static void on_forked(void)
 
 /* -------------------------------------------------------------- signals */
 
-static void on_hold(int number)
+/* A signal to one thread is a plugin's that ends a thread of its own. */
+static void on_hold(int number, siginfo_t *info, void *context)
 {
     uint64_t none = 0;
 
     (void)number;
+    (void)context;
+    if (info->si_code == SI_TKILL)
+        return;
     (void)atomic_compare_exchange_strong(&guard.signaled_ms, &none,
                                          guard_now());
     up_wake();
@@ -210,16 +214,21 @@ void guard_install(int socket)
     (void)backtrace(frame, 1); /* loads what it needs, while one may */
     for (size_t i = 0; i < sizeof crashes / sizeof crashes[0]; i++)
         set_handler(crashes[i].number, on_crash, SA_NODEFER);
-    set_handler(WAKE_SIGNAL, on_wake, 0); /* without SA_RESTART */
+    set_handler(WAKE_SIGNAL, on_wake, 0);
     guard_hold_signals();
     (void)on_exit(on_exit_called, NULL);
     (void)pthread_atfork(NULL, NULL, on_forked);
 }
 
+/* Without SA_RESTART, as collectd's own: plugins end threads that wait in a
+ * call that way. */
 void guard_hold_signals(void)
 {
-    set_handler(SIGTERM, on_hold, SA_RESTART);
-    set_handler(SIGINT, on_hold, SA_RESTART);
+    struct sigaction action = {.sa_sigaction = on_hold, .sa_flags = SA_SIGINFO};
+
+    (void)sigemptyset(&action.sa_mask);
+    (void)sigaction(SIGTERM, &action, NULL);
+    (void)sigaction(SIGINT, &action, NULL);
 }
 
 void guard_phase(enum pair_phase phase)
