@@ -75,7 +75,6 @@ static void start(void)
         exit(1);
     }
     guard_install(options.socket);
-    (void)log_open(life_ended);
     say_hello();
     int rc = drop_rights(options.user, options.processes, &err);
     if (!life_start(&(struct life_options){.socket = options.socket,
@@ -304,5 +303,6 @@ static int on_config(oconfig_item_t *block)
 
 __attribute__((visibility("default"))) void module_register(void)
 {
+    (void)log_open(life_ended);
     (void)plugin_register_complex_config("argus_worker", on_config);
 }

@@ -40,7 +40,7 @@ uint64_t guard_now(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-bool guard_is_child(void)
+bool guard_is_elsewhere(void)
 {
     return getpid() != guard.pid;
 }
@@ -118,7 +118,7 @@ static void on_crash(int number)
     struct line line = {.used = 0};
 
     (void)signal(number, SIG_DFL);
-    if (guard_is_child()) {
+    if (guard_is_elsewhere()) {
         (void)raise(number);
         return;
     }
@@ -139,7 +139,7 @@ static void on_exit_called(int status, void *unused)
     struct line line = {.used = 0};
 
     (void)unused;
-    if (guard_is_child() || guard.exit_expected)
+    if (guard_is_elsewhere() || guard.exit_expected)
         return;
     add_text(&line, PAIR_EXIT_PREFIX "exit(");
     add_number(&line, status & 0xff);
@@ -273,4 +273,10 @@ void guard_end(void)
     if (getpgrp() == guard.pid)
         (void)kill(0, SIGKILL);
     _exit(1);
+}
+
+void guard_end_closed(void)
+{
+    guard_say_exit("a plugin closed descriptors that are not its own");
+    guard_end();
 }

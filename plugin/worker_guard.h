@@ -25,9 +25,10 @@ void guard_hold_signals(void);
 /** When the first of them came, in milliseconds of guard_now(); 0: none did. */
 uint64_t guard_signaled_ms(void);
 
-/** Is this a child that a plugin forked? Locks may be held in it by threads
- * that it does not have. */
-bool guard_is_child(void);
+/** Not in the process that guard_install() was called in: before it was, or in
+ * a child that a plugin forked. There locks may be held by threads that the
+ * child does not have. */
+bool guard_is_elsewhere(void);
 
 /** Monotonic. */
 uint64_t guard_now(void);
@@ -47,5 +48,9 @@ void guard_expect_exit(void);
 
 /** End this process and its process group. */
 _Noreturn void guard_end(void);
+
+/** The same, when a plugin has closed descriptors that are not its own: without
+ *  them nothing can be said any more. */
+_Noreturn void guard_end_closed(void);
 
 #endif

@@ -289,6 +289,8 @@ static void *run_watch(void *unused)
         polled[0].events = (short)(POLLRDHUP | (up_send() ? POLLOUT : 0));
         if (poll(polled, 2, next_time()) < 0 && errno != EINTR)
             guard_end();
+        if (((polled[0].revents | polled[1].revents) & POLLNVAL) != 0)
+            guard_end_closed();
         if (polled[1].revents & POLLIN)
             clear_event(polled[1].fd);
         if (polled[0].fd >= 0 &&

@@ -24,6 +24,9 @@
 #define TEXT_NO_WRITERS "[none]"
 #define TEXT_LEAVING "Exiting normally."
 
+/** collectd's own longest. */
+#define LOG_LINE_MAX 1024
+
 static struct {
     pthread_mutex_t lock;
     struct log_found found;
@@ -166,12 +169,23 @@ static void send_line(int severity, const char *line)
 
 /* ------------------------------------------------------------ callbacks */
 
+/* By one write, since it may be a child of two processes. */
+static void say_here(int severity, const char *line)
+{
+    char text[LOG_LINE_MAX + 1];
+    int size = snprintf(text, sizeof text, "%s\n", line);
+
+    if (!is_small_talk(severity, line))
+        (void)!write(STDERR_FILENO, text,
+                     (size_t)size < sizeof text ? (size_t)size
+                                                : sizeof text - 1);
+}
+
 static void on_log(int severity, const char *line, user_data_t *data)
 {
     (void)data;
-    if (guard_is_child()) {
-        (void)!write(STDERR_FILENO, line, strlen(line));
-        (void)!write(STDERR_FILENO, "\n", 1);
+    if (guard_is_elsewhere()) {
+        say_here(severity, line);
         return;
     }
     if (severity == LOG_INFO && strcmp(line, TEXT_LEAVING) == 0)

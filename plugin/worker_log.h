@@ -12,8 +12,10 @@
 #define LOG_LINES_PER_S 20
 #define LOG_LINES_BURST 100
 
-/** Register the log callback. Its last act is the last of collectd's own end,
- *  behind every other callback: then `ended` is called. */
+/** Register the log callback, when this plugin is loaded: lines go to standard
+ *  error until guard_install() was called, and up from then on. Its last act is
+ * the last of collectd's own end, behind every other callback: then `ended` is
+ * called. */
 int log_open(void (*ended)(void));
 
 struct log_found {

@@ -9,6 +9,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "worker_guard.h"
+
 /** Less than that is worth waiting for more. */
 #define UP_LITTLE ((size_t)16384)
 
@@ -61,7 +63,8 @@ void up_wake(void)
     int saved = errno;
     uint64_t one = 1;
 
-    (void)!write(up.event, &one, sizeof one);
+    if (write(up.event, &one, sizeof one) < 0 && errno == EBADF)
+        guard_end_closed();
     errno = saved;
 }
 

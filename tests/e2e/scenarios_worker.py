@@ -84,7 +84,9 @@ def worker_without_reads(bed, full):
     """No plugin that reads is no reason not to be ready."""
     ready = Worker(bed, "LoadPlugin csv\n<Plugin csv>\nDataDir \"csv\"\n</Plugin>\n").ready().body
     check(not ready.has_reads and ready.has_writers and not ready.is_late, ready)
-    ready = Worker(bed, "LoadPlugin match_regex\n").ready().body
+    w = Worker(bed, "LoadPlugin match_regex\n")
+    ready = w.ready().body
+    check(w.heard() == "", w.heard())
     check(not ready.has_reads and not ready.has_writers, ready)
     return "ready with a writer alone, and with nothing at all to do"
 
@@ -668,6 +670,21 @@ def worker_floods(bed, full):
     return "%.0f MiB at most; %d lines of the log" % (second / 1024, lines)
 
 
+def worker_greed(bed, full):
+    """Closing what is not its own ends it; forking without end ends at a bound,
+    and goes with the daemon."""
+    w = naughty(bed, "close-read", 1)
+    w.wait_end(5)
+    check(not w.all("BYE") and not is_alive(w.pid), w.said())
+    w = naughty(bed, "fork-read", user="nobody", lines=["Processes 60", "ReadTimeout 1"])
+    check(w.ready().body.is_late, w.said())
+    children = children_of(w.pid)
+    check(10 < len(children) <= 60, "%d children" % len(children))
+    w.hang_up()
+    wait_for(lambda: not any(is_alive(p) for p in children + [w.pid]), 4, "forks live on")
+    return "%d forks, all gone" % len(children)
+
+
 def peak_kib(pid):
     with open("/proc/%d/status" % pid) as f:
         return int(re.search(r"VmRSS:\s+(\d+)", f.read()).group(1))
@@ -708,5 +725,5 @@ SCENARIOS = [
     worker_ready, worker_without_reads, worker_failures, worker_taken_port, worker_crashes,
     worker_hangs, worker_python, worker_perl_lua, worker_exec, worker_listeners, worker_writers,
     worker_down, worker_chains, worker_types, worker_denied, worker_rights, worker_orphan,
-    worker_drains, worker_signals, worker_floods, worker_cost,
+    worker_drains, worker_signals, worker_floods, worker_greed, worker_cost,
 ]
