@@ -28,6 +28,11 @@ static struct {
     uint32_t events_count;
     argus_NotifyRequest notified;
     char joined[ADDRESS_SIZE];
+    uint64_t staged; /* as the hook was told */
+    uint64_t bundle_size_max;
+    uint32_t chunks;
+    int push_result;
+    uint64_t content_size, content_here;
 } fake;
 
 static void fake_status(void *context, argus_StatusReply *out)
@@ -112,6 +117,78 @@ static int fake_leave(void *context, struct argus_error *err)
     return argus_fail(err, ARGUS_EBUSY, "not now");
 }
 
+static bool fake_bundle(void *context, uint32_t index, argus_BundleReply *out)
+{
+    (void)context;
+    out->has_bundle = true;
+    out->bundle.manifest.size = 3;
+    out->hash[0] = (uint8_t)(index + 1);
+    out->complete = index == 0;
+    return index < 2;
+}
+
+/* "base" in version 2 is whole, in version 1 it is not. */
+static bool fake_bundle_version(void *context, const char *name,
+                                uint32_t version, argus_BundleReply *out)
+{
+    if (strcmp(name, "base") != 0 || version > 2)
+        return false;
+    return fake_bundle(context, version == 1 ? 1 : 0, out);
+}
+
+static size_t fake_content(void *context, const uint8_t hash[CONTENT_HASH_SIZE],
+                           uint64_t offset, uint8_t *out, size_t size,
+                           uint64_t *total)
+{
+    (void)context;
+    CU_ASSERT_EQUAL(hash[0], 1);
+    *total = fake.content_size;
+    size_t count = 0;
+    for (; count < size && offset + count < fake.content_here; count++)
+        out[count] = (uint8_t)((offset + count) % 251);
+    return count;
+}
+
+static int fake_chunk(void *context, uint64_t staged, const uint8_t *data,
+                      size_t size, struct argus_error *err)
+{
+    (void)context;
+    fake.staged = staged;
+    if (staged + size > fake.bundle_size_max)
+        return argus_fail(err, ARGUS_ETOOLARGE, "at most %d bytes",
+                          (int)fake.bundle_size_max);
+    for (size_t i = 0; i < size; i++)
+        CU_ASSERT_EQUAL_FATAL(data[i], 'c');
+    fake.chunks++;
+    return ARGUS_OK;
+}
+
+static int fake_push(void *context, const argus_SignedBundle *bundle,
+                     struct argus_error *err)
+{
+    (void)context;
+    CU_ASSERT_EQUAL(bundle->manifest.size, sizeof bundle->manifest.bytes);
+    return argus_fail(err, fake.push_result, "because");
+}
+
+static bool fake_bundle_status(void *context, const char *name,
+                               argus_BundleStatusReply *out)
+{
+    (void)context;
+    out->version = 2;
+    return strcmp(name, "base") == 0;
+}
+
+static bool fake_bundle_node(void *context, const char *name, uint32_t index,
+                             argus_BundleNodeReply *out)
+{
+    (void)context;
+    (void)name;
+    out->has_bundle = true;
+    memset(out->bundle.error, 'e', sizeof out->bundle.error - 1);
+    return index < fake.members;
+}
+
 static const struct control_hooks hooks = {
     .status = fake_status,
     .member = fake_member,
@@ -123,6 +200,13 @@ static const struct control_hooks hooks = {
     .notify = fake_notify,
     .join = fake_join,
     .leave = fake_leave,
+    .bundle = fake_bundle,
+    .bundle_version = fake_bundle_version,
+    .bundle_content = fake_content,
+    .bundle_chunk = fake_chunk,
+    .bundle_push = fake_push,
+    .bundle_status = fake_bundle_status,
+    .bundle_node = fake_bundle_node,
 };
 
 /* The hlc of event i is (i + 1) ms; every third is a FAILURE. */
@@ -628,6 +712,196 @@ static void test_other_files_are_left_alone(void)
     finish();
 }
 
+/* Goal: lists, versions and nodes of bundles come as rows, and what is not
+ * there is said. */
+static void test_bundles_are_answered(void)
+{
+    argus_Request get = {.which_body = argus_Request_bundle_get_tag};
+    argus_Request status = {.which_body = argus_Request_bundle_status_tag};
+
+    begin(3000, 0);
+    int fd = dial();
+    ask(fd, &(argus_Request){.which_body = argus_Request_bundle_list_tag});
+    CU_ASSERT_EQUAL(rows_until_end(fd), 2);
+
+    (void)strcpy(get.body.bundle_get.name, "base");
+    get.body.bundle_get.version = 2;
+    ask(fd, &get);
+    CU_ASSERT_TRUE_FATAL(next_reply(fd));
+    CU_ASSERT_EQUAL(reply.which_body, argus_Reply_bundle_tag);
+    CU_ASSERT_EQUAL(reply.body.bundle.hash[0], 1);
+    CU_ASSERT_EQUAL(rows_until_end(fd), 0);
+    get.body.bundle_get.version = 9;
+    ask(fd, &get);
+    CU_ASSERT_EQUAL(rows_until_end(fd), 0);
+    CU_ASSERT_STRING_EQUAL(reply.body.end.code, "not-found");
+    CU_ASSERT_PTR_NOT_NULL(strstr(reply.body.end.message, "version 9"));
+
+    (void)strcpy(status.body.bundle_status.name, "base");
+    ask(fd, &status);
+    CU_ASSERT_EQUAL(rows_until_end(fd), 3001);
+    CU_ASSERT_EQUAL(reply.body.end.coverage.known, 3000);
+    (void)strcpy(status.body.bundle_status.name, "bass");
+    ask(fd, &status);
+    CU_ASSERT_EQUAL(rows_until_end(fd), 0);
+    CU_ASSERT_STRING_EQUAL(reply.body.end.code, "not-found");
+    close(fd);
+    finish();
+}
+
+/* Goal: content comes whole and in order; what is not wholly here says so, at
+ * once or in the middle. */
+static void test_content_is_read_in_rows(void)
+{
+    argus_Request r = {.which_body = argus_Request_bundle_content_tag};
+    uint64_t size = 0;
+
+    begin(1, 0);
+    fake.content_size = fake.content_here = 100000;
+    int fd = dial();
+    (void)strcpy(r.body.bundle_content.name, "base");
+    ask(fd, &r);
+    while (next_reply(fd) && reply.which_body == argus_Reply_content_tag)
+        for (pb_size_t i = 0; i < reply.body.content.data.size; i++)
+            CU_ASSERT_EQUAL_FATAL(reply.body.content.data.bytes[i],
+                                  size++ % 251);
+    CU_ASSERT_EQUAL(size, 100000);
+    CU_ASSERT_STRING_EQUAL(reply.body.end.code, "");
+
+    fake.content_here = 50000;
+    ask(fd, &r);
+    CU_ASSERT_EQUAL(rows_until_end(fd), 4);
+    CU_ASSERT_STRING_EQUAL(reply.body.end.code, "failed");
+    r.body.bundle_content.version = 1;
+    ask(fd, &r);
+    CU_ASSERT_EQUAL(rows_until_end(fd), 0);
+    CU_ASSERT_STRING_EQUAL(reply.body.end.code, "not-found");
+    CU_ASSERT_PTR_NOT_NULL(strstr(reply.body.end.message, "arrived"));
+    close(fd);
+    finish();
+}
+
+/* Goal: whole chunks go through, several requests in one write too, and what
+ * one client stages is counted for it alone. */
+static void test_chunks_are_staged(void)
+{
+    static uint8_t bytes[3 * (FRAME_HEADER_SIZE + CONTROL_REQUEST_MAX)];
+    argus_Request r = {.which_body = argus_Request_bundle_chunk_tag};
+    size_t used = 0;
+
+    begin(1, 0);
+    fake.bundle_size_max = 3 * CONTENT_CHUNK_SIZE;
+    r.body.bundle_chunk.data.size = CONTENT_CHUNK_SIZE;
+    memset(r.body.bundle_chunk.data.bytes, 'c', CONTENT_CHUNK_SIZE);
+    int fd = dial();
+    for (int i = 0; i < 3; i++)
+        used += (size_t)frame_encode(argus_Request_fields, &r, bytes + used,
+                                     sizeof bytes - used, NULL);
+    CU_ASSERT_EQUAL_FATAL(write(fd, bytes, used), (ssize_t)used);
+    for (int i = 0; i < 3; i++) {
+        CU_ASSERT_EQUAL(rows_until_end(fd), 0);
+        CU_ASSERT_STRING_EQUAL(reply.body.end.code, "");
+    }
+    CU_ASSERT_EQUAL(fake.chunks, 3);
+    CU_ASSERT_EQUAL(fake.staged, 2 * CONTENT_CHUNK_SIZE);
+    ask(fd, &r);
+    CU_ASSERT_EQUAL(rows_until_end(fd), 0);
+    CU_ASSERT_STRING_EQUAL(reply.body.end.code, "too-large");
+    CU_ASSERT_STRING_EQUAL(reply.body.end.message, "at most 98304 bytes");
+
+    int other = dial();
+    ask(other, &r);
+    CU_ASSERT_EQUAL(rows_until_end(other), 0);
+    CU_ASSERT_EQUAL(fake.staged, 0);
+    close(other);
+    r.body.bundle_chunk.data.size = 0;
+    ask(fd, &r);
+    CU_ASSERT_EQUAL(rows_until_end(fd), 0);
+    CU_ASSERT_STRING_EQUAL(reply.body.end.code, "invalid");
+    close(fd);
+    finish();
+}
+
+/* Goal: each outcome of a push has its code; a push of nothing is refused. */
+static void test_pushes_are_told_their_fate(void)
+{
+    static const struct {
+        int result;
+        const char *code;
+    } cases[] = {
+        {ARGUS_OK, ""},
+        {ARGUS_EINVAL, "invalid"},
+        {ARGUS_EBUSY, "superseded"},
+        {ARGUS_ENOENT, "not-found"},
+        {ARGUS_EDENIED, "refused"},
+        {ARGUS_EFULL, "no-room"},
+        {ARGUS_ETOOLARGE, "too-large"},
+    };
+    argus_Request r = {.which_body = argus_Request_bundle_push_tag};
+
+    begin(1, 0);
+    int fd = dial();
+    ask(fd, &r);
+    CU_ASSERT_EQUAL(rows_until_end(fd), 0);
+    CU_ASSERT_STRING_EQUAL(reply.body.end.code, "invalid");
+    argus_SignedBundle *b = &r.body.bundle_push.bundle;
+    r.body.bundle_push.has_bundle = true;
+    b->manifest.size = sizeof b->manifest.bytes;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        fake.push_result = cases[i].result;
+        ask(fd, &r);
+        CU_ASSERT_EQUAL(rows_until_end(fd), 0);
+        CU_ASSERT_STRING_EQUAL(reply.body.end.code, cases[i].code);
+        CU_ASSERT_STRING_EQUAL(reply.body.end.message, i == 0 ? "" : "because");
+    }
+    close(fd);
+    finish();
+}
+
+/* Goal: a request that is half a chunk, a frame whose inner lengths lie, and
+ * names without an end cost one connection each and nothing else. */
+static void test_hostile_requests_are_survived(void)
+{
+    /* bundle_chunk, its data said to be 40,000 bytes long; a get with a name
+     * of 200 bytes; a push whose key has 3 bytes */
+    static const uint8_t longer[] = {0,    0,    0,    9,   0x6a, 0x07, 0x0a,
+                                     0xc0, 0xb8, 0x02, 'c', 'c',  'c'};
+    static const uint8_t push[] = {0,    0,    0,    9,   0x72, 0x07, 0x0a,
+                                   0x05, 0x0a, 0x03, 'k', 'e',  'y'};
+    uint8_t name[4 + 2 + 3 + 3 + 200] = {0,    0,    0,    205,  0x5a,
+                                         0xcb, 0x01, 0x0a, 0xc8, 0x01};
+    argus_Request half = {.which_body = argus_Request_bundle_chunk_tag};
+    uint8_t bytes[FRAME_HEADER_SIZE + CONTROL_REQUEST_MAX];
+
+    begin(1, 0);
+    memset(name + 10, 'n', sizeof name - 10);
+    const struct {
+        const void *bytes;
+        size_t size;
+    } cases[] = {{longer, sizeof longer}, {push, sizeof push}, {name, 209}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        int fd = dial();
+        CU_ASSERT_EQUAL(write(fd, cases[i].bytes, cases[i].size),
+                        (ssize_t)cases[i].size);
+        CU_ASSERT_EQUAL(rows_until_end(fd), 0);
+        CU_ASSERT_STRING_EQUAL(reply.body.end.code, "invalid");
+        CU_ASSERT_FALSE(next_reply(fd));
+        close(fd);
+    }
+    CU_ASSERT_EQUAL(control_stats(at.control)->requests_invalid, 3);
+
+    int fd = dial();
+    half.body.bundle_chunk.data.size = CONTENT_CHUNK_SIZE;
+    int size =
+        frame_encode(argus_Request_fields, &half, bytes, sizeof bytes, NULL);
+    CU_ASSERT_EQUAL(write(fd, bytes, (size_t)size / 2), size / 2);
+    CU_ASSERT_EQUAL(rows_until_end(fd), 0);
+    CU_ASSERT_STRING_EQUAL(reply.body.end.code, "late");
+    close(fd);
+    CU_ASSERT_EQUAL(fake.chunks, 0);
+    finish();
+}
+
 CU_TestInfo suite_control[] = {
     {"verbs_answer_on_one_connection", test_verbs_answer_on_one_connection},
     {"notify_is_checked", test_notify_is_checked},
@@ -638,6 +912,11 @@ CU_TestInfo suite_control[] = {
     {"bad_followers_are_cut", test_bad_followers_are_cut},
     {"flood_of_news_is_told", test_flood_of_news_is_told},
     {"bad_requests_are_refused", test_bad_requests_are_refused},
+    {"bundles_are_answered", test_bundles_are_answered},
+    {"content_is_read_in_rows", test_content_is_read_in_rows},
+    {"chunks_are_staged", test_chunks_are_staged},
+    {"pushes_are_told_their_fate", test_pushes_are_told_their_fate},
+    {"hostile_requests_are_survived", test_hostile_requests_are_survived},
     {"clients_are_bounded", test_clients_are_bounded},
     {"file_is_handled_with_care", test_file_is_handled_with_care},
     {"other_files_are_left_alone", test_other_files_are_left_alone},

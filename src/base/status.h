@@ -15,7 +15,8 @@
     X(ARGUS_EBUSY, -5, "in use by another")                                    \
     X(ARGUS_EFULL, -6, "a bound is reached")                                   \
     X(ARGUS_ENOENT, -7, "not found")                                           \
-    X(ARGUS_EDENIED, -8, "refused")
+    X(ARGUS_EDENIED, -8, "refused")                                            \
+    X(ARGUS_ETOOLARGE, -9, "too large")
 
 enum argus_status {
 #define ARGUS_STATUS_ENUM(name, code, text) name = (code),

@@ -1,4 +1,4 @@
-#include "runtime/answer.h"
+#include "runtime/answer_impl.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -18,6 +18,7 @@ const char *answer_code(int status)
     case ARGUS_EBUSY: return "busy";
     case ARGUS_ENOENT: return "not-found";
     case ARGUS_EDENIED: return "refused";
+    case ARGUS_ETOOLARGE: return "too-large";
     default: return "failed";
     }
 }
@@ -31,7 +32,7 @@ void answer_end(argus_Reply *out, const char *code, const char *message)
                    (int)sizeof out->body.end.message - 1, message);
 }
 
-static enum answer_step end_with_coverage(struct answer *a, argus_Reply *out)
+enum answer_step answer_end_covered(const struct answer *a, argus_Reply *out)
 {
     answer_end(out, "", "");
     out->body.end.has_coverage = true;
@@ -39,7 +40,7 @@ static enum answer_step end_with_coverage(struct answer *a, argus_Reply *out)
     return ANSWER_END;
 }
 
-static enum answer_step end_plain(argus_Reply *out)
+enum answer_step answer_end_plain(argus_Reply *out)
 {
     answer_end(out, "", "");
     return ANSWER_END;
@@ -52,7 +53,7 @@ static enum answer_step end_with_status(argus_Reply *out, int status,
     return ANSWER_END;
 }
 
-static void *row_begin(argus_Reply *out, pb_size_t tag)
+void *answer_row_begin(argus_Reply *out, pb_size_t tag)
 {
     memset(out, 0, sizeof *out);
     out->which_body = tag;
@@ -144,8 +145,8 @@ bool answer_is_ahead(const struct answer *a, const struct event_key *key)
 /* Back from the newest event until `limit` of them match. */
 static enum answer_step seek_events(struct answer *a, argus_Reply *out)
 {
-    const argus_EventsRequest *request = &a->request.body.events;
-    argus_EventReply *e = row_begin(out, argus_Reply_event_tag);
+    const argus_EventsRequest *request = &a->request.events;
+    argus_EventReply *e = answer_row_begin(out, argus_Reply_event_tag);
     uint32_t index = a->has_place ? lower_bound(a->hooks, &a->place, e)
                                   : a->hooks->events_count(a->hooks->context);
 
@@ -171,7 +172,7 @@ static enum answer_step seek_events(struct answer *a, argus_Reply *out)
 static uint32_t walk_start(struct answer *a, argus_EventReply *e)
 {
     if (!a->has_place) {
-        struct event_key since = {.hlc = since_hlc(&a->request.body.events)};
+        struct event_key since = {.hlc = since_hlc(&a->request.events)};
         return lower_bound(a->hooks, &since, e);
     }
     struct event_key behind = a->place;
@@ -181,8 +182,8 @@ static uint32_t walk_start(struct answer *a, argus_EventReply *e)
 
 static enum answer_step walk_events(struct answer *a, argus_Reply *out)
 {
-    const argus_EventsRequest *request = &a->request.body.events;
-    argus_EventReply *e = row_begin(out, argus_Reply_event_tag);
+    const argus_EventsRequest *request = &a->request.events;
+    argus_EventReply *e = answer_row_begin(out, argus_Reply_event_tag);
     uint32_t index = walk_start(a, e);
 
     for (uint32_t scanned = 0; scanned < ANSWER_SCAN_MAX; scanned++, index++) {
@@ -190,7 +191,7 @@ static enum answer_step walk_events(struct answer *a, argus_Reply *out)
         bool is_full = !request->follow && request->limit > 0 &&
                        a->matched == request->limit;
         if (is_full || !a->hooks->event(a->hooks->context, index, e))
-            return request->follow ? ANSWER_FOLLOW : end_with_coverage(a, out);
+            return request->follow ? ANSWER_FOLLOW : answer_end_covered(a, out);
         a->place = key_of_reply(e);
         a->has_place = true;
         if (answer_wants(request, &e->event)) {
@@ -211,40 +212,41 @@ static enum answer_step next_event(struct answer *a, argus_Reply *out)
 static enum answer_step next_status(struct answer *a, argus_Reply *out)
 {
     if (a->index++ > 0)
-        return end_plain(out);
-    a->hooks->status(a->hooks->context, row_begin(out, argus_Reply_status_tag));
+        return answer_end_plain(out);
+    a->hooks->status(a->hooks->context,
+                     answer_row_begin(out, argus_Reply_status_tag));
     return ANSWER_ROW;
 }
 
 static enum answer_step next_member(struct answer *a, argus_Reply *out)
 {
     if (!a->hooks->member(a->hooks->context, a->index++,
-                          row_begin(out, argus_Reply_member_tag)))
-        return end_with_coverage(a, out);
+                          answer_row_begin(out, argus_Reply_member_tag)))
+        return answer_end_covered(a, out);
     return ANSWER_ROW;
 }
 
 static enum answer_step next_peer(struct answer *a, argus_Reply *out)
 {
     if (!a->hooks->peer(a->hooks->context, a->index++,
-                        row_begin(out, argus_Reply_peer_tag)))
-        return end_plain(out);
+                        answer_row_begin(out, argus_Reply_peer_tag)))
+        return answer_end_plain(out);
     return ANSWER_ROW;
 }
 
 static enum answer_step next_route(struct answer *a, argus_Reply *out)
 {
-    if (!a->hooks->route(a->hooks->context, a->request.body.route.key,
-                         a->index++, row_begin(out, argus_Reply_route_tag)))
-        return end_with_coverage(a, out);
+    if (!a->hooks->route(a->hooks->context, a->request.route.key, a->index++,
+                         answer_row_begin(out, argus_Reply_route_tag)))
+        return answer_end_covered(a, out);
     return ANSWER_ROW;
 }
 
 static enum answer_step next_version(struct answer *a, argus_Reply *out)
 {
     if (a->index++ > 0)
-        return end_plain(out);
-    argus_VersionReply *v = row_begin(out, argus_Reply_version_tag);
+        return answer_end_plain(out);
+    argus_VersionReply *v = answer_row_begin(out, argus_Reply_version_tag);
     (void)snprintf(v->argus, sizeof v->argus, "%s", ARGUS_VERSION);
     (void)snprintf(v->collectd, sizeof v->collectd, "%s", a->collectd_version);
     v->protocol = ARGUS_PROTOCOL;
@@ -275,11 +277,11 @@ static enum answer_step next_notify(struct answer *a, argus_Reply *out)
     int rc = ARGUS_OK;
 
     if (a->index++ > 0)
-        return end_plain(out);
-    argus_NotifyReply *reply = row_begin(out, argus_Reply_notify_tag);
-    rc = check_notify(&a->request.body.notify, &err);
+        return answer_end_plain(out);
+    argus_NotifyReply *reply = answer_row_begin(out, argus_Reply_notify_tag);
+    rc = check_notify(&a->request.notify, &err);
     if (rc == ARGUS_OK)
-        rc = a->hooks->notify(a->hooks->context, &a->request.body.notify, reply,
+        rc = a->hooks->notify(a->hooks->context, &a->request.notify, reply,
                               &err);
     return rc == ARGUS_OK ? ANSWER_ROW : end_with_status(out, rc, &err);
 }
@@ -287,7 +289,7 @@ static enum answer_step next_notify(struct answer *a, argus_Reply *out)
 static enum answer_step next_join(struct answer *a, argus_Reply *out)
 {
     struct argus_error err = {{0}};
-    const char *address = a->request.body.join.address;
+    const char *address = a->request.join.address;
 
     int rc = address[0] == '\0'
                  ? argus_fail(&err, ARGUS_EINVAL, "join takes an address")
@@ -301,20 +303,50 @@ static enum answer_step next_leave(struct answer *a, argus_Reply *out)
     return end_with_status(out, a->hooks->leave(a->hooks->context, &err), &err);
 }
 
+/* The parts of a request are all small, but for those that are dealt with at
+ * once. */
+static void keep_request(struct answer *a, const argus_Request *request)
+{
+    a->verb = request->which_body;
+    switch (a->verb) {
+    case argus_Request_route_tag: a->request.route = request->body.route; break;
+    case argus_Request_events_tag:
+        a->request.events = request->body.events;
+        a->is_seeking = request->body.events.limit > 0;
+        break;
+    case argus_Request_notify_tag:
+        a->request.notify = request->body.notify;
+        break;
+    case argus_Request_join_tag: a->request.join = request->body.join; break;
+    case argus_Request_bundle_get_tag:
+        a->request.bundle_get = request->body.bundle_get;
+        break;
+    case argus_Request_bundle_content_tag:
+        a->request.bundle_content = request->body.bundle_content;
+        break;
+    case argus_Request_bundle_status_tag:
+        a->request.bundle_status = request->body.bundle_status;
+        break;
+    }
+}
+
 void answer_begin(struct answer *a, const struct control_hooks *hooks,
-                  const char *collectd_version, const argus_Request *request)
+                  const char *collectd_version, const argus_Request *request,
+                  uint64_t *staged)
 {
     memset(a, 0, sizeof *a);
     a->hooks = hooks;
     a->collectd_version = collectd_version;
-    a->request = *request;
-    a->is_seeking = request->which_body == argus_Request_events_tag &&
-                    request->body.events.limit > 0;
+    keep_request(a, request);
+    if (a->verb == argus_Request_bundle_chunk_tag)
+        answer_take_chunk(a, &request->body.bundle_chunk, staged);
+    else if (a->verb == argus_Request_bundle_push_tag)
+        answer_take_push(a, &request->body.bundle_push);
 }
 
 enum answer_step answer_next(struct answer *a, argus_Reply *out)
 {
-    switch (a->request.which_body) {
+    switch (a->verb) {
     case argus_Request_status_tag: return next_status(a, out);
     case argus_Request_members_tag: return next_member(a, out);
     case argus_Request_peers_tag: return next_peer(a, out);
@@ -324,6 +356,12 @@ enum answer_step answer_next(struct answer *a, argus_Reply *out)
     case argus_Request_join_tag: return next_join(a, out);
     case argus_Request_leave_tag: return next_leave(a, out);
     case argus_Request_version_tag: return next_version(a, out);
+    case argus_Request_bundle_list_tag:
+    case argus_Request_bundle_get_tag:
+    case argus_Request_bundle_content_tag:
+    case argus_Request_bundle_chunk_tag:
+    case argus_Request_bundle_push_tag:
+    case argus_Request_bundle_status_tag: return answer_next_bundle(a, out);
     }
     answer_end(out, "unsupported", "this daemon does not know that verb");
     return ANSWER_END;

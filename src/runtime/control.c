@@ -15,6 +15,9 @@
 
 /* Bytes of an answer that are written at a time; the longest reply fits. */
 #define OUT_SIZE (32 * 1024)
+/* What most requests need; a chunk of a bundle makes it grow for a while. */
+#define IN_SIZE 1024
+#define IN_SIZE_MAX (FRAME_HEADER_SIZE + CONTROL_REQUEST_MAX)
 #define LISTEN_BACKLOG 16
 
 _Static_assert(argus_Request_size <= CONTROL_REQUEST_MAX,
@@ -38,9 +41,10 @@ struct client {
     uv_timer_t timer; /* late, slow, or "go on" (see on_timer) */
     unsigned handles_open;
 
-    uint8_t in[FRAME_HEADER_SIZE + CONTROL_REQUEST_MAX];
-    size_t in_used;
+    uint8_t *in; /* NULL, IN_SIZE or IN_SIZE_MAX */
+    size_t in_used, in_size;
     bool is_reading;
+    uint64_t staged; /* bytes of chunks that it brought */
 
     struct answer answer;
     uint8_t *out; /* OUT_SIZE */
@@ -109,6 +113,7 @@ static void on_client_handle_closed(uv_handle_t *handle)
 
     control->handles_open--;
     if (--c->handles_open == 0) {
+        free(c->in);
         free(c->out);
         free(c->news);
         memset(c, 0, sizeof *c);
@@ -293,13 +298,36 @@ static void client_pump(struct client *c)
 
 /* -------------------------------------------------------------- reading */
 
+static void grow_input(struct client *c)
+{
+    size_t size = c->in_size == 0 ? IN_SIZE : IN_SIZE_MAX;
+    uint8_t *in = realloc(c->in, size);
+
+    if (in == NULL)
+        return; /* libuv reads nothing then, which ends the connection */
+    c->in = in;
+    c->in_size = size;
+}
+
+/* A client that asked something long, or nothing yet, keeps no buffer. */
+static void shrink_input(struct client *c)
+{
+    if (c->in_used > 0 || c->in_size <= IN_SIZE)
+        return;
+    free(c->in);
+    c->in = NULL;
+    c->in_size = 0;
+}
+
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
     struct client *c = handle->data;
 
     (void)suggested;
+    if (c->in_used == c->in_size)
+        grow_input(c);
     buf->base = (char *)c->in + c->in_used;
-    buf->len = sizeof c->in - c->in_used;
+    buf->len = c->in_size - c->in_used;
 }
 
 static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buf)
@@ -314,7 +342,7 @@ static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buf)
         return;
     }
     c->in_used += (size_t)count;
-    if (c->in_used == sizeof c->in) { /* until some of it is taken */
+    if (c->in_used == IN_SIZE_MAX) { /* until some of it is taken */
         (void)uv_read_stop(stream);
         c->is_reading = false;
     }
@@ -354,12 +382,13 @@ static bool take_request(struct client *c)
     }
     memmove(c->in, c->in + whole, c->in_used - whole);
     c->in_used -= whole;
+    shrink_input(c);
     client_read(c);
     if (c->state == CLIENT_CLOSING)
         return false;
     (void)uv_timer_stop(&c->timer);
     answer_begin(&c->answer, &control->hooks, control->collectd_version,
-                 &control->request);
+                 &control->request, &c->staged);
     c->state = CLIENT_ANSWERING;
     return true;
 }
@@ -369,8 +398,8 @@ static bool take_request(struct client *c)
 static bool client_follows(const struct client *c)
 {
     return (c->state == CLIENT_ANSWERING || c->state == CLIENT_FOLLOWING) &&
-           c->answer.request.which_body == argus_Request_events_tag &&
-           c->answer.request.body.events.follow;
+           c->answer.verb == argus_Request_events_tag &&
+           c->answer.request.events.follow;
 }
 
 static void cut_slow(struct client *c, const char *message)
@@ -384,7 +413,7 @@ static void give_news(struct client *c, const struct event_key *key)
 {
     const argus_Reply *reply = &c->control->reply;
 
-    if (!answer_wants(&c->answer.request.body.events, &reply->body.event.event))
+    if (!answer_wants(&c->answer.request.events, &reply->body.event.event))
         return;
     if (c->state == CLIENT_ANSWERING && answer_is_ahead(&c->answer, key))
         return; /* the walk will come to it */

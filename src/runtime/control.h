@@ -23,6 +23,7 @@
 #include "argus.pb.h"
 #include "base/node_id.h"
 #include "base/status.h"
+#include "core/content.h"
 
 /** Clients at a time; one more is told "busy" and closed. */
 #define CONTROL_CLIENTS_MAX 32
@@ -73,6 +74,33 @@ struct control_hooks {
     /** @param address "host:port", never empty. Returns at once. */
     int (*join)(void *context, const char *address, struct argus_error *err);
     int (*leave)(void *context, struct argus_error *err);
+
+    /** The heads, as engine_bundle(). */
+    bool (*bundle)(void *context, uint32_t index, argus_BundleReply *out);
+    /** As engine_bundle_version(). */
+    bool (*bundle_version)(void *context, const char *name, uint32_t version,
+                           argus_BundleReply *out);
+    /** A stretch of the content of the version with that hash. *total is all
+     *  of it. @return bytes written; 0: at the end, or it is not here. */
+    size_t (*bundle_content)(void *context,
+                             const uint8_t hash[CONTENT_HASH_SIZE],
+                             uint64_t offset, uint8_t *out, size_t size,
+                             uint64_t *total);
+    /** Keep a chunk of a push to come. staged: bytes that the same client
+     *  brought before.
+     *  @retval ARGUS_ETOOLARGE  more than one bundle may have.
+     *  @retval ARGUS_EFULL      no room. */
+    int (*bundle_chunk)(void *context, uint64_t staged, const uint8_t *data,
+                        size_t size, struct argus_error *err);
+    /** As EVENT_BUNDLE_PUSH, and ARGUS_ETOOLARGE. */
+    int (*bundle_push)(void *context, const argus_SignedBundle *bundle,
+                       struct argus_error *err);
+    /** @return false: no such bundle. */
+    bool (*bundle_status)(void *context, const char *name,
+                          argus_BundleStatusReply *out);
+    /** As engine_bundle_node(). */
+    bool (*bundle_node)(void *context, const char *name, uint32_t index,
+                        argus_BundleNodeReply *out);
 };
 
 /* Counters, for the status counters of the owner: control_* there. */

@@ -143,6 +143,13 @@ struct control_hooks questions_hooks(struct runtime *rt)
         .notify = on_notify,
         .join = on_join,
         .leave = on_leave,
+        .bundle = questions_bundle,
+        .bundle_version = questions_bundle_version,
+        .bundle_content = questions_bundle_content,
+        .bundle_chunk = questions_bundle_chunk,
+        .bundle_push = questions_bundle_push,
+        .bundle_status = questions_bundle_status,
+        .bundle_node = questions_bundle_node,
     };
 }
 

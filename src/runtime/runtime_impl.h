@@ -4,7 +4,8 @@
  *   carry.c      collectd's threads -> engine; engine -> links, disk, log
  *   deliver.c    engine -> deliver thread
  *   counters.c   what is counted, for status and for metrics
- *   questions.c  control socket, series_moved */
+ *   questions.c  control socket, series_moved
+ *   questions_bundles.c  control socket: pushed configuration */
 #ifndef ARGUS_RUNTIME_RUNTIME_IMPL_H
 #define ARGUS_RUNTIME_RUNTIME_IMPL_H
 
@@ -97,6 +98,7 @@ struct runtime {
     struct store *store;
     struct transport *transport;
     struct control *control;
+    uint32_t own_member; /* where we were last found among the members */
     struct engine *engine;
     struct engine_options engine_options;
     struct hello_facts self;
@@ -166,6 +168,23 @@ void questions_shut(struct runtime *rt);
 
 void questions_answer(struct runtime *rt);
 struct control_hooks questions_hooks(struct runtime *rt);
+
+/* ---- questions_bundles.c: hooks of control.h */
+bool questions_bundle(void *context, uint32_t index, argus_BundleReply *out);
+bool questions_bundle_version(void *context, const char *name, uint32_t version,
+                              argus_BundleReply *out);
+size_t questions_bundle_content(void *context,
+                                const uint8_t hash[CONTENT_HASH_SIZE],
+                                uint64_t offset, uint8_t *out, size_t size,
+                                uint64_t *total);
+int questions_bundle_chunk(void *context, uint64_t staged, const uint8_t *data,
+                           size_t size, struct argus_error *err);
+int questions_bundle_push(void *context, const argus_SignedBundle *bundle,
+                          struct argus_error *err);
+bool questions_bundle_status(void *context, const char *name,
+                             argus_BundleStatusReply *out);
+bool questions_bundle_node(void *context, const char *name, uint32_t index,
+                           argus_BundleNodeReply *out);
 
 /* ---- counters.c */
 
