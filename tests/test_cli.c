@@ -1,16 +1,11 @@
-/* argusctl as scripts use it: the real program against a control socket whose
- * daemon is played by hooks. Both run in one loop. The program is ./argusctl,
- * or $ARGUSCTL. */
+/* argusctl as scripts use it; see cli_bed.h. */
 #include "test.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
-#include <jansson.h>
-
-#include "runtime/control.h"
+#include "cli_bed.h"
 
 static struct {
     uint32_t contributed;
@@ -144,161 +139,11 @@ static const struct control_hooks hooks = {
     .leave = fake_leave,
 };
 
-/* ------------------------------------------------------------- running it */
-
-#define WORDS_MAX 12
-
-struct output {
-    char text[65536];
-    size_t used;
-    uv_pipe_t pipe;
-};
-
-static struct {
-    uv_loop_t loop;
-    struct control *control;
-    char dir[64], path[104];
-    struct output out, err;
-    int64_t exit_code;
-    bool has_ended;
-    json_t *json; /* what --json printed */
-} at;
-
 static void begin(void)
 {
-    struct argus_error err;
-
     memset(&fake, 0, sizeof fake);
-    memset(&at, 0, sizeof at);
     fake.contributed = 3;
-    (void)snprintf(at.dir, sizeof at.dir, "/tmp/argus-cli-XXXXXX");
-    CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(at.dir));
-    (void)snprintf(at.path, sizeof at.path, "%s/control.sock", at.dir);
-    CU_ASSERT_EQUAL_FATAL(uv_loop_init(&at.loop), 0);
-    CU_ASSERT_EQUAL_FATAL(
-        control_new(&at.loop,
-                    &(struct control_options){.path = at.path,
-                                              .collectd_version = "5.12.0"},
-                    &hooks, &at.control, &err),
-        ARGUS_OK);
-}
-
-static void finish(void)
-{
-    json_decref(at.json);
-    control_close(at.control);
-    CU_ASSERT_EQUAL(uv_run(&at.loop, UV_RUN_DEFAULT), 0);
-    CU_ASSERT_EQUAL(uv_loop_close(&at.loop), 0);
-    CU_ASSERT_EQUAL(rmdir(at.dir), 0);
-}
-
-static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
-{
-    struct output *o = handle->data;
-
-    (void)suggested;
-    *buf = uv_buf_init(o->text + o->used,
-                       (unsigned)(sizeof o->text - 1 - o->used));
-}
-
-static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buf)
-{
-    struct output *o = stream->data;
-
-    (void)buf;
-    if (count > 0)
-        o->used += (size_t)count;
-    else if (count < 0)
-        uv_close((uv_handle_t *)stream, NULL);
-}
-
-static void on_exit_status(uv_process_t *process, int64_t code, int signal)
-{
-    (void)signal;
-    at.exit_code = code;
-    at.has_ended = true;
-    uv_close((uv_handle_t *)process, NULL);
-}
-
-static bool is_running(const struct output *o)
-{
-    return !uv_is_closing((const uv_handle_t *)&o->pipe);
-}
-
-static void open_output(struct output *o, uv_stdio_container_t *stdio)
-{
-    memset(o, 0, sizeof *o);
-    CU_ASSERT_EQUAL_FATAL(uv_pipe_init(&at.loop, &o->pipe, 0), 0);
-    o->pipe.data = o;
-    stdio->flags = UV_CREATE_PIPE | UV_WRITABLE_PIPE;
-    stdio->data.stream = (uv_stream_t *)&o->pipe;
-}
-
-/* Run argusctl with words split at spaces; "_" in a word stands for a space.
- * @return its exit code. */
-static int run(const char *words)
-{
-    static char text[512];
-    char *args[WORDS_MAX] = {(char *)"argusctl", (char *)"-s", at.path};
-    char *env[] = {(char *)"LC_ALL=C.UTF-8", (char *)"COLUMNS=60", NULL};
-    uv_stdio_container_t stdio[3] = {{.flags = UV_IGNORE}};
-    uv_process_t process;
-    size_t count = 3;
-
-    (void)snprintf(text, sizeof text, "%s", words);
-    for (char *w = strtok(text, " "); w != NULL; w = strtok(NULL, " ")) {
-        for (char *c = w; *c != '\0'; c++)
-            *c = *c == '_' ? ' ' : *c;
-        args[count++] = w;
-    }
-    at.has_ended = false;
-    open_output(&at.out, &stdio[1]);
-    open_output(&at.err, &stdio[2]);
-    const char *file = getenv("ARGUSCTL");
-    uv_process_options_t options = {
-        .file = file != NULL ? file : "./argusctl",
-        .args = args,
-        .env = env,
-        .stdio = stdio,
-        .stdio_count = 3,
-        .exit_cb = on_exit_status,
-    };
-    CU_ASSERT_EQUAL_FATAL(uv_spawn(&at.loop, &process, &options), 0);
-    (void)uv_read_start((uv_stream_t *)&at.out.pipe, on_alloc, on_read);
-    (void)uv_read_start((uv_stream_t *)&at.err.pipe, on_alloc, on_read);
-    while (!at.has_ended || is_running(&at.out) || is_running(&at.err))
-        (void)uv_run(&at.loop, UV_RUN_ONCE);
-    for (int i = 0; i < 3; i++) /* the handles' close callbacks */
-        (void)uv_run(&at.loop, UV_RUN_NOWAIT);
-    json_decref(at.json);
-    at.json = json_loads(at.out.text, 0, NULL);
-    return (int)at.exit_code;
-}
-
-static bool prints(const char *text)
-{
-    return strstr(at.out.text, text) != NULL;
-}
-
-static bool complains(const char *text)
-{
-    return strstr(at.err.text, text) != NULL;
-}
-
-static const char *text_at(json_t *object, const char *name)
-{
-    const char *text = json_string_value(json_object_get(object, name));
-    return text != NULL ? text : "(none)";
-}
-
-static bool has_keys(json_t *object, const char *const *names)
-{
-    for (; *names != NULL; names++)
-        if (json_object_get(object, *names) == NULL) {
-            printf("  no key %s\n", *names);
-            return false;
-        }
-    return true;
+    bed_begin(&hooks);
 }
 
 /* --------------------------------------------------------------- tests */
@@ -313,26 +158,26 @@ static void test_status_keeps_the_contract(void)
 
     begin();
     CU_ASSERT_EQUAL(run("--json status"), 0);
-    CU_ASSERT_PTR_NOT_NULL_FATAL(at.json);
-    CU_ASSERT_TRUE(has_keys(at.json, names));
-    CU_ASSERT_STRING_EQUAL(text_at(at.json, "hlc"), "0000000000abcdef");
-    CU_ASSERT_STRING_EQUAL(text_at(at.json, "state"), "alone");
-    json_t *clock = json_object_get(at.json, "clock");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(bed.json);
+    CU_ASSERT_TRUE(has_keys(bed.json, names));
+    CU_ASSERT_STRING_EQUAL(text_at(bed.json, "hlc"), "0000000000abcdef");
+    CU_ASSERT_STRING_EQUAL(text_at(bed.json, "state"), "alone");
+    json_t *clock = json_object_get(bed.json, "clock");
     CU_ASSERT_TRUE(json_is_null(json_object_get(clock, "offset_s")));
-    json_t *counters = json_object_get(at.json, "counters");
+    json_t *counters = json_object_get(bed.json, "counters");
     CU_ASSERT_EQUAL(
         json_integer_value(json_object_get(counters, "gossip_received")), 42);
     CU_ASSERT_TRUE(json_is_integer(json_object_get(counters, "gossip_bad")));
 
     fake.state = argus_NodeState_NODE_ISOLATED;
     CU_ASSERT_EQUAL(run("status --json"), 1);
-    CU_ASSERT_STRING_EQUAL(text_at(at.json, "state"), "isolated");
+    CU_ASSERT_STRING_EQUAL(text_at(bed.json, "state"), "isolated");
     CU_ASSERT_EQUAL(run("status"), 1);
     CU_ASSERT_TRUE(prints("web-17"));
     CU_ASSERT_TRUE(prints("not measured yet"));
     CU_ASSERT_TRUE(prints("gossip_received"));
     CU_ASSERT_FALSE(prints("gossip_bad")); /* nothing to say */
-    finish();
+    bed_finish();
 }
 
 static void test_members_are_filtered(void)
@@ -353,17 +198,17 @@ static void test_members_are_filtered(void)
     begin();
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         CU_ASSERT_EQUAL(run(cases[i].words), 0);
-        CU_ASSERT_EQUAL(json_array_size(json_object_get(at.json, "members")),
+        CU_ASSERT_EQUAL(json_array_size(json_object_get(bed.json, "members")),
                         cases[i].count);
     }
-    json_t *row = json_array_get(json_object_get(at.json, "members"), 0);
+    json_t *row = json_array_get(json_object_get(bed.json, "members"), 0);
     static const char *const names[] = {
         "name",  "id",    "address", "role",    "zone", "tags",
         "state", "since", "version", "bundles", NULL};
     CU_ASSERT_TRUE(has_keys(row, names));
     CU_ASSERT_STRING_EQUAL(text_at(row, "since"),
                            "2026-01-31T12:00:00.000042Z");
-    finish();
+    bed_finish();
 }
 
 /* Goal: names of strangers cannot steer the terminal; lines fit. */
@@ -372,9 +217,9 @@ static void test_tables_are_safe_and_narrow(void)
     begin();
     CU_ASSERT_EQUAL(run("members"), 0);
     CU_ASSERT_TRUE(prints("NAME"));
-    CU_ASSERT_PTR_NULL(strchr(at.out.text, '\033'));
+    CU_ASSERT_PTR_NULL(strchr(bed.out, '\033'));
     size_t width = 0;
-    for (char *line = strtok(at.out.text, "\n"); line != NULL;
+    for (char *line = strtok(bed.out, "\n"); line != NULL;
          line = strtok(NULL, "\n")) {
         size_t columns = 0; /* characters, not bytes: the cut mark has three */
         for (char *c = line; *c != '\0'; c++)
@@ -382,7 +227,7 @@ static void test_tables_are_safe_and_narrow(void)
         width = columns > width ? columns : width;
     }
     CU_ASSERT_TRUE(width > 40 && width <= 60);
-    finish();
+    bed_finish();
 }
 
 static void test_partial_answers_exit_3(void)
@@ -391,11 +236,11 @@ static void test_partial_answers_exit_3(void)
     fake.contributed = 2;
     CU_ASSERT_EQUAL(run("--json members"), 3);
     CU_ASSERT_EQUAL(json_integer_value(json_object_get(
-                        json_object_get(at.json, "coverage"), "contributed")),
+                        json_object_get(bed.json, "coverage"), "contributed")),
                     2);
     CU_ASSERT_EQUAL(run("members"), 3);
     CU_ASSERT_TRUE(prints("Only 2 of 3 nodes"));
-    finish();
+    bed_finish();
 }
 
 static void test_events_and_peers_and_route(void)
@@ -407,7 +252,7 @@ static void test_events_and_peers_and_route(void)
     begin();
     fake.events = 3;
     CU_ASSERT_EQUAL(run("events --json --limit 2"), 0);
-    json_t *events = json_object_get(at.json, "events");
+    json_t *events = json_object_get(bed.json, "events");
     CU_ASSERT_EQUAL(json_array_size(events), 2);
     CU_ASSERT_TRUE(has_keys(json_array_get(events, 0), names));
     CU_ASSERT_STRING_EQUAL(text_at(json_array_get(events, 0), "message"), "m1");
@@ -415,20 +260,20 @@ static void test_events_and_peers_and_route(void)
                            "1970-01-01T00:00:01.500000Z");
     CU_ASSERT_EQUAL(run("events --since 1970-01-01T01:00:00.002+01:00 --json"),
                     0);
-    CU_ASSERT_EQUAL(json_array_size(json_object_get(at.json, "events")), 2);
+    CU_ASSERT_EQUAL(json_array_size(json_object_get(bed.json, "events")), 2);
     CU_ASSERT_EQUAL(run("events --since 10m --json"), 0);
-    CU_ASSERT_EQUAL(json_array_size(json_object_get(at.json, "events")), 0);
+    CU_ASSERT_EQUAL(json_array_size(json_object_get(bed.json, "events")), 0);
 
     CU_ASSERT_EQUAL(run("peers --json"), 0);
-    CU_ASSERT_EQUAL(json_array_size(json_object_get(at.json, "active")), 1);
-    CU_ASSERT_EQUAL(json_array_size(json_object_get(at.json, "passive")), 1);
+    CU_ASSERT_EQUAL(json_array_size(json_object_get(bed.json, "active")), 1);
+    CU_ASSERT_EQUAL(json_array_size(json_object_get(bed.json, "passive")), 1);
     CU_ASSERT_EQUAL(run("route web/cpu-0 --json"), 0);
-    CU_ASSERT_STRING_EQUAL(text_at(at.json, "key"), "web/cpu-0");
-    CU_ASSERT_EQUAL(json_array_size(json_object_get(at.json, "aggregators")),
+    CU_ASSERT_STRING_EQUAL(text_at(bed.json, "key"), "web/cpu-0");
+    CU_ASSERT_EQUAL(json_array_size(json_object_get(bed.json, "aggregators")),
                     2);
     CU_ASSERT_EQUAL(run("--json version"), 0);
-    CU_ASSERT_STRING_EQUAL(text_at(at.json, "collectd"), "5.12.0");
-    finish();
+    CU_ASSERT_STRING_EQUAL(text_at(bed.json, "collectd"), "5.12.0");
+    bed_finish();
 }
 
 static void test_notify_and_join_reach_the_daemon(void)
@@ -443,10 +288,10 @@ static void test_notify_and_join_reach_the_daemon(void)
 
     begin();
     CU_ASSERT_EQUAL(run("--json notify --severity failure it_burns"), 0);
-    CU_ASSERT_STRING_EQUAL(text_at(at.json, "hlc"), "0000000000001234");
-    CU_ASSERT_STRING_EQUAL(text_at(at.json, "id"), "it burns");
+    CU_ASSERT_STRING_EQUAL(text_at(bed.json, "hlc"), "0000000000001234");
+    CU_ASSERT_STRING_EQUAL(text_at(bed.json, "id"), "it burns");
     CU_ASSERT_EQUAL(run("--json notify again"), 1);
-    CU_ASSERT_STRING_EQUAL(text_at(json_object_get(at.json, "error"), "code"),
+    CU_ASSERT_STRING_EQUAL(text_at(json_object_get(bed.json, "error"), "code"),
                            "rate-limited");
     CU_ASSERT_TRUE(complains("argusctl: at most 10 a second\n"));
     for (size_t i = 0; i < sizeof joins / sizeof joins[0]; i++) {
@@ -454,7 +299,7 @@ static void test_notify_and_join_reach_the_daemon(void)
         CU_ASSERT_STRING_EQUAL(fake.joined, joins[i].address);
     }
     CU_ASSERT_EQUAL(run("leave"), 0);
-    finish();
+    bed_finish();
 }
 
 /* Goal: what is wrong is named, exit 2, in both modes; nothing is ignored. */
@@ -490,11 +335,11 @@ static void test_usage_is_checked(void)
         CU_ASSERT_TRUE(complains(cases[i].text));
         (void)snprintf(words, sizeof words, "--json %s", cases[i].words);
         CU_ASSERT_EQUAL(run(words), 2);
-        json_t *error = json_object_get(at.json, "error");
+        json_t *error = json_object_get(bed.json, "error");
         CU_ASSERT_PTR_NOT_NULL(
             strstr(text_at(error, "message"), cases[i].text));
     }
-    finish();
+    bed_finish();
 }
 
 static void test_help_and_absent_daemon(void)
@@ -505,10 +350,10 @@ static void test_help_and_absent_daemon(void)
     CU_ASSERT_EQUAL(run("events -h"), 0);
     CU_ASSERT_TRUE(prints("--since T"));
     CU_ASSERT_EQUAL(run("-s /nowhere/at/all status --json"), 4);
-    CU_ASSERT_STRING_EQUAL(text_at(json_object_get(at.json, "error"), "code"),
+    CU_ASSERT_STRING_EQUAL(text_at(json_object_get(bed.json, "error"), "code"),
                            "no-daemon");
     CU_ASSERT_TRUE(complains("/nowhere/at/all"));
-    finish();
+    bed_finish();
 }
 
 CU_TestInfo suite_cli[] = {

@@ -32,6 +32,19 @@ int cli_fail(const struct cli *cli, int exit_code, const char *code,
     return exit_code;
 }
 
+void cli_note(const char *format, ...)
+{
+    char text[1024];
+    va_list ap;
+
+    va_start(ap, format);
+    (void)vsnprintf(text, sizeof text, format, ap);
+    va_end(ap);
+    char *safe = table_escape(text);
+    fprintf(stderr, "argusctl: %s\n", safe != NULL ? safe : "out of memory");
+    free(safe);
+}
+
 /* ------------------------------------------------------------- options */
 
 enum general_option { OPTION_JSON = 0x100, OPTION_WATCH };
@@ -104,8 +117,12 @@ int cli_parse(struct cli *cli, int argc, char **argv,
 {
     struct option all[GENERAL_COUNT + OWN_MAX + 1];
     size_t count = 0;
+    char shorts[32];
+
     /* "+": a program's own words end the options before the verb. */
-    const char *shorts = options == NULL ? "+:hs:" : ":hs:";
+    (void)snprintf(
+        shorts, sizeof shorts, "%s:hs:%s", options == NULL ? "+" : "",
+        options != NULL && options->shorts != NULL ? options->shorts : "");
 
     memcpy(all, general, sizeof general);
     if (options != NULL && options->own != NULL)
@@ -165,6 +182,52 @@ int cli_ask(const struct cli *cli, const argus_Request *request, bool follow,
     if (end->code[0] != '\0')
         return cli_fail(cli, EXIT_BAD, end->code, "%s", end->message);
     return EXIT_DONE;
+}
+
+int cli_connect(const struct cli *cli, struct client *c)
+{
+    struct argus_error err = {{0}};
+    int rc = client_open(c, cli->socket, &err);
+
+    return rc == ARGUS_OK ? EXIT_DONE : complain_about(cli, rc, &err);
+}
+
+int cli_next(const struct cli *cli, struct client *c,
+             const argus_Request *request, client_on_row on_row, void *context,
+             argus_End *end)
+{
+    struct argus_error err = {{0}};
+    argus_End own_end;
+
+    if (end == NULL)
+        end = &own_end;
+    int rc = client_next(c, request, on_row, context, end, &err);
+    if (rc != ARGUS_OK)
+        return complain_about(cli, rc, &err);
+    if (end->code[0] != '\0')
+        return cli_fail(cli, EXIT_BAD, end->code, "%s", end->message);
+    return EXIT_DONE;
+}
+
+bool cli_ignore_row(void *context, const argus_Reply *row)
+{
+    (void)context;
+    (void)row;
+    return true;
+}
+
+bool cli_keep_row(void *context, const argus_Reply *row)
+{
+    memcpy(context, row, sizeof *row);
+    return true;
+}
+
+bool cli_refuse_watch(const struct cli *cli, const char *verb)
+{
+    if (cli->watch_s <= 0)
+        return false;
+    (void)cli_fail(cli, EXIT_USAGE, "usage", "%s cannot be watched", verb);
+    return true;
 }
 
 int cli_coverage_code(const argus_End *end)

@@ -40,6 +40,7 @@ struct verb {
 extern const struct verb verb_status, verb_version, verb_join, verb_leave;
 extern const struct verb verb_members, verb_peers, verb_route;
 extern const struct verb verb_events, verb_notify;
+extern const struct verb verb_config, verb_keygen;
 
 /** Complain in the mode of the call: a line on standard error, and with
  *  --json an error object on standard output too. @return exit_code. */
@@ -49,6 +50,7 @@ int cli_fail(const struct cli *cli, int exit_code, const char *code,
 /* Options of one verb besides the general ones. */
 struct cli_options {
     const struct option *own; /* ends with a zero entry; NULL: none */
+    const char *shorts;       /* of its own, as getopt(3) has them; NULL */
     /** @return false: the value is refused (the callee complained). */
     bool (*on_option)(struct cli *cli, void *context, int option,
                       const char *value);
@@ -65,6 +67,22 @@ int cli_parse(struct cli *cli, int argc, char **argv,
  *  @param end  may be NULL. @return EXIT_DONE, or a code complained about. */
 int cli_ask(const struct cli *cli, const argus_Request *request, bool follow,
             client_on_row on_row, void *context, argus_End *end);
+
+/** The same over a connection of one's own; see client_next(). */
+int cli_connect(const struct cli *cli, struct client *c);
+int cli_next(const struct cli *cli, struct client *c,
+             const argus_Request *request, client_on_row on_row, void *context,
+             argus_End *end);
+
+/** A row of no use, and one to be copied to an argus_Reply. */
+bool cli_ignore_row(void *context, const argus_Reply *row);
+bool cli_keep_row(void *context, const argus_Reply *row);
+
+/** A remark on standard error; the call goes on. */
+void cli_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/** @return true, complained about: --watch makes no sense with that verb. */
+bool cli_refuse_watch(const struct cli *cli, const char *verb);
 
 /** EXIT_PARTIAL when the answer lacks nodes, else EXIT_DONE. */
 int cli_coverage_code(const argus_End *end);

@@ -103,23 +103,54 @@ static int read_rows(int fd, client_on_row on_row, void *context,
     }
 }
 
+static void set_wait(int fd, int option, int seconds)
+{
+    struct timeval wait = {.tv_sec = seconds};
+    (void)setsockopt(fd, SOL_SOCKET, option, &wait, sizeof wait);
+}
+
+int client_open(struct client *c, const char *path, struct argus_error *err)
+{
+    int fd = connect_to(path, err);
+
+    if (fd < 0)
+        return fd;
+    set_wait(fd, SO_SNDTIMEO, CLIENT_WAIT_S);
+    set_wait(fd, SO_RCVTIMEO, CLIENT_WAIT_S);
+    c->fd = fd;
+    return ARGUS_OK;
+}
+
+void client_close(struct client *c)
+{
+    (void)close(c->fd);
+}
+
+int client_next(struct client *c, const argus_Request *request,
+                client_on_row on_row, void *context, argus_End *end,
+                struct argus_error *err)
+{
+    memset(end, 0, sizeof *end);
+    int rc = send_request(c->fd, request, err);
+    /* A daemon that turns us away says why before it closes: read on. */
+    if (rc == ARGUS_OK || rc == ARGUS_EIO)
+        rc = read_rows(c->fd, on_row, context, end, err);
+    return rc;
+}
+
 int client_ask(const char *path, const argus_Request *request, bool follow,
                client_on_row on_row, void *context, argus_End *end,
                struct argus_error *err)
 {
-    struct timeval wait = {.tv_sec = CLIENT_WAIT_S};
+    struct client c;
 
     memset(end, 0, sizeof *end);
-    int fd = connect_to(path, err);
-    if (fd < 0)
-        return fd;
-    (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof wait);
-    if (!follow)
-        (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait);
-    int rc = send_request(fd, request, err);
-    /* A daemon that turns us away says why before it closes: read on. */
-    if (rc == ARGUS_OK || rc == ARGUS_EIO)
-        rc = read_rows(fd, on_row, context, end, err);
-    close(fd);
+    int rc = client_open(&c, path, err);
+    if (rc != ARGUS_OK)
+        return rc;
+    if (follow)
+        set_wait(c.fd, SO_RCVTIMEO, 0); /* for ever */
+    rc = client_next(&c, request, on_row, context, end, err);
+    client_close(&c);
     return rc;
 }

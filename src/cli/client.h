@@ -1,4 +1,4 @@
-/* client.h - one question to the daemon over its control socket. Blocking. */
+/* client.h - questions to the daemon over its control socket. Blocking. */
 #ifndef ARGUS_CLI_CLIENT_H
 #define ARGUS_CLI_CLIENT_H
 
@@ -25,5 +25,20 @@ typedef bool (*client_on_row)(void *context, const argus_Reply *row);
 int client_ask(const char *path, const argus_Request *request, bool follow,
                client_on_row on_row, void *context, argus_End *end,
                struct argus_error *err);
+
+/* A connection for several questions, one after the other. */
+struct client {
+    int fd;
+};
+
+/** @retval ARGUS_ENOENT, ARGUS_EDENIED, ARGUS_EIO as above. */
+int client_open(struct client *c, const char *path, struct argus_error *err);
+void client_close(struct client *c);
+
+/** As client_ask(). Once on_row stopped it, or it failed, nothing more may be
+ *  asked on this connection. */
+int client_next(struct client *c, const argus_Request *request,
+                client_on_row on_row, void *context, argus_End *end,
+                struct argus_error *err);
 
 #endif

@@ -5,88 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/time.h>
-#include <time.h>
 
 #include "cli/cli.h"
 #include "cli/json.h"
 #include "cli/table.h"
-
-/* ------------------------------------------------------------ points in time
- */
-
-static uint64_t now_us(void)
-{
-    struct timeval tv;
-
-    (void)gettimeofday(&tv, NULL);
-    return (uint64_t)tv.tv_sec * 1000000 + (uint64_t)tv.tv_usec;
-}
-
-/* "90", "90s", "10m", "2h", "1d": so long ago. */
-static bool parse_relative(const char *text, uint64_t *out_us)
-{
-    static const struct {
-        const char *unit;
-        uint64_t seconds;
-    } units[] = {{"", 1}, {"s", 1}, {"m", 60}, {"h", 3600}, {"d", 86400}};
-    char *end = NULL;
-
-    if (text[0] < '0' || text[0] > '9')
-        return false;
-    errno = 0;
-    unsigned long long count = strtoull(text, &end, 10);
-    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
-        if (strcmp(end, units[i].unit) != 0)
-            continue;
-        uint64_t now = now_us();
-        uint64_t most = now / (units[i].seconds * 1000000);
-        *out_us = errno != 0 || count > most
-                      ? 1 /* before all: 0 would mean the same, but "unset" */
-                      : now - count * units[i].seconds * 1000000;
-        return true;
-    }
-    return false;
-}
-
-/* Offset of "Z" or "+hh:mm" in seconds. @return false: it is neither. */
-static bool parse_zone(const char *text, long *out_s)
-{
-    int hours, minutes, used = 0;
-
-    *out_s = 0;
-    if ((text[0] == 'Z' || text[0] == 'z') && text[1] == '\0')
-        return true;
-    if ((text[0] != '+' && text[0] != '-') ||
-        sscanf(text + 1, "%2d:%2d%n", &hours, &minutes, &used) != 2 ||
-        used != 5 || text[6] != '\0')
-        return false;
-    *out_s = (hours * 3600L + minutes * 60L) * (text[0] == '-' ? -1 : 1);
-    return true;
-}
-
-static bool parse_rfc3339(const char *text, uint64_t *out_us)
-{
-    struct tm tm = {0};
-    long zone_s;
-    uint64_t us = 0;
-
-    const char *rest = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
-    if (rest == NULL)
-        return false;
-    if (*rest == '.') {
-        uint64_t scale = 100000;
-        for (rest++; *rest >= '0' && *rest <= '9'; rest++, scale /= 10)
-            us += (uint64_t)(*rest - '0') * scale;
-    }
-    if (!parse_zone(rest, &zone_s))
-        return false;
-    time_t seconds = timegm(&tm) - zone_s;
-    if (seconds < 0)
-        return false;
-    *out_us = (uint64_t)seconds * 1000000 + us;
-    return true;
-}
+#include "cli/when.h"
 
 /* --------------------------------------------------------------- events */
 
@@ -162,8 +85,7 @@ static bool on_events_option(struct cli *cli, void *context, int option,
 
     switch (option) {
     case OPTION_SINCE:
-        if (parse_relative(value, &r->since_us) ||
-            parse_rfc3339(value, &r->since_us))
+        if (when_past(value, &r->since_us) || when_rfc3339(value, &r->since_us))
             return true;
         (void)cli_fail(cli, EXIT_USAGE, "usage",
                        "--since %s: a time such as 2026-01-31T12:00:00Z, or "

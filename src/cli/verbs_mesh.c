@@ -112,7 +112,16 @@ static json_t *member_json(const argus_MemberReply *row)
     const argus_NodeRecord *record = &row->record;
     json_t *tags = json_object();
     json_t *witnesses = json_array();
+    json_t *bundles = json_object();
 
+    for (pb_size_t i = 0; i < record->bundles_count; i++) {
+        if (record->bundles[i].running == 0)
+            continue;
+        json_t *name = json_text(record->bundles[i].name);
+        (void)json_object_set_new(bundles, json_string_value(name),
+                                  json_integer(record->bundles[i].running));
+        json_decref(name);
+    }
     for (pb_size_t i = 0; i < record->tags_count; i++) {
         json_t *name = json_text(record->tags[i].key);
         (void)json_object_set_new(tags, json_string_value(name),
@@ -121,16 +130,16 @@ static json_t *member_json(const argus_MemberReply *row)
     }
     for (pb_size_t i = 0; i < row->witnesses_count; i++)
         (void)json_array_append_new(witnesses, json_text(row->witnesses[i]));
-    return json_pack("{s:o, s:o, s:o, s:s, s:o, s:o, s:s, s:o, s:o, s:{}, s:o,"
+    return json_pack("{s:o, s:o, s:o, s:s, s:o, s:o, s:s, s:o, s:o, s:o, s:o,"
                      " s:o, s:I}",
                      "name", json_text(record->name), "id", json_id(row->id),
                      "address", json_text(record->address), "role",
                      role_text(record->role), "zone", json_text(record->zone),
                      "tags", tags, "state", member_state_text(row->state),
                      "since", json_time(row->since_us), "version",
-                     json_text(record->software), "bundles", "last_heard",
-                     json_time(row->last_heard_us), "witnesses", witnesses,
-                     "generation", (json_int_t)record->generation);
+                     json_text(record->software), "bundles", bundles,
+                     "last_heard", json_time(row->last_heard_us), "witnesses",
+                     witnesses, "generation", (json_int_t)record->generation);
 }
 
 static enum table_color member_color(argus_MemberState state)
@@ -157,6 +166,19 @@ static void cell_tags(struct table *t, const argus_NodeRecord *record)
     table_cell(t, COLOR_PLAIN, "%s", text);
 }
 
+static void cell_bundles(struct table *t, const argus_NodeRecord *record)
+{
+    char text[16 * (64 + 12)] = "";
+    size_t used = 0;
+
+    for (pb_size_t i = 0; i < record->bundles_count && used < sizeof text; i++)
+        if (record->bundles[i].running != 0)
+            used += (size_t)snprintf(
+                text + used, sizeof text - used, "%s%s=%u", used > 0 ? " " : "",
+                record->bundles[i].name, record->bundles[i].running);
+    table_cell(t, COLOR_PLAIN, "%s", text);
+}
+
 /* To the second: people compare hours, programs take --json. */
 static void cell_time(struct table *t, uint64_t unix_us)
 {
@@ -180,6 +202,7 @@ static void member_row(struct table *t, const argus_MemberReply *row)
     table_cell(t, COLOR_PLAIN, "%s", row->record.address);
     cell_time(t, row->since_us);
     table_cell(t, COLOR_PLAIN, "%s", row->record.software);
+    cell_bundles(t, &row->record);
     cell_tags(t, &row->record);
 }
 
@@ -199,9 +222,9 @@ static bool on_member(void *context, const argus_Reply *reply)
 
 static int ask_members(struct cli *cli, struct members *m)
 {
-    static const char *const titles[] = {"NAME",    "STATE",   "ROLE",
-                                         "ZONE",    "ADDRESS", "SINCE",
-                                         "VERSION", "TAGS",    NULL};
+    static const char *const titles[] = {
+        "NAME",  "STATE",   "ROLE",    "ZONE", "ADDRESS",
+        "SINCE", "VERSION", "BUNDLES", "TAGS", NULL};
     const argus_Request request = {.which_body = argus_Request_members_tag};
     argus_End end;
 

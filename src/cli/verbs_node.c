@@ -31,55 +31,44 @@ static bool begin_plain(struct cli *cli, int argc, char **argv, int *code)
     return true;
 }
 
-static bool keep_row(void *context, const argus_Reply *row)
-{
-    memcpy(context, row, sizeof *row);
-    return true;
-}
-
-static bool ignore_row(void *context, const argus_Reply *row)
-{
-    (void)context;
-    (void)row;
-    return true;
-}
-
 /* The one row of an answer that must have one. */
 static int ask_one(const struct cli *cli, const argus_Request *request,
                    pb_size_t wanted, argus_Reply *out)
 {
     out->which_body = 0;
-    int code = cli_ask(cli, request, false, keep_row, out, NULL);
+    int code = cli_ask(cli, request, false, cli_keep_row, out, NULL);
     if (code == EXIT_DONE && out->which_body != wanted)
         return cli_fail(cli, EXIT_BAD, "no-answer",
                         "the daemon gave an answer to another question");
     return code;
 }
 
-static bool refuse_watch(struct cli *cli, const char *verb)
-{
-    if (cli->watch_s <= 0)
-        return false;
-    (void)cli_fail(cli, EXIT_USAGE, "usage", "%s cannot be watched", verb);
-    return true;
-}
-
 /* ------------------------------------------------------------- status */
+
+static json_t *worker_json(const argus_WorkerReply *w)
+{
+    return json_pack("{s:o, s:I, s:I, s:o}", "bundle", json_text(w->bundle),
+                     "version", (json_int_t)w->version, "pid",
+                     (json_int_t)w->pid, "state", json_text(w->state));
+}
 
 static json_t *status_json(const argus_StatusReply *s)
 {
     json_t *aggregators = json_array();
     json_t *counters = json_object();
+    json_t *workers = json_array();
 
     for (pb_size_t i = 0; i < s->aggregators_count; i++)
         (void)json_array_append_new(aggregators, json_text(s->aggregators[i]));
     for (pb_size_t i = 0; i < s->counters_count; i++)
         (void)json_object_set_new(counters, s->counters[i].name,
                                   json_count(s->counters[i].value));
+    for (pb_size_t i = 0; i < s->workers_count; i++)
+        (void)json_array_append_new(workers, worker_json(&s->workers[i]));
     return json_pack(
         "{s:o, s:o, s:s, s:o, s:o, s:s, s:o, s:o,"
         " s:{s:o, s:o, s:o, s:b}, s:{s:i, s:i}, s:{s:i, s:i, s:i, s:i},"
-        " s:o, s:{s:o, s:o}, s:{s:i, s:i}, s:[], s:o, s:o, s:I}",
+        " s:o, s:{s:o, s:o}, s:{s:i, s:i}, s:o, s:o, s:o, s:I}",
         "name", json_text(s->name), "id", json_id(s->id), "role",
         role_text(s->role), "cluster", json_text(s->cluster), "zone",
         json_text(s->zone), "state", node_state_text(s->state), "uptime_s",
@@ -95,8 +84,8 @@ static json_t *status_json(const argus_StatusReply *s)
         /**/
         "aggregators", aggregators, "queue", "values",
         json_count(s->queue_values), "bytes", json_count(s->queue_bytes),
-        "spool", "values", 0, "bytes", 0, "workers", "counters", counters,
-        "address", json_text(s->address), "generation",
+        "spool", "values", 0, "bytes", 0, "workers", workers, "counters",
+        counters, "address", json_text(s->address), "generation",
         (json_int_t)s->generation);
 }
 
@@ -159,6 +148,12 @@ static void status_rows_mesh(struct table *t, const argus_StatusReply *s)
     key(t, "queue");
     table_cell(t, COLOR_PLAIN, "%" PRIu64 " values, %" PRIu64 " bytes",
                s->queue_values, s->queue_bytes);
+    for (pb_size_t i = 0; i < s->workers_count; i++) {
+        const argus_WorkerReply *w = &s->workers[i];
+        key(t, i == 0 ? "workers" : "");
+        table_cell(t, COLOR_PLAIN, "%s %u: %s, process %u", w->bundle,
+                   w->version, w->state, w->pid);
+    }
 }
 
 static void status_table(const struct cli *cli, const argus_StatusReply *s)
@@ -297,12 +292,12 @@ static int run_join(struct cli *cli, int argc, char **argv)
         return EXIT_USAGE;
     if (cli->help)
         return EXIT_DONE;
-    if (refuse_watch(cli, "join"))
+    if (cli_refuse_watch(cli, "join"))
         return EXIT_USAGE;
     if (argc - at != 1 ||
         !complete_address(argv[at], address, sizeof request.body.join.address))
         return cli_fail(cli, EXIT_USAGE, "usage", "join takes one HOST[:PORT]");
-    int code = cli_ask(cli, &request, false, ignore_row, NULL, NULL);
+    int code = cli_ask(cli, &request, false, cli_ignore_row, NULL, NULL);
     if (code != EXIT_DONE)
         return code;
     if (cli->json)
@@ -328,9 +323,9 @@ static int run_leave(struct cli *cli, int argc, char **argv)
 
     if (!begin_plain(cli, argc, argv, &code))
         return code;
-    if (refuse_watch(cli, "leave"))
+    if (cli_refuse_watch(cli, "leave"))
         return EXIT_USAGE;
-    code = cli_ask(cli, &request, false, ignore_row, NULL, NULL);
+    code = cli_ask(cli, &request, false, cli_ignore_row, NULL, NULL);
     if (code != EXIT_DONE)
         return code;
     if (cli->json)
