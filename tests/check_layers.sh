@@ -44,8 +44,9 @@ result "wire includes wire and base" \
     "$(own_includes src/wire "(wire|base)/[^\"]*|$pb")"
 result "runtime includes what is below it" \
     "$(own_includes src/runtime "(runtime|core|wire|base)/[^\"]*|$pb|$config")"
-result "cli includes wire and base" \
-    "$(own_includes src/cli "(cli|wire|base)/[^\"]*|$pb|$config")"
+# What a target, a name and a manifest may be is calculated in one place.
+result "cli includes wire and base, and what a bundle is" \
+    "$(own_includes src/cli "(cli|wire|base)/[^\"]*|core/(content|manifest|target)\.h|$pb|$config")"
 result "the simulator includes core, wire and base" \
     "$(own_includes tests/sim "(core|wire|base|sim)/[^\"]*|sim[^/\"]*|test\.h|$pb|$config")"
 

@@ -45,7 +45,8 @@
     X(runtime)                                                                 \
     X(control)                                                                 \
     X(table)                                                                   \
-    X(cli)
+    X(cli)                                                                     \
+    X(cli_config)
 #endif
 /* clang-format on */
 

@@ -310,7 +310,9 @@ static void test_usage_is_checked(void)
     } cases[] = {
         {"", "a verb is missing"},
         {"dance", "no verb `dance`"},
-        {"config push x", "`config` is not built yet"},
+        {"config plan x", "`config plan` is not built yet"},
+        {"config dance", "no `config dance`"},
+        {"keygen mesh x", "`keygen mesh` is not built yet"},
         {"publishers --json", "`publishers` is not built yet"},
         {"status now", "status takes no `now`"},
         {"status --key k", "unknown option --key"},

@@ -1,0 +1,229 @@
+#include "argus_config.h" /* GNU extensions */
+
+#include "cli/signer.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+
+#define SIGNATURE_SIZE 64
+/** A PEM with an Ed25519 key is 119 bytes; an encrypted one 300. */
+#define PEM_SIZE_MAX 16384
+#define CLUSTER_SIZE 64
+
+static const char purpose[] = "argus-bundle-1"; /* its NUL is signed too */
+
+struct signer {
+    EVP_PKEY *key;
+};
+
+void signer_digest(const void *data, size_t size, uint8_t out[32])
+{
+    if (EVP_Digest(data, size, out, NULL, EVP_sha256(), NULL) != 1) {
+        fputs("argusctl: OpenSSL has no SHA-256, or no memory\n", stderr);
+        exit(1);
+    }
+}
+
+void fingerprint_of(const uint8_t key[SIGNER_KEY_SIZE],
+                    char out[FINGERPRINT_SIZE])
+{
+    uint8_t hash[32];
+
+    signer_digest(key, SIGNER_KEY_SIZE, hash);
+    for (size_t i = 0; i < (FINGERPRINT_SIZE - 1) / 2; i++)
+        (void)snprintf(out + 2 * i, 3, "%02x", hash[i]);
+}
+
+/* --------------------------------------------------------------- making */
+
+/* Made, never replaced. */
+static int write_fresh(const char *path, mode_t mode, BIO *pem,
+                       struct argus_error *err)
+{
+    char *data = NULL;
+    long size = BIO_get_mem_data(pem, &data);
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+
+    if (fd < 0 && errno == EEXIST)
+        return argus_fail(err, ARGUS_EBUSY,
+                          "%s is there already: keys are never overwritten",
+                          path);
+    if (fd < 0)
+        return argus_fail_errno(err, "cannot make %s", path);
+    bool ok = write(fd, data, (size_t)size) == size && fsync(fd) == 0;
+    int rc = ok ? ARGUS_OK : argus_fail_errno(err, "cannot write %s", path);
+    if (close(fd) != 0 && rc == ARGUS_OK)
+        rc = argus_fail_errno(err, "cannot write %s", path);
+    if (rc != ARGUS_OK)
+        (void)unlink(path);
+    return rc;
+}
+
+static int write_pair(EVP_PKEY *key, const char *path, struct argus_error *err)
+{
+    BIO *hidden = BIO_new(BIO_s_secmem()), *shown = BIO_new(BIO_s_mem());
+    char *public_path = NULL;
+    int rc = ARGUS_ENOMEM;
+
+    if (hidden == NULL || shown == NULL ||
+        asprintf(&public_path, "%s.pub", path) < 0 ||
+        PEM_write_bio_PrivateKey(hidden, key, NULL, NULL, 0, NULL, NULL) != 1 ||
+        PEM_write_bio_PUBKEY(shown, key) != 1) {
+        rc = argus_fail(err, ARGUS_ENOMEM, "no memory for a key");
+        goto free_all;
+    }
+    rc = write_fresh(path, 0600, hidden, err);
+    if (rc != ARGUS_OK)
+        goto free_all;
+    rc = write_fresh(public_path, 0644, shown, err);
+    if (rc != ARGUS_OK)
+        (void)unlink(path); /* ours: made a moment ago */
+
+free_all:
+    free(public_path);
+    BIO_free(hidden);
+    BIO_free(shown);
+    return rc;
+}
+
+static int public_key(EVP_PKEY *key, uint8_t out[SIGNER_KEY_SIZE])
+{
+    size_t size = SIGNER_KEY_SIZE;
+
+    return EVP_PKEY_get_raw_public_key(key, out, &size) == 1 &&
+                   size == SIGNER_KEY_SIZE
+               ? ARGUS_OK
+               : ARGUS_ECORRUPT;
+}
+
+int signer_make(const char *path, char fingerprint[FINGERPRINT_SIZE],
+                struct argus_error *err)
+{
+    EVP_PKEY *key = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
+    uint8_t raw[SIGNER_KEY_SIZE];
+
+    if (key == NULL || public_key(key, raw) != ARGUS_OK) {
+        EVP_PKEY_free(key);
+        return argus_fail(err, ARGUS_ENOMEM, "OpenSSL makes no Ed25519 key");
+    }
+    fingerprint_of(raw, fingerprint);
+    int rc = write_pair(key, path, err);
+    EVP_PKEY_free(key);
+    return rc;
+}
+
+/* -------------------------------------------------------------- reading */
+
+static bool mentions(const char *pem, size_t size, const char *words)
+{
+    return memmem(pem, size, words, strlen(words)) != NULL;
+}
+
+static int fail_kind(const char *path, const char *pem, size_t size,
+                     struct argus_error *err)
+{
+    if (mentions(pem, size, "ENCRYPTED"))
+        return argus_fail(err, ARGUS_ECORRUPT, "%s cannot be decrypted", path);
+    if (mentions(pem, size, "PUBLIC KEY"))
+        return argus_fail(err, ARGUS_ECORRUPT,
+                          "%s holds a public key: to sign, name the private "
+                          "one",
+                          path);
+    return argus_fail(err, ARGUS_ECORRUPT,
+                      "%s holds no private key in PEM (argusctl keygen "
+                      "operator FILE makes one)",
+                      path);
+}
+
+static int parse(const char *path, const char *pem, size_t size, EVP_PKEY **out,
+                 struct argus_error *err)
+{
+    BIO *bio = BIO_new_mem_buf(pem, (int)size);
+    /* OpenSSL asks at the terminal for the words of an encrypted key. */
+    void *words = mentions(pem, size, "ENCRYPTED") ? NULL : (void *)"";
+    EVP_PKEY *key =
+        bio != NULL ? PEM_read_bio_PrivateKey(bio, NULL, NULL, words) : NULL;
+
+    BIO_free(bio);
+    if (key == NULL)
+        return fail_kind(path, pem, size, err);
+    if (EVP_PKEY_get_id(key) != EVP_PKEY_ED25519) {
+        EVP_PKEY_free(key);
+        return argus_fail(err, ARGUS_ECORRUPT,
+                          "%s holds a key of another kind: an Ed25519 key is "
+                          "needed (argusctl keygen operator FILE makes one)",
+                          path);
+    }
+    *out = key;
+    return ARGUS_OK;
+}
+
+int signer_open(const char *path, struct signer **out, bool *is_exposed,
+                struct argus_error *err)
+{
+    char pem[PEM_SIZE_MAX];
+    struct stat st;
+    EVP_PKEY *key = NULL;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0 || fstat(fd, &st) != 0)
+        return argus_fail_errno(err, "cannot read the key %s", path);
+    *is_exposed = S_ISREG(st.st_mode) && (st.st_mode & 0077) != 0;
+    ssize_t size = read(fd, pem, sizeof pem);
+    int rc = size < 0 ? argus_fail_errno(err, "cannot read the key %s", path)
+                      : parse(path, pem, (size_t)size, &key, err);
+    (void)close(fd);
+    OPENSSL_cleanse(pem, sizeof pem);
+    if (rc != ARGUS_OK)
+        return rc;
+    struct signer *signer = malloc(sizeof *signer);
+    if (signer == NULL) {
+        EVP_PKEY_free(key);
+        return argus_fail(err, ARGUS_ENOMEM, "no memory for a key");
+    }
+    signer->key = key;
+    *out = signer;
+    return ARGUS_OK;
+}
+
+void signer_close(struct signer *signer)
+{
+    if (signer == NULL)
+        return;
+    EVP_PKEY_free(signer->key);
+    free(signer);
+}
+
+/* -------------------------------------------------------------- signing */
+
+int signer_sign(const struct signer *signer, const char *cluster,
+                argus_SignedBundle *bundle, struct argus_error *err)
+{
+    uint8_t text[sizeof purpose + CLUSTER_SIZE + sizeof bundle->manifest.bytes];
+    size_t name_size = strnlen(cluster, CLUSTER_SIZE - 1);
+    size_t used = sizeof purpose, size = SIGNATURE_SIZE;
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+
+    memcpy(text, purpose, sizeof purpose);
+    memcpy(text + used, cluster, name_size);
+    used += name_size;
+    text[used++] = '\0';
+    memcpy(text + used, bundle->manifest.bytes, bundle->manifest.size);
+    used += bundle->manifest.size;
+    bool ok = ctx != NULL && public_key(signer->key, bundle->key) == ARGUS_OK &&
+              EVP_DigestSignInit(ctx, NULL, NULL, NULL, signer->key) == 1 &&
+              EVP_DigestSign(ctx, bundle->signature, &size, text, used) == 1 &&
+              size == SIGNATURE_SIZE;
+    EVP_MD_CTX_free(ctx);
+    return ok ? ARGUS_OK
+              : argus_fail(err, ARGUS_ENOMEM, "OpenSSL does not sign");
+}

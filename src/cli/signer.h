@@ -1,0 +1,47 @@
+/* signer.h - an operator's private key: made, read, and used to sign. It never
+ * leaves this process. */
+#ifndef ARGUS_CLI_SIGNER_H
+#define ARGUS_CLI_SIGNER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "argus.pb.h"
+#include "base/status.h"
+
+#define SIGNER_KEY_SIZE 32
+/** 16 hex digits, the head of the SHA-256 of a public key, and a NUL. */
+#define FINGERPRINT_SIZE 17
+
+struct signer; /* opaque */
+
+void fingerprint_of(const uint8_t key[SIGNER_KEY_SIZE],
+                    char out[FINGERPRINT_SIZE]);
+
+/**
+ * Make a key pair: path (private, mode 0600) and path.pub. Neither may be there
+ * before; on failure neither is left behind.
+ * @retval ARGUS_EBUSY  one of them is there; err names it.
+ * @retval ARGUS_EIO, ARGUS_ENOMEM
+ */
+int signer_make(const char *path, char fingerprint[FINGERPRINT_SIZE],
+                struct argus_error *err);
+
+/**
+ * Read a private key.
+ * @param is_exposed  others than its owner may read the file.
+ * @retval ARGUS_EIO       cannot read; err names the file.
+ * @retval ARGUS_ECORRUPT  no Ed25519 private key in PEM; err says what it is.
+ */
+int signer_open(const char *path, struct signer **out, bool *is_exposed,
+                struct argus_error *err);
+void signer_close(struct signer *signer);
+
+/** Fill in key and signature for the manifest in it. */
+int signer_sign(const struct signer *signer, const char *cluster,
+                argus_SignedBundle *bundle, struct argus_error *err);
+
+/** SHA-256. */
+void signer_digest(const void *data, size_t size, uint8_t out[32]);
+
+#endif
