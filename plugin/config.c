@@ -1,11 +1,16 @@
 #include "config.h"
 
 #include <arpa/inet.h>
+#include <pwd.h>
+#include <unistd.h>
 
 #include "core/actions.h"   /* ADDRESS_SIZE */
+#include "core/content.h"   /* CONTENT_SIZE_MAX */
 #include "core/hyparview.h" /* limits */
+#include "runtime/operator_key.h"
 
 _Static_assert(CONFIG_SEEDS_MAX < HYPARVIEW_CONTACTS_MAX, "room to join");
+_Static_assert(CONTENT_SIZE_MAX >= 32u << 20, "MaxSize fits into an index");
 
 enum kind {
     KIND_FLAG,    /* bool */
@@ -61,6 +66,14 @@ static int own_tag(struct config *c, const struct row *row,
                    const oconfig_item_t *item, struct argus_error *err);
 static int own_zone(struct config *c, const struct row *row,
                     const oconfig_item_t *item, struct argus_error *err);
+static int own_key(struct config *c, const struct row *row,
+                   const oconfig_item_t *item, struct argus_error *err);
+static int own_allow(struct config *c, const struct row *row,
+                     const oconfig_item_t *item, struct argus_error *err);
+static int own_deny(struct config *c, const struct row *row,
+                    const oconfig_item_t *item, struct argus_error *err);
+static int own_user(struct config *c, const struct row *row,
+                    const oconfig_item_t *item, struct argus_error *err);
 
 /** Longest NodeName, Zone or host, without its NUL. */
 #define NAME_MAX_LENGTH (sizeof((struct runtime_options *)0)->name - 1)
@@ -92,6 +105,10 @@ static int own_zone(struct config *c, const struct row *row,
 #define OWN(name_, own_)                                                       \
     {                                                                          \
         .name = (name_), .kind = KIND_OWN, .own = (own_)                       \
+    }
+#define OWN_IN(block_, name_, own_)                                            \
+    {                                                                          \
+        .block = (block_), .name = (name_), .kind = KIND_OWN, .own = (own_)    \
     }
 #define LATER(block_, name_)                                                   \
     {                                                                          \
@@ -147,15 +164,18 @@ static const struct row rows[] = {
     LATER("Route", "Accept"),
     LATER("Route", "Dispatch"),
 
-    LATER("Apply", "Enable"),
-    LATER("Apply", "TrustedKey"),
-    LATER("Apply", "Allow"),
-    LATER("Apply", "Deny"),
-    LATER("Apply", "User"),
-    LATER("Apply", "MaxWorkers"),
-    LATER("Apply", "StartTimeout"),
-    LATER("Apply", "Probation"),
-    LATER("Apply", "MaxSize"),
+    FLAG("Apply", "Enable", apply, true),
+    OWN_IN("Apply", "TrustedKey", own_key),
+    OWN_IN("Apply", "Allow", own_allow),
+    OWN_IN("Apply", "Deny", own_deny),
+    OWN_IN("Apply", "User", own_user),
+    NUMBER("Apply", "MaxWorkers", KIND_WHOLE, workers_max, 1, 16, 8, ""),
+    NUMBER("Apply", "StartTimeout", KIND_SECONDS, start_timeout_ms, 1, 3600, 30,
+           " s"),
+    NUMBER("Apply", "Probation", KIND_SECONDS, probation_ms, 1, 86400, 30,
+           " s"),
+    NUMBER("Apply", "MaxSize", KIND_MEBI, bundle_size_max, 0.001, 32, 4,
+           " MiB"),
 
     NUMBER("Clock", "MaxOffset", KIND_SECONDS, clock_max_offset_ms, 0.001, 3600,
            0.5, " s"),
@@ -576,6 +596,89 @@ static int own_seed(struct config *c, const struct row *row,
     return ARGUS_OK;
 }
 
+/* -------------------------------------------------------------- <Apply> */
+
+/* Read in config_resolve(): until then a relative path is relative to nothing
+ * that is known. */
+static int own_key(struct config *c, const struct row *row,
+                   const oconfig_item_t *item, struct argus_error *err)
+{
+    char path[1024];
+
+    if (item->values_num != 1)
+        return refuse(row, err, "takes the name of one file");
+    int rc = text_of(row, &item->values[0], 1, sizeof path - 1, path, err);
+    if (rc != ARGUS_OK)
+        return rc;
+    if (c->key_files_count == CONFIG_KEYS_MAX)
+        return refuse(row, err, "\"%s\" is one too many; %u are allowed", path,
+                      CONFIG_KEYS_MAX);
+    char *copy = strdup(path);
+    if (copy == NULL)
+        return argus_fail(err, ARGUS_ENOMEM, "out of memory for a TrustedKey");
+    c->key_files[c->key_files_count++] = copy;
+    return ARGUS_OK;
+}
+
+/** Plugins that Allow or Deny may name. */
+#define PLUGINS_MAX                                                            \
+    (sizeof((struct runtime_options *)0)->allow /                              \
+     sizeof((struct runtime_options *)0)->allow[0])
+
+/* Names add up, in one line or in several; "" alone is an empty list. */
+static int add_plugins(const struct row *row, const oconfig_item_t *item,
+                       char list[PLUGINS_MAX][64], uint32_t *count,
+                       struct argus_error *err)
+{
+    char name[sizeof list[0]];
+
+    if (item->values_num < 1)
+        return refuse(row, err, "takes the names of plugins");
+    for (int i = 0; i < item->values_num; i++) {
+        int rc = text_of(row, &item->values[i], 0, sizeof name - 1, name, err);
+        if (rc != ARGUS_OK)
+            return rc;
+        if (strpbrk(name, "/\"\\") != NULL)
+            return refuse(row, err, "\"%s\" is no name of a plugin", name);
+        if (name[0] == '\0')
+            continue;
+        if (*count == PLUGINS_MAX)
+            return refuse(row, err, "\"%s\" is one too many; %zu are allowed",
+                          name, PLUGINS_MAX);
+        memcpy(list[(*count)++], name, sizeof name);
+    }
+    return ARGUS_OK;
+}
+
+static int own_allow(struct config *c, const struct row *row,
+                     const oconfig_item_t *item, struct argus_error *err)
+{
+    return add_plugins(row, item, c->options.allow, &c->options.allow_count,
+                       err);
+}
+
+static int own_deny(struct config *c, const struct row *row,
+                    const oconfig_item_t *item, struct argus_error *err)
+{
+    c->deny_is_set = true;
+    return add_plugins(row, item, c->options.deny, &c->options.deny_count, err);
+}
+
+static int own_user(struct config *c, const struct row *row,
+                    const oconfig_item_t *item, struct argus_error *err)
+{
+    char *user = c->options.apply_user;
+
+    if (item->values_num != 1)
+        return refuse(row, err, "takes the name of one user");
+    int rc = text_of(row, &item->values[0], 1, sizeof c->options.apply_user - 1,
+                     user, err);
+    if (rc != ARGUS_OK)
+        return rc;
+    c->user_is_set = true;
+    return ARGUS_OK;
+}
+
 /* -------------------------------------------------------------- the walk */
 
 static int set_row(struct config *c, const struct row *row,
@@ -647,8 +750,6 @@ static int set_block(struct config *c, const char *block,
         if (rc != ARGUS_OK)
             return rc;
     }
-    if (strcmp(block, "Apply") == 0) /* an empty one asks for it too */
-        return argus_fail(err, ARGUS_EINVAL, "block <Apply>: not built yet");
     return ARGUS_OK;
 }
 
@@ -693,6 +794,9 @@ void config_free(struct config *c)
     for (uint32_t i = 0; i < c->options.seeds_count; i++)
         free(c->seeds[i]);
     c->options.seeds_count = 0;
+    for (uint32_t i = 0; i < c->key_files_count; i++)
+        free(c->key_files[i]);
+    c->key_files_count = 0;
 }
 
 /* ------------------------------------------------------- what init knows */
@@ -840,6 +944,100 @@ static void resolve_queue(struct runtime_options *o,
     o->write_limit = high == 0 ? 0 : low == 0 ? 1 : (uint64_t)low;
 }
 
+/* ------------------------------------------------------ <Apply> in init */
+
+bool config_applies(const struct config *c)
+{
+    return c->options.apply && c->options.trusted_keys_count > 0;
+}
+
+/* Without its trusted keys a node would silently run nothing. */
+static int read_keys(struct config *c, const struct config_host *host,
+                     struct argus_error *err)
+{
+    const struct row *row = find_row("Apply", "TrustedKey");
+    char path[1024];
+    struct argus_error why;
+
+    c->options.trusted_keys_count = 0;
+    for (uint32_t i = 0; i < c->key_files_count; i++) {
+        int rc = path_of(row, host->work_dir, c->key_files[i], path,
+                         sizeof path, err);
+        if (rc != ARGUS_OK)
+            return rc;
+        rc = operator_key_read(
+            path, c->options.trusted_keys[c->options.trusted_keys_count], &why);
+        if (rc != ARGUS_OK)
+            return refuse(row, err, "%.400s", why.text);
+        c->options.trusted_keys_count++;
+    }
+    return ARGUS_OK;
+}
+
+static int check_user(const struct config *c, const struct config_host *host,
+                      struct argus_error *err)
+{
+    const struct row *row = find_row("Apply", "User");
+    const char *user = c->options.apply_user;
+    const struct passwd *entry = user[0] != '\0' ? getpwnam(user) : NULL;
+
+    if (user[0] == '\0')
+        return ARGUS_OK;
+    if (entry == NULL)
+        return refuse(row, err, "there is no user \"%s\"", user);
+    if (!host->is_root && entry->pw_uid != geteuid())
+        return refuse(row, err,
+                      "\"%s\" is another user than this daemon's; only root "
+                      "may name one",
+                      user);
+    return ARGUS_OK;
+}
+
+/* The data sets that come with collectd: beside its plugins, in share. */
+static void find_types(struct runtime_options *o)
+{
+    static const char *const places[] = {
+        "/usr/share/collectd/types.db", "/usr/local/share/collectd/types.db",
+        "/opt/collectd/share/collectd/types.db"};
+    char beside[sizeof o->plugin_dir + 64];
+
+    (void)snprintf(beside, sizeof beside, "%s/../../share/collectd/types.db",
+                   o->plugin_dir);
+    const char *found = access(beside, R_OK) == 0 ? beside : NULL;
+    for (size_t i = 0; found == NULL && i < sizeof places / sizeof places[0];
+         i++)
+        if (access(places[i], R_OK) == 0)
+            found = places[i];
+    char *path = found != NULL ? realpath(found, NULL) : NULL;
+    (void)snprintf(o->types_db, sizeof o->types_db, "%s",
+                   path != NULL ? path : places[0]);
+    free(path);
+}
+
+static int resolve_apply(struct config *c, const struct config_host *host,
+                         struct argus_error *err)
+{
+    static const char *const denied[] = {"exec", "python", "perl", "lua",
+                                         "java"};
+    struct runtime_options *o = &c->options;
+
+    (void)snprintf(o->hostname, sizeof o->hostname, "%s", host->hostname);
+    (void)snprintf(o->plugin_dir, sizeof o->plugin_dir, "%s",
+                   host->plugin_dir != NULL ? host->plugin_dir : "");
+    o->interval_s = host->interval_s > 0 ? host->interval_s : 10;
+    find_types(o);
+    for (size_t i = 0; !c->deny_is_set && i < sizeof denied / sizeof denied[0];
+         i++)
+        (void)snprintf(o->deny[o->deny_count++], sizeof o->deny[0], "%s",
+                       denied[i]);
+    c->deny_is_set = true;
+    if (!c->user_is_set)
+        (void)snprintf(o->apply_user, sizeof o->apply_user, "%s",
+                       host->is_root ? "nobody" : "");
+    int rc = c->user_is_set ? check_user(c, host, err) : ARGUS_OK;
+    return rc == ARGUS_OK ? read_keys(c, host, err) : rc;
+}
+
 int config_resolve(struct config *c, const struct config_host *host,
                    struct argus_error *err)
 {
@@ -863,6 +1061,9 @@ int config_resolve(struct config *c, const struct config_host *host,
     if (rc != ARGUS_OK)
         return rc;
     resolve_queue(o, host);
+    rc = resolve_apply(c, host, err);
+    if (rc != ARGUS_OK)
+        return rc;
     o->seeds = (const char *const *)c->seeds;
     return ARGUS_OK;
 }

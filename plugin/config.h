@@ -26,11 +26,17 @@
  *  many contacts: what argusctl join adds comes on top. */
 #define CONFIG_SEEDS_MAX 32
 
+/** TrustedKeys that all blocks together may name. */
+#define CONFIG_KEYS_MAX 16
+
 struct config {
     struct runtime_options options; /* whole after config_resolve() */
     char *seeds[CONFIG_SEEDS_MAX];  /* "host:port"; options.seeds points here */
     bool route_is_set;              /* Enable in <Route> was given */
     bool weight_is_set;             /* Weight in <Route> was given */
+    bool deny_is_set, user_is_set;  /* Deny, User in <Apply> were given */
+    char *key_files[CONFIG_KEYS_MAX]; /* TrustedKey */
+    uint32_t key_files_count;
 };
 
 /** Every option at its default; what depends on the host is left empty. */
@@ -55,14 +61,21 @@ struct config_host {
     const char *write_threads;    /* WriteThreads */
     const char *write_limit_high; /* WriteQueueLimitHigh; NULL: none */
     const char *write_limit_low;  /* WriteQueueLimitLow; NULL: half of that */
+    const char *plugin_dir;       /* where argus.so lies; "": unknown */
+    double interval_s;            /* Interval */
+    bool is_root;
 };
 
 /**
- * Fill in what hangs on the host and check what options ask of each other.
+ * Fill in what hangs on the host, read the trusted keys and check what options
+ * ask of each other.
  * @retval ARGUS_EINVAL  with a text, as above.
  */
 int config_resolve(struct config *c, const struct config_host *host,
                    struct argus_error *err);
+
+/** Will bundles run here? Of use after config_resolve(). */
+bool config_applies(const struct config *c);
 
 void config_free(struct config *c);
 

@@ -11,6 +11,8 @@ static const struct config_host usual_host = {
     .base_dir = "/var/lib/collectd",
     .work_dir = "/var/lib/collectd",
     .write_threads = "5",
+    .plugin_dir = "/usr/lib/collectd",
+    .interval_s = 10,
 };
 
 /* Read the lines as one block and resolve; the status of what failed first. */
@@ -75,6 +77,21 @@ static void test_defaults(void)
     CU_ASSERT_EQUAL(o->write_threads, 5);
     CU_ASSERT_EQUAL(o->write_limit, 0);
     CU_ASSERT_TRUE(strlen(o->collectd_version) > 0);
+    CU_ASSERT_TRUE(o->apply);
+    CU_ASSERT_EQUAL(o->trusted_keys_count, 0);
+    CU_ASSERT_EQUAL(o->allow_count, 0);
+    CU_ASSERT_EQUAL(o->deny_count, 5);
+    CU_ASSERT_STRING_EQUAL(o->deny[0], "exec");
+    CU_ASSERT_STRING_EQUAL(o->deny[4], "java");
+    CU_ASSERT_STRING_EQUAL(o->apply_user, "");
+    CU_ASSERT_EQUAL(o->workers_max, 8);
+    CU_ASSERT_EQUAL(o->start_timeout_ms, 30000);
+    CU_ASSERT_EQUAL(o->probation_ms, 30000);
+    CU_ASSERT_EQUAL(o->bundle_size_max, 4u << 20);
+    CU_ASSERT_STRING_EQUAL(o->hostname, "web-17");
+    CU_ASSERT_STRING_EQUAL(o->plugin_dir, "/usr/lib/collectd");
+    CU_ASSERT_EQUAL(o->interval_s, 10.0);
+    CU_ASSERT_FALSE(config_applies(&config));
 
     CU_ASSERT_EQUAL(READ("Role aggregator"), ARGUS_OK);
     CU_ASSERT_FALSE(o->route);
@@ -286,7 +303,28 @@ static void test_every_option_refuses(void)
         {"Colours.Red 1", "option \"Colours\" is unknown"},
         {"Role.Agent 1", "option \"Role\": is an option, not a block"},
         {"Membership 5", "block <Membership> takes no value"},
-        {"Apply.", "block <Apply>: not built yet"},
+        {"Apply.Enable maybe", "option \"Enable\" in <Apply>: \"maybe\" is "
+                               "neither true nor false"},
+        {"Apply.TrustedKey \"/nowhere/k.pub\"",
+         "option \"TrustedKey\" in <Apply>: cannot read /nowhere/k.pub"},
+        {"Apply.TrustedKey \"\"", "option \"TrustedKey\" in <Apply>: \"\" is "
+                                  "too short"},
+        {"Apply.Allow \"../df\"",
+         "option \"Allow\" in <Apply>: \"../df\" is no "
+         "name of a plugin"},
+        {"Apply.Deny true", "option \"Deny\" in <Apply>: true is no text"},
+        {"Apply.User \"no-such-user\"", "option \"User\" in <Apply>: there is "
+                                        "no user \"no-such-user\""},
+        {"Apply.MaxWorkers 0", "option \"MaxWorkers\" in <Apply>: 0 is outside "
+                               "1..16"},
+        {"Apply.MaxWorkers 17", "outside 1..16"},
+        {"Apply.StartTimeout 0", "option \"StartTimeout\" in <Apply>: 0 is "
+                                 "outside 1..3600 s"},
+        {"Apply.Probation 0", "option \"Probation\" in <Apply>: 0 is outside "
+                              "1..86400 s"},
+        {"Apply.MaxSize 33", "option \"MaxSize\" in <Apply>: 33 is outside "
+                             "0.001..32 MiB"},
+        {"Apply.Colour blue", "option \"Colour\" in <Apply> is unknown"},
     };
 
     begin();
@@ -308,10 +346,7 @@ static void test_later_options_are_refused_by_name(void)
         "Security.Certificate", "Security.PrivateKey", "Security.CA",
         "Security.CRL",         "Membership.Strategy", "Route.Placement",
         "Route.Copies",         "Route.SpoolDisk",     "Route.Accept",
-        "Route.Dispatch",       "Apply.Enable",        "Apply.TrustedKey",
-        "Apply.Allow",          "Apply.Deny",          "Apply.User",
-        "Apply.MaxWorkers",     "Apply.StartTimeout",  "Apply.Probation",
-        "Apply.MaxSize",        "Clock.AlarmOffset",
+        "Route.Dispatch",       "Clock.AlarmOffset",
     };
 
     begin();
@@ -468,7 +503,68 @@ static void test_queue_options(void)
     end();
 }
 
+/* Of RFC 8410, section 10.1. */
+static const char operator_pem[] =
+    "-----BEGIN PUBLIC KEY-----\n"
+    "MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n"
+    "-----END PUBLIC KEY-----\n";
+
+/* Goal: the options of <Apply> arrive, lists add up, keys are read. */
+static void test_apply_options_arrive(void)
+{
+    const struct runtime_options *o = &config.options;
+    char path[] = "/tmp/test_config.XXXXXX", line[128];
+    int fd = mkstemp(path);
+
+    begin();
+    CU_ASSERT_FATAL(fd >= 0 &&
+                    write(fd, operator_pem, sizeof operator_pem - 1) > 0);
+    (void)close(fd);
+    (void)snprintf(line, sizeof line, "Apply.TrustedKey \"%s\"", path);
+    CU_ASSERT_EQUAL_FATAL(READ(line, "Apply.Allow \"df\" \"load\"",
+                               "Apply.Allow \"cpu\"", "Apply.Deny \"csv\"",
+                               "Apply.Deny \"\"", "Apply.User \"root\"",
+                               "Apply.MaxWorkers 3", "Apply.StartTimeout 1.5",
+                               "Apply.Probation 2", "Apply.MaxSize 0.5"),
+                          geteuid() == 0 ? ARGUS_OK : ARGUS_EINVAL);
+    CU_ASSERT_EQUAL(o->allow_count, 3);
+    CU_ASSERT_STRING_EQUAL(o->allow[1], "load");
+    CU_ASSERT_EQUAL(o->deny_count, 1);
+    CU_ASSERT_STRING_EQUAL(o->deny[0], "csv");
+    CU_ASSERT_STRING_EQUAL(o->apply_user, "root");
+    CU_ASSERT_EQUAL(o->workers_max, 3);
+    CU_ASSERT_EQUAL(o->start_timeout_ms, 1500);
+    CU_ASSERT_EQUAL(o->probation_ms, 2000);
+    CU_ASSERT_EQUAL(o->bundle_size_max, 512u << 10);
+
+    CU_ASSERT_EQUAL(READ(line), ARGUS_OK);
+    CU_ASSERT_EQUAL(o->trusted_keys_count, 1);
+    CU_ASSERT_EQUAL(o->trusted_keys[0][0], 0x19);
+    CU_ASSERT_EQUAL(o->trusted_keys[0][31], 0xe1);
+    CU_ASSERT_TRUE(config_applies(&config));
+    CU_ASSERT_EQUAL(READ(line, "Apply.Enable false"), ARGUS_OK);
+    CU_ASSERT_FALSE(config_applies(&config));
+    CU_ASSERT_EQUAL(READ("Apply.Deny \"\""), ARGUS_OK);
+    CU_ASSERT_EQUAL(o->deny_count, 0);
+    (void)unlink(path);
+    end();
+}
+
+/* Goal: a daemon that is root runs bundles as nobody. */
+static void test_root_runs_bundles_as_nobody(void)
+{
+    struct config_host host = usual_host;
+
+    begin();
+    host.is_root = true;
+    CU_ASSERT_EQUAL(read_on(&host, (const char *const[]){NULL}), ARGUS_OK);
+    CU_ASSERT_STRING_EQUAL(config.options.apply_user, "nobody");
+    end();
+}
+
 CU_TestInfo suite_config[] = {
+    {"apply_options_arrive", test_apply_options_arrive},
+    {"root_runs_bundles_as_nobody", test_root_runs_bundles_as_nobody},
     {"defaults", test_defaults},
     {"every_option_arrives", test_every_option_arrives},
     {"addresses_take_all_forms", test_addresses_take_all_forms},
