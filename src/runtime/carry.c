@@ -7,7 +7,7 @@
 #include "base/log.h"
 #include "runtime/runtime_impl.h"
 
-enum in_type { IN_VALUE, IN_NOTICE };
+enum in_type { IN_VALUE, IN_NOTICE, IN_DOWN };
 
 struct in_value {
     const void *set;
@@ -41,6 +41,20 @@ bool runtime_post_notice(struct runtime *rt, const argus_Event *event)
     const struct mailbox_part part = {event, size};
 
     return mailbox_post(rt->in, IN_NOTICE, &part, 1);
+}
+
+bool runtime_wants_down(struct runtime *rt)
+{
+    return atomic_load_explicit(&rt->wants_down, memory_order_relaxed);
+}
+
+bool runtime_post_down(struct runtime *rt, uint32_t except,
+                       const uint8_t *message, size_t size)
+{
+    const uint64_t head = except; /* what follows stays aligned */
+    const struct mailbox_part parts[] = {{&head, sizeof head}, {message, size}};
+
+    return mailbox_post(rt->in, IN_DOWN, parts, 2);
 }
 
 static void post_token(struct runtime *rt, struct token_list *l, uint64_t token)
@@ -192,6 +206,15 @@ static void step_values(struct runtime *rt, const struct value_input *values,
     runtime_step(rt, &event);
 }
 
+static void take_down(struct runtime *rt, const struct mailbox_record *r)
+{
+    uint64_t except;
+
+    memcpy(&except, r->data, sizeof except);
+    apply_down(rt->apply, (uint32_t)except, r->data + sizeof except,
+               r->size - sizeof except);
+}
+
 /* Names and numbers stay in the mailbox's chunk: what was gathered is stepped
  * with the last record of it at the latest. */
 static void take_records(struct runtime *rt)
@@ -210,6 +233,8 @@ static void take_records(struct runtime *rt)
         }
         if (r.type == IN_NOTICE)
             step_notice(rt, &r);
+        else if (r.type == IN_DOWN)
+            take_down(rt, &r);
     }
 }
 
@@ -243,6 +268,12 @@ static void take_progress(struct runtime *rt)
     runtime_step(rt, &event);
 }
 
+static void pause_sources(struct runtime *rt, bool pause)
+{
+    transport_pause_metrics(rt->transport, pause);
+    apply_pause(rt->apply, pause);
+}
+
 /* The deliver thread says when it has room again, unless it had just done so
  * when the flag was set: so the loop looks for itself now and then. */
 void carry_relieve(struct runtime *rt)
@@ -253,7 +284,7 @@ void carry_relieve(struct runtime *rt)
     if (stats.bytes_queued <= OUT_BYTES_LOW)
         atomic_store(&rt->is_out_high, false);
     if (!atomic_load(&rt->is_out_high))
-        transport_pause_metrics(rt->transport, false);
+        pause_sources(rt, false);
 }
 
 void carry_in(struct runtime *rt)
@@ -263,7 +294,7 @@ void carry_in(struct runtime *rt)
     take_progress(rt);
     take_records(rt);
     if (!atomic_load(&rt->is_out_high))
-        transport_pause_metrics(rt->transport, false);
+        pause_sources(rt, false);
 }
 
 /* ------------------------------------------------------------ from links */
@@ -394,7 +425,7 @@ static void carry_store(struct runtime *rt, const struct action *a)
     }
 }
 
-static void maybe_high(struct runtime *rt)
+void carry_maybe_high(struct runtime *rt)
 {
     struct mailbox_stats stats;
 
@@ -404,7 +435,7 @@ static void maybe_high(struct runtime *rt)
     if (stats.bytes_queued < OUT_BYTES_HIGH)
         return;
     atomic_store(&rt->is_out_high, true);
-    transport_pause_metrics(rt->transport, true);
+    pause_sources(rt, true);
 }
 
 /* Once collectd shuts down, what it queues is freed unwritten: no more
@@ -432,7 +463,7 @@ void carry_out(void *context, const struct action *a)
         break;
     case ACTION_SERIES_BEGIN:
         deliver_series_begin(rt, a->series_begin);
-        maybe_high(rt);
+        carry_maybe_high(rt);
         break;
     case ACTION_SERIES_END: deliver_series_end(rt, a->series_end); break;
     case ACTION_DISPATCH: deliver_value(rt, a->value); break;

@@ -3,7 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "runtime/gate.h"
 #include "runtime/runtime_impl.h"
+#include "runtime/worker.h"
 
 /** Counters of all parts together; as StatusReply.counters in argus.options. */
 #define COUNTERS_MAX 256
@@ -86,6 +88,44 @@ static void add_control(const struct runtime *rt, struct counters *c)
     ADD("control_", s, clients_slow, false);
 }
 
+static void add_apply(const struct runtime *rt, struct counters *c)
+{
+    const struct apply_stats *a = apply_stats(rt->apply);
+    const struct worker_stats *w = worker_stats();
+    const struct gate_stats *g = gate_stats();
+    uint32_t running, other;
+
+    if (!rt->options.apply || rt->options.trusted_keys_count == 0)
+        return; /* no bundle ever runs here */
+    apply_workers(rt->apply, &running, &other);
+    add(c, "apply_workers", running, true);
+    add(c, "apply_workers_other", other, true);
+    ADD("apply_", a, starts, false);
+    ADD("apply_", a, switches, false);
+    ADD("apply_", a, good, false);
+    ADD("apply_", a, failed, false);
+    ADD("apply_", a, refused, false);
+    ADD("apply_", a, rolled_back, false);
+    ADD("apply_", a, crashed, false);
+    ADD("apply_", a, restarted, false);
+    ADD("apply_", a, old_first, false);
+    ADD("apply_", a, states_dropped, false);
+    ADD("apply_", w, values_up, false);
+    ADD("apply_", w, notifications_up, false);
+    ADD("apply_", w, values_down, false);
+    ADD("apply_", w, down_dropped, false);
+    ADD("apply_", w, logs, false);
+    ADD("apply_", w, logs_held, false);
+    ADD("apply_", w, output_bytes, false);
+    ADD("apply_", w, pauses, false);
+    ADD("apply_", g, held_dropped, false);
+    ADD("apply_", g, early, false);
+    ADD("apply_", g, superseded, false);
+    ADD("apply_", g, repeated, false);
+    ADD("apply_", g, series_refused, false);
+    ADD("apply_", g, switched, false);
+}
+
 static void add_owner(const struct runtime *rt, struct counters *c)
 {
     struct runtime_counter list[COUNTERS_MAX];
@@ -104,6 +144,7 @@ static void add_own(struct runtime *rt, struct counters *c)
     add_transport(rt, c);
     add_store(rt, c);
     add_control(rt, c);
+    add_apply(rt, c);
     add_owner(rt, c);
 }
 
@@ -166,6 +207,15 @@ static const struct metric metrics[] = {
     {"deliver_queued_bytes", "route", "bytes", "waiting", OF_AGGREGATOR},
     {"inbox_refused", "route", "derive", "inbox_refused", OF_ANY},
     {"bridge_value_refused", "route", "derive", "values_refused", OF_ANY},
+
+    {"apply_workers", "apply", "count", "workers", OF_ANY},
+    {"apply_values_up", "apply", "total_values", "received", OF_ANY},
+    {"apply_values_down", "apply", "total_values", "sent", OF_ANY},
+    {"apply_down_dropped", "apply", "derive", "values_dropped", OF_ANY},
+    {"apply_switches", "apply", "derive", "switches", OF_ANY},
+    {"apply_failed", "apply", "derive", "failed", OF_ANY},
+    {"apply_rolled_back", "apply", "derive", "rolled_back", OF_ANY},
+    {"apply_crashed", "apply", "derive", "crashed", OF_ANY},
 
     {"queue_values", "spool", "queue_length", "values", OF_AGENT},
     {"queue_bytes", "spool", "bytes", "values", OF_AGENT},

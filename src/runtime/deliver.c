@@ -13,6 +13,8 @@ enum out_type {
     OUT_SERIES_RESET,
     OUT_VALUE,
     OUT_EVENT,
+    OUT_WORKER,
+    OUT_WORKER_END,
 };
 
 struct out_series {
@@ -33,6 +35,10 @@ struct out_value {
     uint32_t count, unused;
 };
 
+struct out_worker {
+    uint32_t worker, begins;
+};
+
 /* ------------------------------------------------------------ packing */
 
 static void post(struct runtime *rt, enum out_type type,
@@ -42,8 +48,8 @@ static void post(struct runtime *rt, enum out_type type,
         return;
     rt->intake_refused++;
     log_limited(&rt->refused_limit, runtime_now_ms(), LOG_LEVEL_ERROR,
-                "no room on the way into collectd: something of the mesh is "
-                "lost");
+                "no room on the way into collectd: something of the mesh or of "
+                "a worker is lost");
 }
 
 static struct mailbox_part text_part(const char *text)
@@ -104,6 +110,23 @@ void deliver_event(struct runtime *rt, const argus_Event *event)
     size_t size = offsetof(argus_Event, message) + strlen(event->message) + 1;
     const struct mailbox_part part = {event, size};
     post(rt, OUT_EVENT, &part, 1);
+}
+
+void deliver_worker(struct runtime *rt, uint32_t worker, bool begins,
+                    const uint8_t *message, size_t size)
+{
+    struct out_worker head = {worker, begins};
+    const struct mailbox_part parts[] = {{&head, sizeof head}, {message, size}};
+
+    post(rt, OUT_WORKER, parts, 2);
+}
+
+void deliver_worker_end(struct runtime *rt, uint32_t worker)
+{
+    struct out_worker head = {worker, 0};
+    const struct mailbox_part part = {&head, sizeof head};
+
+    post(rt, OUT_WORKER_END, &part, 1);
 }
 
 /* ------------------------------------------------------------ unpacking */
@@ -172,6 +195,19 @@ static void on_event(struct runtime *rt, const struct mailbox_record *r)
     rt->hooks.notify(rt->hooks.context, &event);
 }
 
+static void on_worker(struct runtime *rt, const struct mailbox_record *r)
+{
+    struct out_worker head;
+
+    memcpy(&head, r->data, sizeof head);
+    if (r->type == OUT_WORKER && rt->hooks.worker_message != NULL)
+        rt->hooks.worker_message(rt->hooks.context, head.worker,
+                                 head.begins != 0, r->data + sizeof head,
+                                 r->size - sizeof head);
+    else if (r->type == OUT_WORKER_END && rt->hooks.worker_end != NULL)
+        rt->hooks.worker_end(rt->hooks.context, head.worker);
+}
+
 static void on_record(struct runtime *rt, const struct mailbox_record *r)
 {
     uint64_t series;
@@ -188,6 +224,8 @@ static void on_record(struct runtime *rt, const struct mailbox_record *r)
         break;
     case OUT_VALUE: on_value(rt, r->data); break;
     case OUT_EVENT: on_event(rt, r); break;
+    case OUT_WORKER:
+    case OUT_WORKER_END: on_worker(rt, r); break;
     }
 }
 

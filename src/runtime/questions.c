@@ -20,6 +20,7 @@ static void on_status(void *context, argus_StatusReply *out)
     (void)snprintf(out->cluster, sizeof out->cluster, "%s",
                    rt->options.cluster);
     counters_status(rt, out);
+    apply_status(rt->apply, out);
 }
 
 static bool on_member(void *context, uint32_t index, argus_MemberReply *out)

@@ -103,6 +103,8 @@ static void begin_closing(struct runtime *rt)
     if (rt->control != NULL)
         control_close(rt->control);
     rt->control = NULL;
+    if (rt->apply != NULL)
+        apply_close(rt->apply);
     if (rt->transport != NULL)
         transport_stop(rt->transport, argus_RefuseCode_REFUSE_BYE,
                        "the daemon stops", on_transport_done, rt);
@@ -116,9 +118,11 @@ static void begin_closing(struct runtime *rt)
 /* After the loop has ended, or without one. */
 static void close_rest(struct runtime *rt)
 {
+    apply_free(rt->apply);
     engine_free(rt->engine);
     store_close(rt->store);
     identity_free(rt->identity);
+    rt->apply = NULL;
     rt->engine = NULL;
     rt->store = NULL;
     rt->identity = NULL;
@@ -178,6 +182,7 @@ static void start_engine(struct runtime *rt)
     transport_set_self(rt->transport, &rt->self);
     carry_memory(rt);
     runtime_step(rt, &event);
+    carry_apply_start(rt);
 }
 
 /* A clone of this node was first. All that hangs on the old id goes with its
@@ -226,11 +231,15 @@ static void change_identity(struct runtime *rt)
 
 /* ------------------------------------------------------------ the loop */
 
-/* Waiting helps only while somebody is there to acknowledge. */
+/* Waiting helps only while somebody is there to acknowledge. Workers end in
+ * their own time, which is bounded. */
 static void stop_if_drained(struct runtime *rt)
 {
     uint64_t pending = engine_pending(rt->engine);
 
+    if (!apply_is_stopped(rt->apply) &&
+        runtime_now_ms() < rt->drain_end_ms + WORKERS_END_MS)
+        return;
     if (pending > 0 && engine_can_send(rt->engine) &&
         runtime_now_ms() < rt->drain_end_ms)
         return;
@@ -253,6 +262,7 @@ static void begin_draining(struct runtime *rt)
 
     rt->drain_end_ms = runtime_now_ms() + drain_ms;
     rt->phase = PHASE_DRAINING;
+    apply_stop(rt->apply);
     uv_update_time(&rt->loop);
     (void)uv_timer_start(&rt->tick, on_drain_end, drain_ms, 10);
     runtime_step(rt, &event);
@@ -268,6 +278,10 @@ static void on_wake(uv_async_t *async)
     questions_answer(rt);
     if (rt->wants_identity && rt->phase == PHASE_RUNNING)
         change_identity(rt);
+    if (rt->bundles_changed && rt->phase == PHASE_RUNNING) {
+        rt->bundles_changed = false;
+        apply_changed(rt->apply);
+    }
     if (rt->phase == PHASE_RUNNING && atomic_load(&rt->is_stop_wanted))
         begin_draining(rt);
     if (rt->phase == PHASE_DRAINING)
@@ -504,6 +518,8 @@ static int open_all(struct runtime *rt, struct argus_error *err)
     if (rc == ARGUS_OK)
         rc = new_engine(rt, err);
     if (rc == ARGUS_OK)
+        rc = carry_apply_open(rt, err);
+    if (rc == ARGUS_OK)
         rc = open_control(rt, err);
     return rc;
 }
@@ -644,12 +660,14 @@ static void cut_socket(uv_handle_t *handle, void *context)
     uv_os_fd_t fd;
 
     (void)context;
-    if (handle->type == UV_TCP && uv_fileno(handle, &fd) == 0)
+    if ((handle->type == UV_TCP || handle->type == UV_POLL) &&
+        uv_fileno(handle, &fd) == 0)
         (void)shutdown(fd, SHUT_RDWR);
 }
 
 /* An assertion failed: nothing of the loop can be trusted. Peers must not wait
- * for us, nor may collectd; memory and files stay until the process ends. */
+ * for us, nor may collectd, and workers end with their sockets; memory and
+ * files stay until the process ends. */
 static void give_up(struct runtime *rt)
 {
     rt->is_broken = true;

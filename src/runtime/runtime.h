@@ -106,8 +106,9 @@ struct runtime_hooks {
     void (*series_reset)(void *context);
     /** A message of a worker (wire/pair.h: SET, VALUE or NOTIFICATION), checked
      *  already. Workers are told apart by a number that is never used again;
-     *  a SET comes before the first value of its type. */
-    void (*worker_message)(void *context, uint32_t worker,
+     *  a SET comes before the first value of its type. begins: the first value
+     *  that this worker has for a series that another one delivered before. */
+    void (*worker_message)(void *context, uint32_t worker, bool begins,
                            const uint8_t *message, size_t size);
     /** That worker sends no more. */
     void (*worker_end)(void *context, uint32_t worker);
@@ -178,7 +179,7 @@ bool runtime_series_moved(struct runtime *rt, const char *host,
 /* What an operator would graph, for the read callback; a snapshot at most a
  * second old. All other counters are in argusctl status --json. */
 struct runtime_stat {
-    const char *group; /* plugin instance: mesh, route, spool, clock, events */
+    const char *group; /* plugin instance: mesh, route, apply, spool, ... */
     const char *type;  /* of the stock types.db */
     const char *instance;
     bool gauge; /* else derive */

@@ -2,7 +2,8 @@
  * it.
  *   runtime.c    life: open, loop, timers, stop
  *   carry.c      collectd's threads -> engine; engine -> links, disk, log
- *   deliver.c    engine -> deliver thread
+ *   carry_apply.c  engine <-> workers
+ *   deliver.c    engine and workers -> deliver thread
  *   counters.c   what is counted, for status and for metrics
  *   questions.c  control socket, series_moved
  *   questions_bundles.c  control socket: pushed configuration */
@@ -15,6 +16,7 @@
 #include <uv.h>
 
 #include "core/engine.h"
+#include "runtime/apply.h"
 #include "runtime/control.h"
 #include "runtime/identity.h"
 #include "runtime/mailbox.h"
@@ -37,6 +39,9 @@
 /** Values handed to the engine in one event. */
 #define VALUES_STEP_MAX 256
 
+/** What workers get on top of the drain time to end, or to be ended. */
+#define WORKERS_END_MS 7000
+
 /** Counters and stored changes are looked after so often. */
 #define TICK_MS 500
 
@@ -44,7 +49,7 @@
 #define SWEEP_TICKS (60000 / TICK_MS)
 
 /** Entries of runtime_stats(). */
-#define STATS_MAX 64
+#define STATS_MAX 96
 
 /** Times a value that collectd's own limit dropped is dispatched again. */
 #define REDISPATCH_MAX 3
@@ -84,7 +89,7 @@ struct runtime {
     struct token_list seen, passed;
     atomic_uint_fast64_t progress; /* token; 0: nothing new */
     struct question question;
-    atomic_bool is_frozen, is_stop_wanted, is_out_high;
+    atomic_bool is_frozen, is_stop_wanted, is_out_high, wants_down;
     atomic_uint drain_ms;
 
     uv_loop_t loop;
@@ -99,12 +104,14 @@ struct runtime {
     struct transport *transport;
     struct control *control;
     uint32_t own_member; /* where we were last found among the members */
+    struct apply *apply;
     struct engine *engine;
     struct engine_options engine_options;
     struct hello_facts self;
     struct actions sink;
     bool in_step, wants_identity;
     bool bundles_changed; /* ACTION_BUNDLES since it was last looked at */
+    bool is_applying;     /* apply was started */
     uint64_t token_offset; /* differs for each identity: tokens of values that
                             * an engine of before dispatched mean nothing */
     enum phase phase;
@@ -136,8 +143,12 @@ uint64_t carry_tokens_dropped(struct runtime *rt);
 /** What collectd's threads posted, into the engine. */
 void carry_in(struct runtime *rt);
 
-/** Read metrics links again once the deliver thread has caught up. */
+/** Read metrics links and workers again once the deliver thread has caught up.
+ */
 void carry_relieve(struct runtime *rt);
+
+/** Stop reading them, if it has much to do. */
+void carry_maybe_high(struct runtime *rt);
 
 /** The engine's actions. */
 void carry_out(void *context, const struct action *action);
@@ -149,12 +160,22 @@ void carry_memory(struct runtime *rt);
 /** Content that no version of a bundle refers to goes from the disk. */
 void carry_sweep(struct runtime *rt);
 
+/* ---- carry_apply.c */
+int carry_apply_open(struct runtime *rt, struct argus_error *err);
+
+/** After EVENT_START: what ran before runs again; after the start of another
+ *  engine: tell it how bundles are. */
+void carry_apply_start(struct runtime *rt);
+
 /* ---- deliver.c */
 void deliver_series_begin(struct runtime *rt, const struct series_begin *begin);
 void deliver_series_end(struct runtime *rt, uint64_t series);
 void deliver_series_reset(struct runtime *rt);
 void deliver_value(struct runtime *rt, const struct value_ref *value);
 void deliver_event(struct runtime *rt, const argus_Event *event);
+void deliver_worker(struct runtime *rt, uint32_t worker, bool begins,
+                    const uint8_t *message, size_t size);
+void deliver_worker_end(struct runtime *rt, uint32_t worker);
 
 /* ---- questions.c */
 int questions_open(struct runtime *rt);
