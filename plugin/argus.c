@@ -15,11 +15,15 @@
  * - The first certain sign of a shutdown is that the read callbacks are freed,
  *   with their user data, before the write threads stop. flush comes later, and
  *   comes at any time when a user asks for it. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE 1 /* dladdr */
+#endif
 #include "collectd.h"
 
 #include "configfile.h"
 #include "plugin.h"
 
+#include <dlfcn.h>
 #include <pthread.h>
 
 #include "base/log.h"
@@ -153,13 +157,10 @@ static void on_read_freed(void *data)
     bridge_freeze(argus.bridge);
 }
 
-/* Values leave at once, so nothing is held back that a flush could send. */
 static int on_flush(cdtime_t timeout, const char *identifier, user_data_t *data)
 {
-    (void)timeout;
-    (void)identifier;
     (void)data;
-    return 0;
+    return bridge_flush(argus.bridge, timeout, identifier);
 }
 
 static int on_config(oconfig_item_t *block)
@@ -184,6 +185,21 @@ static int on_init_last(void)
 
 /* ----------------------------------------------------------------- life */
 
+/* collectd does not tell its PluginDir; it found this file there. */
+static const char *own_folder(void)
+{
+    static char path[PATH_MAX];
+    Dl_info info;
+
+    if (dladdr((void *)(uintptr_t)module_register, &info) == 0 ||
+        realpath(info.dli_fname, path) == NULL)
+        return "";
+    char *slash = strrchr(path, '/');
+    if (slash != NULL)
+        *slash = '\0';
+    return path;
+}
+
 static int resolve(struct argus_error *err)
 {
     char work_dir[PATH_MAX];
@@ -199,6 +215,9 @@ static int resolve(struct argus_error *err)
             .write_threads = global_option_get("WriteThreads"),
             .write_limit_high = global_option_get("WriteQueueLimitHigh"),
             .write_limit_low = global_option_get("WriteQueueLimitLow"),
+            .plugin_dir = own_folder(),
+            .interval_s = CDTIME_T_TO_DOUBLE(cf_get_default_interval()),
+            .is_root = geteuid() == 0,
         },
         err);
 }
@@ -233,7 +252,7 @@ static int start(struct argus_error *err)
         return rc;
     }
     bridge_attach(argus.bridge, argus.runtime, &bridge);
-    if (bridge.route || bridge.aggregator)
+    if (bridge.route || bridge.aggregator || config_applies(&argus.config))
         (void)plugin_register_init("argus-write", on_init_last);
     return ARGUS_OK;
 }

@@ -1,4 +1,8 @@
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE 1 /* a rwlock that prefers writers */
+#endif
 #include "bridge.h"
+#include "workers.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -15,7 +19,7 @@
 #define SET_SLOTS 1024
 
 /** Self-metrics that one read takes. */
-#define READ_MAX 64
+#define READ_MAX 96
 
 /** A loop that took so long to answer is left alone for a while: the missing
  *  callback runs in collectd's main loop, once for each lost series. */
@@ -69,6 +73,7 @@ struct bridge {
     _Atomic(struct set *) slots[SET_SLOTS];
 
     struct series *series; /* of the deliver thread alone */
+    struct workers *workers;
 
     atomic_bool touches;
     _Atomic uint64_t handed; /* token; 0: none yet */
@@ -329,6 +334,19 @@ static void post_local(struct bridge *b, const data_set_t *ds,
         count(&b->value_dropped);
 }
 
+/* To the workers that have writers, as to every writer of this daemon. */
+static void write_down(struct bridge *b, const value_list_t *vl, bool marked)
+{
+    uint8_t message[PAIR_MESSAGE_MAX];
+
+    if (!runtime_wants_down(b->runtime))
+        return;
+    size_t size = workers_pack_value(b->workers, vl, message);
+    if (size > 0)
+        (void)runtime_post_down(b->runtime, marked ? 0 : workers_origin(),
+                                message, size);
+}
+
 static void write_marked(struct bridge *b)
 {
     uint64_t token = plugin_get_ctx().flush_timeout;
@@ -354,6 +372,8 @@ int bridge_write(struct bridge *b, const data_set_t *ds, const value_list_t *vl)
         if (b->options.route)
             post_local(b, ds, vl);
     }
+    if (b->runtime != NULL)
+        write_down(b, vl, marked);
     pthread_rwlock_unlock(&b->gate);
     return 0;
 }
@@ -375,28 +395,68 @@ static bool severity_is_known(int severity)
 
 #define COPY(to, from) (void)snprintf(to, sizeof to, "%s", from)
 
-int bridge_notification(struct bridge *b, const notification_t *n)
+static void notify_down(struct bridge *b, const notification_t *n)
+{
+    uint8_t message[PAIR_MESSAGE_MAX];
+
+    if (!runtime_wants_down(b->runtime))
+        return;
+    size_t size = workers_pack_notification(b->workers, n, message);
+    if (size > 0)
+        (void)runtime_post_down(b->runtime, workers_origin(), message, size);
+}
+
+/* @return false: it is not for the mesh. */
+static bool fill_event(struct bridge *b, const notification_t *n,
+                       argus_Event *out)
 {
     if (notification_is_marked(n))
-        return 0;
+        return false;
     if (!severity_is_known(n->severity)) {
         count(&b->notice_refused);
-        return 0;
+        return false;
     }
+    *out = (argus_Event)argus_Event_init_zero;
+    out->severity = (argus_Severity)n->severity;
+    out->time = n->time != 0 ? n->time : cdtime();
+    COPY(out->host, n->host[0] != '\0' ? n->host : hostname_g);
+    COPY(out->plugin, n->plugin);
+    COPY(out->plugin_instance, n->plugin_instance);
+    COPY(out->type, n->type);
+    COPY(out->type_instance, n->type_instance);
+    COPY(out->message, n->message);
+    return true;
+}
 
-    argus_Event event = argus_Event_init_zero;
-    event.severity = (argus_Severity)n->severity;
-    event.time = n->time != 0 ? n->time : cdtime();
-    COPY(event.host, n->host[0] != '\0' ? n->host : hostname_g);
-    COPY(event.plugin, n->plugin);
-    COPY(event.plugin_instance, n->plugin_instance);
-    COPY(event.type, n->type);
-    COPY(event.type_instance, n->type_instance);
-    COPY(event.message, n->message);
+int bridge_notification(struct bridge *b, const notification_t *n)
+{
+    argus_Event event;
+    bool is_for_mesh = fill_event(b, n, &event);
 
     pthread_rwlock_rdlock(&b->gate);
-    if (b->runtime != NULL && !runtime_post_notice(b->runtime, &event))
-        count(&b->notice_refused);
+    if (b->runtime != NULL) {
+        notify_down(b, n);
+        if (is_for_mesh && !runtime_post_notice(b->runtime, &event))
+            count(&b->notice_refused);
+    }
+    pthread_rwlock_unlock(&b->gate);
+    return 0;
+}
+
+/* What argus sends leaves at once, so nothing is held back here that a flush
+ * could send; what a worker writes may be. */
+int bridge_flush(struct bridge *b, cdtime_t timeout, const char *identifier)
+{
+    uint8_t message[PAIR_MESSAGE_MAX];
+
+    pthread_rwlock_rdlock(&b->gate);
+    if (b->runtime != NULL && runtime_wants_down(b->runtime)) {
+        size_t size =
+            workers_pack_flush(b->workers, timeout, identifier, message);
+        if (size > 0)
+            (void)runtime_post_down(b->runtime, workers_origin(), message,
+                                    size);
+    }
     pthread_rwlock_unlock(&b->gate);
     return 0;
 }
@@ -683,14 +743,47 @@ static void notify(void *context, const argus_Event *event)
         (void)plugin_notification_meta_free(n.meta);
 }
 
+/* Hook. */
+static void worker_message(void *context, uint32_t worker, bool begins,
+                           const uint8_t *message, size_t size)
+{
+    struct bridge *b = context;
+
+    pthread_mutex_lock(&b->handing);
+    if (!b->frozen)
+        workers_message(b->workers, worker, begins, message, size);
+    pthread_mutex_unlock(&b->handing);
+}
+
+/* Hook. */
+static void worker_end(void *context, uint32_t worker)
+{
+    workers_end(((struct bridge *)context)->workers, worker);
+}
+
+/* Hook, in the loop thread. Plugins are loaded before it runs, never later. */
+static bool is_loaded(void *context, const char *plugin)
+{
+    (void)context;
+    return plugin_is_loaded(plugin);
+}
+
 /* Hook, in the loop thread. */
 static size_t counters(void *context, struct runtime_counter *out, size_t max)
 {
+    const struct bridge *b = context;
     const struct bridge_stats own = bridge_stats(context);
+    const struct workers_stats workers = workers_stats(b->workers);
     const struct runtime_counter all[] = {
 #define BRIDGE_ROW(name) {"bridge_" #name, own.name},
         BRIDGE_COUNTERS(BRIDGE_ROW)
 #undef BRIDGE_ROW
+            {"workers_value_failed", workers.value_failed},
+        {"workers_value_direct", workers.value_direct},
+        {"workers_value_untyped", workers.value_untyped},
+        {"workers_type_refused", workers.type_refused},
+        {"workers_counter_begun", workers.counter_begun},
+        {"workers_down_refused", workers.down_refused},
     };
     size_t count = sizeof all / sizeof all[0];
 
@@ -712,6 +805,9 @@ struct runtime_hooks bridge_hooks(struct bridge *b)
         .is_held = is_held,
         .notify = notify,
         .series_reset = series_reset,
+        .worker_message = worker_message,
+        .worker_end = worker_end,
+        .is_loaded = is_loaded,
     };
 }
 
@@ -788,10 +884,22 @@ struct bridge_stats bridge_stats(struct bridge *b)
 int bridge_new(struct bridge **out)
 {
     struct bridge *b = calloc(1, sizeof *b);
+    pthread_rwlockattr_t attr;
 
     if (b == NULL)
         return ARGUS_ENOMEM;
-    pthread_rwlock_init(&b->gate, NULL);
+    b->workers = workers_new();
+    if (b->workers == NULL) {
+        free(b);
+        return ARGUS_ENOMEM;
+    }
+    /* Callbacks follow one another without end on a busy daemon: whoever takes
+     * the runtime away must not wait for a moment without any. */
+    pthread_rwlockattr_init(&attr);
+    pthread_rwlockattr_setkind_np(&attr,
+                                  PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    pthread_rwlock_init(&b->gate, &attr);
+    pthread_rwlockattr_destroy(&attr);
     pthread_mutex_init(&b->handing, NULL);
     pthread_mutex_init(&b->sets_lock, NULL);
     *out = b;
@@ -834,6 +942,7 @@ void bridge_freeze(struct bridge *b)
 void bridge_forget(struct bridge *b)
 {
     series_reset(b);
+    workers_forget(b->workers);
     pthread_mutex_lock(&b->sets_lock);
     for (size_t i = 0; i < SET_SLOTS; i++)
         atomic_store(&b->slots[i], NULL);
@@ -851,6 +960,7 @@ void bridge_free(struct bridge *b)
     if (b == NULL)
         return;
     bridge_forget(b);
+    workers_free(b->workers);
     pthread_rwlock_destroy(&b->gate);
     pthread_mutex_destroy(&b->handing);
     pthread_mutex_destroy(&b->sets_lock);

@@ -1,4 +1,5 @@
-/* bridge.h - value lists, notifications and own metrics to the mesh and back.
+/* bridge.h - value lists, notifications and own metrics to the mesh and back,
+ * and by way of workers.h to the workers and back.
  *
  * Mark: what the mesh brought carries the meta data `argus:received` and never
  * enters the mesh again. A dispatched value also carries its token, in the
@@ -9,6 +10,10 @@
  * value it sees even when a chain renamed its series. The mark tells the value
  * itself from one that another plugin derived from it in the write thread,
  * which inherits the context but not the mark.
+ *
+ * What a worker sent bears no mark: it goes into the mesh as if a plugin of
+ * this daemon had read it. Its place in the context says from which worker it
+ * came, in a form that no token and no timeout has (workers.h).
  *
  * Values that pass by: chains may keep a value from argus' write callback,
  * which then never sees it. But a write thread tells of every value that it
@@ -94,6 +99,7 @@ int bridge_write(struct bridge *b, const data_set_t *ds,
                  const value_list_t *vl);
 int bridge_notification(struct bridge *b, const notification_t *n);
 int bridge_missing(struct bridge *b, const value_list_t *vl);
+int bridge_flush(struct bridge *b, cdtime_t timeout, const char *identifier);
 int bridge_read(struct bridge *b);
 
 /** A write thread has put a value into the cache. */

@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 
 #include "bridge.h"
+#include "workers.h"
 #include "mock/collectd.h"
 #include "mock/runtime.h"
 
@@ -703,7 +704,9 @@ static void test_missing_series_that_moved(void)
 static void test_counters_are_handed_over(void)
 {
     struct runtime_counter list[32];
-    size_t fields = sizeof(struct bridge_stats) / sizeof(uint64_t);
+    size_t fields =
+        (sizeof(struct bridge_stats) + sizeof(struct workers_stats)) /
+        sizeof(uint64_t);
 
     begin(true, false);
     value_list_t vl = local_value("gauge", 1);

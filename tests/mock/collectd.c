@@ -3,11 +3,12 @@
 #include <pthread.h>
 
 #include "configfile.h"
+#include "utils_cache.h"
 
 #define CALLBACKS_MAX 16
 #define OPTIONS_MAX 16
 #define BLOCKS_MAX 64
-#define METAS_MAX 4
+#define METAS_MAX 8
 #define CACHE_MAX 64
 
 struct callback {
@@ -31,8 +32,9 @@ struct queued {
 struct meta_data_s {
     struct {
         char key[DATA_MAX_NAME_LEN]; /* empty: free */
-        bool is_number;
-        uint64_t value;
+        int type;                    /* MD_TYPE_* */
+        uint64_t value;              /* bits, unless it is a text */
+        char text[DATA_MAX_NAME_LEN];
     } of[METAS_MAX];
 };
 
@@ -61,6 +63,12 @@ notification_t mock_notified;
 value_list_t mock_written;
 uint64_t mock_written_first;
 char mock_written_set[DATA_MAX_NAME_LEN];
+bool mock_cached;
+value_t mock_cached_value;
+cdtime_t mock_cached_time;
+plugin_ctx_t mock_notified_ctx;
+notification_meta_t mock_notified_metas[METAS_MAX];
+unsigned mock_notified_metas_count;
 char mock_trace[4096];
 
 void mock_note(const char *word)
@@ -291,6 +299,13 @@ void mock_write_all(void)
         mock_write_one();
 }
 
+void mock_flush(cdtime_t timeout, const char *identifier)
+{
+    for (unsigned i = 0; i < flushes.count; i++)
+        (void)((plugin_flush_cb)flushes.of[i].function)(timeout, identifier,
+                                                        &flushes.of[i].data);
+}
+
 int mock_missing(const value_list_t *vl)
 {
     for (unsigned i = 0; i < misses.count; i++) {
@@ -357,15 +372,15 @@ void mock_register_writer(void)
 
 static data_source_t one_gauge[] = {{"value", DS_TYPE_GAUGE, NAN, NAN}};
 static data_source_t one_derive[] = {{"value", DS_TYPE_DERIVE, 0, NAN}};
+static data_source_t one_counter[] = {{"value", DS_TYPE_COUNTER, 0, NAN}};
 static data_source_t three_gauges[] = {{"shortterm", DS_TYPE_GAUGE, 0, 5000},
                                        {"midterm", DS_TYPE_GAUGE, 0, 5000},
                                        {"longterm", DS_TYPE_GAUGE, 0, 5000}};
 static data_source_t two_derives[] = {{"rx", DS_TYPE_DERIVE, 0, NAN},
                                       {"tx", DS_TYPE_DERIVE, 0, NAN}};
 static const data_set_t sets[] = {
-    {"gauge", 1, one_gauge},
-    {"derive", 1, one_derive},
-    {"load", 3, three_gauges},
+    {"gauge", 1, one_gauge},       {"derive", 1, one_derive},
+    {"counter", 1, one_counter},   {"load", 3, three_gauges},
     {"if_octets", 2, two_derives},
 };
 
@@ -447,15 +462,16 @@ static int meta_find(const meta_data_t *md, const char *key, bool or_free)
     return place;
 }
 
-static int value_meta_add(meta_data_t *md, const char *key, bool is_number,
-                          uint64_t value)
+static int value_meta_add(meta_data_t *md, const char *key, int type,
+                          uint64_t value, const char *text)
 {
     int i = meta_find(md, key, true);
 
     if (i < 0)
         return -ENOMEM;
     (void)snprintf(md->of[i].key, sizeof md->of[i].key, "%s", key);
-    md->of[i].is_number = is_number;
+    (void)snprintf(md->of[i].text, sizeof md->of[i].text, "%s", text);
+    md->of[i].type = type;
     md->of[i].value = value;
     return 0;
 }
@@ -477,22 +493,116 @@ int meta_data_delete(meta_data_t *md, const char *key)
 
 int meta_data_add_boolean(meta_data_t *md, const char *key, bool value)
 {
-    return value_meta_add(md, key, false, value);
+    return value_meta_add(md, key, MD_TYPE_BOOLEAN, value, "");
 }
 
 int meta_data_add_unsigned_int(meta_data_t *md, const char *key, uint64_t value)
 {
-    return value_meta_add(md, key, true, value);
+    return value_meta_add(md, key, MD_TYPE_UNSIGNED_INT, value, "");
+}
+
+int meta_data_add_signed_int(meta_data_t *md, const char *key, int64_t value)
+{
+    return value_meta_add(md, key, MD_TYPE_SIGNED_INT, (uint64_t)value, "");
+}
+
+int meta_data_add_double(meta_data_t *md, const char *key, double value)
+{
+    uint64_t bits;
+
+    memcpy(&bits, &value, sizeof bits);
+    return value_meta_add(md, key, MD_TYPE_DOUBLE, bits, "");
+}
+
+int meta_data_add_string(meta_data_t *md, const char *key, const char *value)
+{
+    return value_meta_add(md, key, MD_TYPE_STRING, 0, value);
+}
+
+int meta_data_type(meta_data_t *md, const char *key)
+{
+    int i = meta_find(md, key, false);
+
+    return i < 0 ? 0 : md->of[i].type;
+}
+
+int meta_data_toc(meta_data_t *md, char ***toc)
+{
+    int n = 0;
+
+    *toc = calloc(METAS_MAX, sizeof **toc);
+    for (int i = 0; *toc != NULL && i < METAS_MAX; i++)
+        if (md->of[i].key[0] != '\0')
+            (*toc)[n++] = strdup(md->of[i].key);
+    return n;
+}
+
+static int value_meta_get(meta_data_t *md, const char *key, int type,
+                          void *value)
+{
+    int i = meta_find(md, key, false);
+
+    if (i < 0 || md->of[i].type != type)
+        return -ENOENT;
+    memcpy(value, &md->of[i].value, sizeof md->of[i].value);
+    return 0;
 }
 
 int meta_data_get_unsigned_int(meta_data_t *md, const char *key,
                                uint64_t *value)
 {
+    return value_meta_get(md, key, MD_TYPE_UNSIGNED_INT, value);
+}
+
+int meta_data_get_signed_int(meta_data_t *md, const char *key, int64_t *value)
+{
+    return value_meta_get(md, key, MD_TYPE_SIGNED_INT, value);
+}
+
+int meta_data_get_double(meta_data_t *md, const char *key, double *value)
+{
+    return value_meta_get(md, key, MD_TYPE_DOUBLE, value);
+}
+
+int meta_data_get_boolean(meta_data_t *md, const char *key, bool *value)
+{
+    uint64_t bits;
+    int status = value_meta_get(md, key, MD_TYPE_BOOLEAN, &bits);
+
+    if (status == 0)
+        *value = bits != 0;
+    return status;
+}
+
+int meta_data_get_string(meta_data_t *md, const char *key, char **value)
+{
     int i = meta_find(md, key, false);
 
-    if (i < 0 || !md->of[i].is_number)
+    if (i < 0 || md->of[i].type != MD_TYPE_STRING)
         return -ENOENT;
-    *value = md->of[i].value;
+    *value = strdup(md->of[i].text);
+    return *value != NULL ? 0 : -ENOMEM;
+}
+
+/* ----------------------------------------------------------- value cache */
+
+/* Of one series, which is whichever was given last. */
+value_t *uc_get_value(const data_set_t *ds, const value_list_t *vl)
+{
+    value_t *values = mock_cached ? calloc(ds->ds_num, sizeof *values) : NULL;
+
+    (void)vl;
+    if (values != NULL)
+        values[0] = mock_cached_value;
+    return values;
+}
+
+int uc_update(const data_set_t *ds, const value_list_t *vl)
+{
+    (void)ds;
+    mock_note("cached");
+    mock_cached_time = vl->time;
+    mock_cached_value = vl->values[0];
     return 0;
 }
 
@@ -502,6 +612,10 @@ int plugin_dispatch_notification(const notification_t *n)
 {
     mock_notified = *n;
     mock_notified.meta = NULL;
+    mock_notified_ctx = context;
+    mock_notified_metas_count = 0;
+    for (const notification_meta_t *m = n->meta; m != NULL; m = m->next)
+        mock_notified_metas[mock_notified_metas_count++] = *m;
     mock_notifications++;
     for (unsigned i = 0; i < notifications.count; i++)
         (void)((plugin_notification_cb)notifications.of[i].function)(
@@ -547,6 +661,42 @@ int plugin_notification_meta_add_string(notification_t *n, const char *name,
     return meta->nm_value.nm_string != NULL ? 0 : -1;
 }
 
+int plugin_notification_meta_add_signed_int(notification_t *n, const char *name,
+                                            int64_t value)
+{
+    notification_meta_t *meta = meta_add(n, name);
+
+    if (meta == NULL)
+        return -1;
+    meta->type = NM_TYPE_SIGNED_INT;
+    meta->nm_value.nm_signed_int = value;
+    return 0;
+}
+
+int plugin_notification_meta_add_unsigned_int(notification_t *n,
+                                              const char *name, uint64_t value)
+{
+    notification_meta_t *meta = meta_add(n, name);
+
+    if (meta == NULL)
+        return -1;
+    meta->type = NM_TYPE_UNSIGNED_INT;
+    meta->nm_value.nm_unsigned_int = value;
+    return 0;
+}
+
+int plugin_notification_meta_add_double(notification_t *n, const char *name,
+                                        double value)
+{
+    notification_meta_t *meta = meta_add(n, name);
+
+    if (meta == NULL)
+        return -1;
+    meta->type = NM_TYPE_DOUBLE;
+    meta->nm_value.nm_double = value;
+    return 0;
+}
+
 int plugin_notification_meta_free(notification_meta_t *meta)
 {
     while (meta != NULL) {
@@ -572,6 +722,16 @@ plugin_ctx_t plugin_set_ctx(plugin_ctx_t ctx)
 
     context = ctx;
     return before;
+}
+
+bool plugin_is_loaded(char const *name)
+{
+    return strcmp(name, "cpu") == 0;
+}
+
+cdtime_t cf_get_default_interval(void)
+{
+    return (cdtime_t)10 << 30;
 }
 
 cdtime_t plugin_get_interval(void)
@@ -760,6 +920,7 @@ void mock_reset(void)
     mock_log_lines = mock_queue_lost = mock_notifications = 0;
     mock_writers = mock_readers = mock_writes = 0;
     mock_log[0] = mock_trace[0] = mock_written_set[0] = '\0';
+    mock_cached = false;
     memset(&mock_notified, 0, sizeof mock_notified);
     memset(&mock_written, 0, sizeof mock_written);
     mock_written_first = 0;

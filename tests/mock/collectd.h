@@ -41,6 +41,7 @@ void mock_read_all(void);
 void mock_write_all(void);
 void mock_write_one(void);
 int mock_missing(const value_list_t *vl);
+void mock_flush(cdtime_t timeout, const char *identifier);
 void mock_shutdown(void);
 
 /* ---- what tests set and see */
@@ -59,7 +60,15 @@ extern unsigned mock_queue_length;
 extern unsigned mock_queue_lost;     /* freed unwritten at shutdown */
 extern notification_t mock_notified; /* the last one dispatched, without meta */
 extern unsigned mock_notifications;
+extern plugin_ctx_t mock_notified_ctx;
+extern notification_meta_t mock_notified_metas[]; /* texts are gone */
+extern unsigned mock_notified_metas_count;
 extern unsigned mock_writers, mock_readers, mock_cache_watchers;
+
+/* The value cache: one entry. */
+extern bool mock_cached; /* there is one */
+extern value_t mock_cached_value;
+extern cdtime_t mock_cached_time; /* as uc_update() had it last */
 
 /** A writer that comes before the plugin's own, and what it saw last. */
 void mock_register_writer(void);

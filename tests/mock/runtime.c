@@ -170,6 +170,24 @@ void runtime_post_progress(struct runtime *rt, uint64_t token)
     post_end(rt);
 }
 
+bool runtime_wants_down(struct runtime *rt)
+{
+    (void)rt;
+    return mock_rt.wants_down;
+}
+
+bool runtime_post_down(struct runtime *rt, uint32_t except,
+                       const uint8_t *message, size_t size)
+{
+    post_begin(rt);
+    mock_rt.downs++;
+    mock_rt.down_except = except;
+    mock_rt.down_size = size;
+    memcpy(mock_rt.down, message, size);
+    post_end(rt);
+    return true;
+}
+
 void runtime_post_freeze(struct runtime *rt)
 {
     (void)rt;

@@ -14,6 +14,7 @@ struct mock_runtime {
     int open_status;   /* what runtime_open() answers */
     bool full;         /* mailboxes refuse */
     bool gone;         /* who posts now does so too late */
+    bool wants_down;   /* a worker has writers */
     bool moved;        /* what runtime_series_moved() answers */
     uint32_t moved_ms; /* ... and how long it takes */
 
@@ -27,6 +28,10 @@ struct mock_runtime {
     uint64_t value_numbers[SOURCES_MAX];
     uint32_t value_count;
     argus_Event notice;
+    unsigned downs;
+    uint32_t down_except;
+    size_t down_size;
+    uint8_t down[65536];                               /* the last message */
     uint64_t seen_token, passed_token, progress_token; /* the last ones */
 };
 
