@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -187,6 +188,7 @@ static void set_options(struct node *n, const char *name, argus_Role role,
     o->retain_events = 1000;
     o->event_rate = 100;
     o->write_threads = 5;
+    o->bundle_size_max = 4 << 20;
 }
 
 static void *run_loop(void *context)
@@ -738,6 +740,103 @@ static void test_runtime_assertion_leaves_process_alive(void)
     log_set_sink(NULL);
 }
 
+/* Run argusctl against a node. @return its exit code; what it printed is in
+ * `printed`. */
+static char printed[65536];
+
+static int ctl(const struct node *n, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static int ctl(const struct node *n, const char *format, ...)
+{
+    const char *program = getenv("ARGUSCTL");
+    char words[1024], command[1600];
+    va_list ap;
+
+    va_start(ap, format);
+    (void)vsnprintf(words, sizeof words, format, ap);
+    va_end(ap);
+    (void)snprintf(command, sizeof command, "%s -s %s %s 2>&1",
+                   program != NULL ? program : "./argusctl",
+                   n->options.control_socket, words);
+    FILE *file = popen(command, "r");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+    size_t size = fread(printed, 1, sizeof printed - 1, file);
+    printed[size] = '\0';
+    int status = pclose(file);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+/* Ask again until the answer is that, for at most LIMIT_S. */
+static bool ctl_until(const struct node *n, const char *words, int code,
+                      const char *text)
+{
+    const struct timespec turn = {.tv_nsec = 20000000};
+
+    for (int i = 0; i < LIMIT_S * 50; i++) {
+        if (ctl(n, "%s", words) == code && strstr(printed, text) != NULL)
+            return true;
+        (void)nanosleep(&turn, NULL);
+    }
+    printf("  argusctl %s: %s\n", words, printed);
+    return false;
+}
+
+/* Goal: what argusctl pushes to one node is on the other, whole, with its
+ * files; versions follow each other wherever they are pushed; both remember
+ * over a restart, and what is refused is refused with its code. */
+static void test_runtime_push_reaches_the_other(void)
+{
+    static char big[300000];
+    const char *dir;
+    char seed[144];
+
+    start_node(&agent, "one", argus_Role_ROLE_AGENT, NULL);
+    (void)snprintf(seed, sizeof seed, "%s", runtime_address(agent.rt));
+    start_node(&other, "two", argus_Role_ROLE_AGENT, seed);
+    dir = agent.dir;
+    memset(big, 'b', sizeof big);
+    (void)strcpy(big + sizeof big - 8, "the end");
+    CU_ASSERT_TRUE(file_write(dir, "big", big, sizeof big));
+    CU_ASSERT_TRUE(file_write(dir, "conf", "LoadPlugin df\n", 14));
+    CU_ASSERT_EQUAL(ctl(&agent, "keygen operator %s/key", dir), 0);
+
+    CU_ASSERT_TRUE(ctl_until(&agent, "members --state online two", 0, "two"));
+    CU_ASSERT_EQUAL(ctl(&agent,
+                        "config push %s/conf --name base --key %s/key"
+                        " --file %s/big --target 'name=two;name=none'",
+                        dir, dir, dir),
+                    0);
+    CU_ASSERT_TRUE(
+        ctl_until(&other, "config list --json", 0, "\"complete\":true"));
+    CU_ASSERT_EQUAL(ctl(&other, "config show base"), 0);
+    CU_ASSERT_STRING_EQUAL(printed, "LoadPlugin df\n");
+    CU_ASSERT_EQUAL(ctl(&other, "config show --json base"), 0);
+    CU_ASSERT_PTR_NOT_NULL(strstr(printed, "\"size\":300000"));
+
+    /* The next one by way of the other; the first node then has it too. */
+    CU_ASSERT_EQUAL(ctl(&other, "config remove base --key %s/key", dir), 0);
+    CU_ASSERT_TRUE(ctl_until(&agent, "config list", 0, "removed"));
+    CU_ASSERT_EQUAL(ctl(&agent, "config rollback base --key %s/key", dir), 0);
+    CU_ASSERT_TRUE(ctl_until(&other, "config list --json", 0, "\"version\":3"));
+    CU_ASSERT_EQUAL(ctl(&agent,
+                        "config push %s/conf --name base --key %s/key"
+                        " --target name=nobody",
+                        dir, dir),
+                    1);
+    CU_ASSERT_PTR_NOT_NULL(strstr(printed, "no known node"));
+
+    stop_node(&other, 1000);
+    start_node(&other, "two", argus_Role_ROLE_AGENT, seed);
+    CU_ASSERT_EQUAL(ctl(&other, "config show base@1"), 0);
+    CU_ASSERT_STRING_EQUAL(printed, "LoadPlugin df\n");
+    CU_ASSERT_EQUAL(ctl(&other, "config diff base 1 3"), 0);
+    stop_node(&other, 1000);
+    stop_node(&agent, 1000);
+    remove_node(&other);
+    remove_node(&agent);
+}
+
 CU_TestInfo suite_runtime[] = {
     {"open_refusals", test_runtime_open_refusals},
     {"restart_is_same_node", test_runtime_restart_is_same_node},
@@ -753,5 +852,6 @@ CU_TestInfo suite_runtime[] = {
     {"clone_gets_new_identity", test_runtime_clone_gets_new_identity},
     {"assertion_leaves_process_alive",
      test_runtime_assertion_leaves_process_alive},
+    {"push_reaches_the_other", test_runtime_push_reaches_the_other},
     CU_TEST_INFO_NULL,
 };

@@ -13,6 +13,8 @@
 #include "cli/when.h"
 
 #define POLL_MIN_US 200000u
+/** The daemon ends a connection that asks nothing for ten seconds. */
+#define POLL_MAX_US 5000000u
 /** Asking costs the daemon; it may take one part in so many of its time. */
 #define POLL_SHARE 10
 
@@ -551,7 +553,9 @@ int config_wait(const struct cli *cli, struct client *c,
         if (look(&w, c, end_us, &code))
             break;
         uint64_t pause = POLL_SHARE * (monotonic_us() - began_us);
-        pause = pause > POLL_MIN_US ? pause : POLL_MIN_US;
+        pause = pause < POLL_MIN_US   ? POLL_MIN_US
+                : pause > POLL_MAX_US ? POLL_MAX_US
+                                      : pause;
         uint64_t now_us = monotonic_us();
         if (end_us != 0 && now_us + pause > end_us)
             pause = end_us > now_us ? end_us - now_us : 0;

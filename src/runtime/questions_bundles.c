@@ -54,7 +54,11 @@ static const char *own_state(struct runtime *rt, const struct bundle_view *view)
                 record->bundles[i].desired == view->manifest->version)
                 return phase_text(record->bundles[i].phase);
     }
-    return view->is_expired ? "expired" : "stored";
+    if (view->is_expired)
+        return "expired";
+    /* What is meant for this node and may run here has yet to begin. */
+    return view->is_head && view->is_target && view->is_trusted ? "pending"
+                                                                : "stored";
 }
 
 static void fill_bundle(struct runtime *rt, const struct bundle_view *view,
@@ -111,13 +115,11 @@ size_t questions_bundle_content(void *context,
 
 /* ----------------------------------------------------------------- pushes */
 
-static int fail_too_large(const struct runtime *rt, uint64_t size,
-                          struct argus_error *err)
+static int fail_too_large(const struct runtime *rt, struct argus_error *err)
 {
     return argus_fail(err, ARGUS_ETOOLARGE,
-                      "%llu bytes with all files, this node takes at most %llu "
-                      "(MaxSize)",
-                      (unsigned long long)size,
+                      "with all its files it is larger than the %llu bytes "
+                      "that this node takes (MaxSize)",
                       (unsigned long long)rt->options.bundle_size_max);
 }
 
@@ -130,7 +132,7 @@ int questions_bundle_chunk(void *context, uint64_t staged, const uint8_t *data,
     uint8_t hash[CONTENT_HASH_SIZE];
 
     if (staged + size > rt->options.bundle_size_max + CONTENT_CHUNK_SIZE)
-        return fail_too_large(rt, staged + size, err);
+        return fail_too_large(rt, err);
     if (EVP_Digest(data, size, hash, NULL, EVP_sha256(), NULL) != 1)
         return argus_fail(err, ARGUS_ENOMEM, "no memory for a hash");
     if (!chunks.put(chunks.context, hash, data, size))
@@ -152,7 +154,7 @@ static int check_size(const struct runtime *rt,
         return argus_fail(err, ARGUS_EINVAL, "the manifest cannot be read: %s",
                           PB_GET_ERROR(&stream));
     return content_size(&manifest) > rt->options.bundle_size_max
-               ? fail_too_large(rt, content_size(&manifest), err)
+               ? fail_too_large(rt, err)
                : ARGUS_OK;
 }
 
