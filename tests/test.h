@@ -35,7 +35,12 @@
     X(spool)                                                                   \
     X(intake)                                                                  \
     X(routing)                                                                 \
+    X(target)                                                                  \
+    X(content)                                                                 \
+    X(bundles)                                                                 \
+    X(bundle_sync)                                                             \
     X(engine)                                                                  \
+    X(engine_bundles)                                                          \
     X(mesh)                                                                    \
     X(mailbox)                                                                 \
     X(identity)                                                                \

@@ -33,6 +33,7 @@ void bundles_check(struct sim *s, struct sim_node *n)
     struct bundle_view v;
 
     n->bundles_changed = false;
+    n->bundles_told++;
     for (uint32_t i = 0; engine_bundle(n->engine, i, 0, &v); i++) {
         struct head *h = find_head(n, v.manifest->name);
         if (bundles_compare(v.manifest->version, v.hash, h->version, h->hash,

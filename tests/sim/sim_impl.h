@@ -104,7 +104,8 @@ struct sim_node {
     struct head *heads;
     uint32_t heads_count;
     bool bundles_changed;
-    struct stored *kept; /* the disk as it once was */
+    uint64_t bundles_told; /* times */
+    struct stored *kept;   /* the disk as it once was */
     uint32_t kept_count;
 };
 

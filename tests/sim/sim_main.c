@@ -21,6 +21,8 @@ static void crash_and_restart(struct sim *s, struct prng *p, uint32_t nodes)
     uint32_t node = prng_below(p, nodes);
 
     if (!sim_is_alive(s, node)) {
+        if (prng_below(p, 4) == 0)
+            sim_old_disk(s, node);
         sim_restart(s, node);
         return;
     }
@@ -34,10 +36,20 @@ static void crash_and_restart(struct sim *s, struct prng *p, uint32_t nodes)
     }
 }
 
+/* An operator pushes, or removes, at a node of his choice. */
+static void push(struct sim *s, struct prng *p)
+{
+    static const char *const names[] = {"web", "db", "mail", "dns", "time"};
+    const char *name = names[prng_below(p, 5)];
+    uint32_t size = prng_below(p, 5) == 0 ? 0 : 1 + prng_below(p, 200000);
+
+    (void)sim_push(s, sim_random_alive(s), name, size);
+}
+
 /* One fault of any kind. */
 static void fault(struct sim *s, struct prng *p, uint32_t nodes)
 {
-    switch (prng_below(p, 10)) {
+    switch (prng_below(p, 13)) {
     case 0: sim_partition(s, 1 + prng_below(p, nodes - 1)); break;
     case 1: sim_heal(s); break;
     case 2:
@@ -47,6 +59,9 @@ static void fault(struct sim *s, struct prng *p, uint32_t nodes)
     case 4:
     case 5: sim_cut_random(s); break;
     case 6: sim_broadcast(s, sim_random_alive(s), "under fire"); break;
+    case 7:
+    case 8: push(s, p); break;
+    case 9: sim_keep_disk(s, prng_below(p, nodes)); break;
     default: crash_and_restart(s, p, nodes); break;
     }
 }
@@ -70,7 +85,8 @@ static bool make_peace(struct sim *s, uint32_t nodes)
     sim_values(s, 0, 0);
     if (!demand(s, sim_all_joined, 60000, "one symmetric mesh") ||
         !demand(s, sim_all_known, 120000, "all known everywhere") ||
-        !demand(s, sim_all_written, 120000, "all values written"))
+        !demand(s, sim_all_written, 120000, "all values written") ||
+        !demand(s, sim_all_bundles, 120000, "one configuration everywhere"))
         return false;
     sim_forget(s); /* across a partition a broadcast does not come later */
     sim_broadcast(s, sim_random_alive(s), "in peace");
