@@ -32,6 +32,8 @@ void bundle_sync_free(struct bundle_sync *s)
     if (s == NULL)
         return;
     fetch_close(s);
+    free(s->sessions);
+    free(s->unroomed);
     free(s->neighbors);
     free(s);
 }
@@ -230,6 +232,22 @@ static void make_room(struct bundle_sync *s, struct actions *out)
         end_session(s, oldest, argus_RefuseCode_REFUSE_BYE, "in sync", out);
 }
 
+/* @return NULL: no memory. */
+static struct bundle_session *add_session(struct bundle_sync *s)
+{
+    if (s->sessions_count == s->sessions_room) {
+        uint32_t room = s->sessions_room == 0 ? 4 : 2 * s->sessions_room;
+        struct bundle_session *list = realloc(s->sessions, room * sizeof *list);
+        if (list == NULL) {
+            s->stats.memory_refused++;
+            return NULL;
+        }
+        s->sessions = list;
+        s->sessions_room = room;
+    }
+    return &s->sessions[s->sessions_count++];
+}
+
 static struct bundle_session *dial_session(struct bundle_sync *s,
                                            const struct node_id *peer,
                                            struct actions *out)
@@ -244,7 +262,9 @@ static struct bundle_session *dial_session(struct bundle_sync *s,
         s->stats.links_refused++;
         return NULL;
     }
-    struct bundle_session *session = &s->sessions[s->sessions_count++];
+    struct bundle_session *session = add_session(s);
+    if (session == NULL)
+        return NULL;
     *session = (struct bundle_session){.dial = (uint64_t)BUNDLE_DIAL_TAG << 56 |
                                                ++s->dials,
                                        .peer = *peer,
@@ -384,7 +404,10 @@ static void remember_no_room(struct bundle_sync *s,
 {
     uint8_t id[BUNDLE_SLOT_ID_SIZE];
 
-    if (bundles_slot_of(s->bundles, bundle, id) && !has_no_room(s, id))
+    if (s->unroomed == NULL)
+        s->unroomed = calloc(BUNDLE_UNROOMED_MAX, sizeof *s->unroomed);
+    if (s->unroomed != NULL && bundles_slot_of(s->bundles, bundle, id) &&
+        !has_no_room(s, id))
         memcpy(s->unroomed[s->unroomed_count++ % BUNDLE_UNROOMED_MAX], id,
                sizeof id);
 }
@@ -607,14 +630,15 @@ void bundle_sync_on_link_up(struct bundle_sync *s, uint64_t now_ms,
         return;
     }
     replace_accepted(s, &peer->id, out);
-    if (s->sessions_count - s->dialed_count == BUNDLE_IN_MAX ||
-        !s->is_started) {
+    struct bundle_session *session = NULL;
+    if (s->sessions_count - s->dialed_count < BUNDLE_IN_MAX && s->is_started)
+        session = add_session(s);
+    if (session == NULL) {
         s->stats.links_refused++;
         actions_close(out, link, argus_RefuseCode_REFUSE_BUSY,
                       "enough bundle links for now");
         return;
     }
-    struct bundle_session *session = &s->sessions[s->sessions_count++];
     *session = (struct bundle_session){.link = link,
                                        .peer = peer->id,
                                        .started_ms = now_ms,

@@ -70,8 +70,8 @@ struct bundle_sync {
     uint64_t now_ms, wall_us; /* of the call under way */
     bool is_started;
 
-    struct bundle_session sessions[BUNDLE_SESSIONS_MAX];
-    uint32_t sessions_count, dialed_count;
+    struct bundle_session *sessions; /* grows up to BUNDLE_SESSIONS_MAX */
+    uint32_t sessions_count, sessions_room, dialed_count;
     uint64_t dials;
     struct bundle_neighbor *neighbors;
     uint32_t neighbors_count, neighbors_room;
@@ -79,21 +79,21 @@ struct bundle_sync {
     uint32_t turn;
     bool is_established;
 
-    struct bundle_fetch *fetches[BUNDLES_MAX];
+    struct bundle_fetch *fetches[BUNDLES_MAX]; /* one a slot at most */
     uint32_t fetches_count;
 
     uint32_t spreading_count;
     uint64_t spread_due_ms;
-    uint64_t recheck_ms; /* not before */
-    uint8_t unroomed[BUNDLE_UNROOMED_MAX][BUNDLE_SLOT_ID_SIZE];
+    uint64_t recheck_ms;                      /* not before */
+    uint8_t (*unroomed)[BUNDLE_SLOT_ID_SIZE]; /* NULL: none yet */
     uint32_t unroomed_count; /* counts on; the oldest is overwritten */
     struct bundle_sync_stats stats;
 };
 
 /* ---- bundle_sync.c */
 
-/** An open or dialed session with that peer; dials if there is none. NULL: no
- *  room, or it cannot be dialed. */
+/** An open or dialed session with that peer; dials if there is none, which
+ *  moves all sessions. NULL: no room, or it cannot be dialed. */
 struct bundle_session *bundle_session_with(struct bundle_sync *s,
                                            const struct node_id *peer,
                                            struct actions *out);

@@ -87,16 +87,13 @@ static void push_lost(void *context, const struct bundle_version *loser,
 
 /* ------------------------------------------------------------------ life */
 
-static void describe_self(struct engine *e)
+static bool is_meant_here(const struct engine *e, const argus_Manifest *m)
 {
     const struct engine_options *o = &e->options;
-    argus_NodeRecord *r = &e->self;
+    const struct target_node self = {o->name, o->zone, o->role, o->tags,
+                                     o->tags_count};
 
-    text_copy(r->name, sizeof r->name, o->name);
-    text_copy(r->zone, sizeof r->zone, o->zone);
-    r->role = o->role;
-    r->tags_count = (pb_size_t)o->tags_count;
-    memcpy(r->tags, o->tags, o->tags_count * sizeof o->tags[0]);
+    return !m->removed && target_matches(m->target, &self);
 }
 
 int engine_bundles_new(struct engine *e, uint64_t seed)
@@ -109,7 +106,6 @@ int engine_bundles_new(struct engine *e, uint64_t seed)
                                            .any_member = any_live_member};
 
     options.seed = seed;
-    describe_self(e);
     e->bundle_cursor = calloc(1, sizeof *e->bundle_cursor);
     if (e->bundle_cursor == NULL)
         return ARGUS_ENOMEM;
@@ -154,11 +150,11 @@ static int check_target(const struct engine *e, const argus_Manifest *m,
     argus_NodeRecord record;
     char shown[sizeof m->target];
 
-    if (m->removed || target_matches(m->target, &e->self))
+    if (m->removed || is_meant_here(e, m))
         return ARGUS_OK;
     for (uint32_t i = 0; (member = directory_member(e->directory, i)); i++)
         if (directory_record(member, &record) &&
-            target_matches(m->target, &record))
+            target_matches_record(m->target, &record))
             return ARGUS_OK;
     text_clean_word(shown, sizeof shown, m->target);
     return argus_fail(err, ARGUS_EDENIED,
@@ -206,8 +202,7 @@ static bool fill_view(const struct engine *e, const struct bundle_version *v,
         .manifest = &v->manifest,
         .is_head = bundles_is_in_force(e->bundles, v),
         .is_trusted = v->slot->is_trusted,
-        .is_target = !v->manifest.removed &&
-                     target_matches(v->manifest.target, &e->self),
+        .is_target = is_meant_here(e, &v->manifest),
         .is_complete = bundles_is_complete(e->bundles, v),
         .is_expired = v->manifest.expires_ms != 0 &&
                       v->manifest.expires_ms <= wall_us / 1000};
@@ -286,7 +281,7 @@ static bool fill_node(const struct bundle_version *head, const struct member *m,
     bool is_meant =
         !head->manifest.removed &&
         (is_unheard ? strcmp(head->manifest.target, "*") == 0
-                    : target_matches(head->manifest.target, &record));
+                    : target_matches_record(head->manifest.target, &record));
     if (!is_meant && (state == NULL || state->running == 0))
         return false;
     memset(out, 0, sizeof *out);

@@ -57,7 +57,6 @@ struct engine {
     struct router *router; /* with this node in it: for questions */
     struct bundles *bundles;
     struct bundle_sync *bundle_sync;
-    argus_NodeRecord self; /* what targets ask about */
     struct bundle_cursor *bundle_cursor;
     uint64_t steps;
 

@@ -169,12 +169,12 @@ static bool zone_is_below(const char *zone, const char *prefix)
            (zone[size] == '\0' || zone[size] == '/');
 }
 
-static bool has_tag(const char *term, const argus_NodeRecord *node)
+static bool has_tag(const char *term, const struct target_node *node)
 {
     const char *equals = strchr(term, '=');
     size_t size = (size_t)(equals - term);
 
-    for (pb_size_t i = 0; i < node->tags_count; i++) {
+    for (uint32_t i = 0; i < node->tags_count; i++) {
         const argus_Tag *tag = &node->tags[i];
         if (strncmp(tag->key, term, size) == 0 && tag->key[size] == '\0' &&
             target_glob(equals + 1, tag->value))
@@ -183,7 +183,7 @@ static bool has_tag(const char *term, const argus_NodeRecord *node)
     return false;
 }
 
-static bool term_matches(struct span span, const argus_NodeRecord *node)
+static bool term_matches(struct span span, const struct target_node *node)
 {
     char term[TERM_SIZE];
     const char *rest;
@@ -224,7 +224,7 @@ int target_check(const char *expression, struct argus_error *err)
 
 /* The terms are looked at one by one: a "," carries the result so far on, a
  * ";" begins anew. */
-bool target_matches(const char *expression, const argus_NodeRecord *node)
+bool target_matches(const char *expression, const struct target_node *node)
 {
     bool all = true;
 
@@ -240,4 +240,13 @@ bool target_matches(const char *expression, const argus_NodeRecord *node)
         all = true;
     }
     return false;
+}
+
+bool target_matches_record(const char *expression,
+                           const argus_NodeRecord *record)
+{
+    const struct target_node node = {record->name, record->zone, record->role,
+                                     record->tags, record->tags_count};
+
+    return target_matches(expression, &node);
 }

@@ -17,6 +17,7 @@
 #define ARGUS_CORE_TARGET_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "argus.pb.h"
 #include "base/status.h"
@@ -24,8 +25,18 @@
 /** @retval ARGUS_EINVAL  err names the term, its place and what is wrong. */
 int target_check(const char *expression, struct argus_error *err);
 
+/* What a target asks of a node. All borrowed. */
+struct target_node {
+    const char *name, *zone;
+    argus_Role role;
+    const argus_Tag *tags;
+    uint32_t tags_count;
+};
+
 /** An expression that target_check() refuses matches nothing. */
-bool target_matches(const char *expression, const argus_NodeRecord *node);
+bool target_matches(const char *expression, const struct target_node *node);
+bool target_matches_record(const char *expression,
+                           const argus_NodeRecord *record);
 
 /** Does the text match the pattern as a whole? A "[" that is not closed stands
  *  for itself. */
