@@ -157,6 +157,14 @@ static bool on_row(void *context, const argus_Reply *row)
     return true;
 }
 
+static int by_name(const void *a, const void *b)
+{
+    const struct node *x = a, *y = b;
+    int order = strcmp(x->name, y->name);
+
+    return order != 0 ? order : node_id_compare(&x->id, &y->id);
+}
+
 static void survey_free(struct survey *s)
 {
     free(s->nodes);
@@ -175,6 +183,8 @@ static int survey_take(const struct cli *cli, struct client *c,
     int code = cli_next(cli, c, &request, on_row, out, &out->end);
     if (code != EXIT_DONE)
         survey_free(out);
+    else if (out->count > 1)
+        qsort(out->nodes, out->count, sizeof out->nodes[0], by_name);
     return code;
 }
 
