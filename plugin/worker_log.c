@@ -14,6 +14,7 @@
 
 #include "base/text.h"
 #include "worker_guard.h"
+#include "worker_ready.h"
 #include "worker_up.h"
 
 /* collectd's own texts, the same in 5.10 to 5.12. */
@@ -50,13 +51,19 @@ static bool contains(const char *line, const char *word)
 }
 
 /* Plugins that cannot listen say so and are content: their init succeeds. So a
- * start beside a running version shows here alone. */
+ * start beside a running version shows here alone. Not every "bind" is one:
+ * there is a plugin of that name, and one that binds to LDAP servers. */
 static bool tells_busy(const char *line)
 {
-    return contains(line, "address already in use") ||
-           (contains(line, "bind") && contains(line, TEXT_FAILED)) ||
-           contains(line, "failed to bind") ||
-           (contains(line, "listening socket") && contains(line, TEXT_FAILED));
+    static const char *const calls[] = {"bind(", "bind (", "bind failed",
+                                        "bind socket", "listening socket"};
+
+    if (contains(line, "address already in use"))
+        return true;
+    for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++)
+        if (contains(line, calls[i]) && contains(line, TEXT_FAILED))
+            return true;
+    return false;
 }
 
 static void keep_first(char *kept, size_t size, const char *line)
@@ -86,6 +93,9 @@ static void read_line(int severity, const char *line)
         found->failed_reads++;
         keep_first(found->read, sizeof found->read, line);
     }
+    bool is_busy = tells_busy(line);
+    if (is_busy)
+        keep_first(found->busy, sizeof found->busy, line);
     if (severity == LOG_WARNING)
         keep_first(logged.warning, sizeof logged.warning, line);
     if (severity > LOG_ERR)
@@ -96,8 +106,7 @@ static void read_line(int severity, const char *line)
         keep_first(found->init, sizeof found->init, line);
         return;
     }
-    if (tells_busy(line))
-        keep_first(found->busy, sizeof found->busy, line);
+    found->is_busy |= is_busy;
     keep_more(found->error, sizeof found->error, line);
 }
 
@@ -114,6 +123,9 @@ static bool is_small_talk(int severity, const char *line)
         TEXT_WRITERS,
         TEXT_LEAVING,
     };
+
+    if (strstr(line, BARRIER_NAME) != NULL) /* it waits for the slowest read */
+        return true;
 
     for (size_t i = 0; i < sizeof starts / sizeof starts[0]; i++)
         if (severity == LOG_INFO &&

@@ -22,7 +22,8 @@ struct log_found {
     uint32_t failed_inits, failed_reads, errors;
     char init[256];  /* the line of the first failed init; "" */
     char read[256];  /* and of the first failed read */
-    char busy[512];  /* the first ERROR that says: a port or socket is taken */
+    char busy[512];  /* the first line that says: a port or socket is taken */
+    bool is_busy;    /* and it was an ERROR */
     char error[512]; /* the first ERROR lines, with "; " between */
 };
 

@@ -36,7 +36,7 @@ static struct {
 
 static void name_barrier(unsigned i, char *out, size_t size)
 {
-    (void)snprintf(out, size, "argus_worker/barrier-%u", i);
+    (void)snprintf(out, size, BARRIER_NAME "%u", i);
 }
 
 /* -------------------------------------------------------------- verdict */
@@ -54,18 +54,34 @@ static void join(char *out, size_t size, const char *line, const char *reason)
                    line[0] != '\0' && reason[0] != '\0' ? " " : "", reason);
 }
 
+/* The daemon starts what found its port taken once more, when the version that
+ * holds it is gone. Not every plugin names the reason. */
+static void name_busy(char *text, size_t size, const char *busy)
+{
+    static const char reason[] = "Address already in use";
+
+    if (busy[0] == '\0' || strstr(text, reason) != NULL)
+        return;
+    size_t used = strlen(text);
+    (void)snprintf(text + used, size - used, "; %s%s%s",
+                   strstr(text, busy) == NULL ? busy : "probably",
+                   strstr(busy, reason) == NULL ? ": " : "",
+                   strstr(busy, reason) == NULL ? reason : "");
+}
+
 static void judge_inits(void)
 {
     struct log_found found;
-
     char text[PAIR_TEXT_SIZE];
 
     log_read(&found);
-    join(text, sizeof text, found.init, found.error);
     if (found.failed_inits > 0)
+        join(text, sizeof text, found.init, found.error);
+    else
+        text_copy(text, sizeof text, found.busy);
+    name_busy(text, sizeof text, found.busy);
+    if (found.failed_inits > 0 || found.is_busy)
         life_fail("%s", text);
-    if (found.busy[0] != '\0')
-        life_fail("%s", found.busy);
 }
 
 /* Once, by whoever ended the last pass. */

@@ -14,6 +14,9 @@
  */
 #define READY_GAP_MAX_S 10
 
+/** How the names of barrier reads begin. */
+#define BARRIER_NAME "argus_worker/barrier-"
+
 /** In the last init callback: judge the inits, then register the barrier reads.
  *  May not return (life_fail()). */
 void ready_begin(bool has_writers, uint32_t read_timeout_ms);

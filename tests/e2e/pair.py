@@ -116,10 +116,6 @@ def flush(timeout=0, identifier=""):
 
 # ------------------------------------------------------------- the process
 
-def mapped_as_root(command):
-    return command
-
-
 class Worker:
     """One worker. Its messages arrive in a thread of its own."""
 
@@ -144,7 +140,8 @@ class Worker:
             os.chmod(path, 0o755)
         if user:
             os.chown(self.work, pwd.getpwnam(user).pw_uid, pwd.getpwnam(user).pw_gid)
-        shutil.copy(built("argus_worker.so"), bed.plugin_dir)
+        if not os.path.exists(os.path.join(bed.plugin_dir, "argus_worker.so")):
+            shutil.copy(built("argus_worker.so"), bed.plugin_dir)  # once: it is mapped
         self.start(text if isinstance(text, bytes) else text.encode(), interval, list(lines),
                    deny, plugins or STOCK_PLUGINS, globals_, env)
 
