@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <syslog.h>
 #include <time.h>
 
 #include "base/text.h"
@@ -537,6 +538,19 @@ static void write_past_chains(const data_set_t *ds, const value_list_t *vl)
     is_from_daemon = false;
 }
 
+/* Once: collectd itself would say it for each value. */
+static void say_unknown(const char *type)
+{
+    static bool said;
+
+    if (!said)
+        plugin_log(LOG_WARNING,
+                   "argus_worker: the type \"%s\" of a value of the daemon is "
+                   "not known here; the like of it is passed over",
+                   type);
+    said = true;
+}
+
 static bool take_value(const struct pair_message *m)
 {
     value_t numbers[PAIR_SOURCES_MAX];
@@ -559,8 +573,10 @@ static bool take_value(const struct pair_message *m)
     text_copy(vl.type_instance, sizeof vl.type_instance, v.names[4]);
 
     const data_set_t *own = find_set(vl.type);
-    if (own == NULL)
+    if (own == NULL && plugin_get_ds(vl.type) != NULL)
         dispatch_marked(&vl);
+    else if (own == NULL)
+        say_unknown(vl.type);
     else if (own->ds_num == vl.values_len)
         write_past_chains(own, &vl);
     meta_data_destroy(vl.meta);

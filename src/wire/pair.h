@@ -35,7 +35,8 @@ enum pair_type {
     PAIR_REFUSED,   /* text: what of the bundle may not stand there; end */
     PAIR_FAILED,    /* u8: enum pair_phase in which; text; end */
     PAIR_READY,     /* pair_ready */
-    PAIR_SET,       /* pair_set: a type, before the first value of it */
+    PAIR_SET,       /* pair_set: a type, before the first value of it; down, one
+                     * that is not in the stock types.db */
     PAIR_BYE,       /* an orderly end after STOP */
     PAIR_LOG,       /* u8: syslog severity; text */
     /* both ways */

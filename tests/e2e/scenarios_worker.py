@@ -414,6 +414,8 @@ def worker_down(bed, full):
     out = os.path.join(bed.dir, "down-out")
     w = Worker(bed, python_text(out), files={"probe.py": PYTHON})
     w.ready()
+    for _ in range(200):
+        w.send(pair.value("downward", "no_such_type", [1.0]))
     w.send(pair.value("downward", "gauge", [8.0]), pair.notification("knock knock"),
            pair.flush(0, ""))
 
@@ -426,6 +428,7 @@ def worker_down(bed, full):
     v = w.wait_value(lambda v: v.plugin == "derived", what="derived value")
     check(gauge(v) == 8, v)
     check(not w.values("downward"), "an echo")
+    check(len([m for m in w.all("LOG") if "no_such_type" in m.body[1]]) == 1, w.said())
     check(not [m for m in w.all("NOTIFICATION") if "knock" in m.body.message], "an echo")
     w.stop()
     return "all three arrive, only what was made of them comes back"
