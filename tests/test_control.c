@@ -238,7 +238,9 @@ static struct {
 } at;
 
 static argus_Reply reply;
-static uint32_t write_wait_ms = 100;
+/* Long, for a machine that is busy with other things; short where a test waits
+ * for the end of it. */
+static uint32_t write_wait_ms = 500, request_wait_ms;
 
 static int open_control(const char *group, struct argus_error *err)
 {
@@ -247,7 +249,7 @@ static int open_control(const char *group, struct argus_error *err)
         &(struct control_options){.path = at.path,
                                   .group = group,
                                   .collectd_version = "5.12",
-                                  .request_wait_ms = 100,
+                                  .request_wait_ms = request_wait_ms,
                                   .write_wait_ms = write_wait_ms},
         &hooks, &at.control, err);
 }
@@ -550,7 +552,7 @@ static void test_bad_followers_are_cut(void)
 
     write_wait_ms = CONTROL_WRITE_WAIT_MS; /* not the timer is tried here */
     begin(1, 0);
-    write_wait_ms = 100;
+    write_wait_ms = 500;
     int slow = dial();
     int talker = dial();
     ask(slow, &follow);
@@ -600,7 +602,9 @@ static void test_bad_requests_are_refused(void)
     static const uint8_t huge[] = {0, 0, 0xff, 0xff};
     static const uint8_t garbage[] = {0, 0, 0, 3, 0xf8, 0x7f, 0x01};
 
+    request_wait_ms = 300;
     begin(1, 0);
+    request_wait_ms = 0;
     int fd = dial();
     CU_ASSERT_EQUAL(write(fd, huge, sizeof huge), (ssize_t)sizeof huge);
     CU_ASSERT_EQUAL(rows_until_end(fd), 0);
@@ -873,7 +877,9 @@ static void test_hostile_requests_are_survived(void)
     argus_Request half = {.which_body = argus_Request_bundle_chunk_tag};
     uint8_t bytes[FRAME_HEADER_SIZE + CONTROL_REQUEST_MAX];
 
+    request_wait_ms = 300;
     begin(1, 0);
+    request_wait_ms = 0;
     memset(name + 10, 'n', sizeof name - 10);
     const struct {
         const void *bytes;
