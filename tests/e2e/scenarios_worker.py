@@ -328,7 +328,7 @@ def network_packet(host, plugin, type_, number):
 
 
 def worker_writers(bed, full):
-    """What comes down reaches csv, write_prometheus, aggregation and threshold,
+    """What comes down reaches csv, rrdtool, write_prometheus, aggregation and threshold,
     and does not come back."""
     port = bed.free_port()
     # write_prometheus looks an address up that counts only beside a real one.
@@ -348,6 +348,10 @@ def writers(bed, port):
 LoadPlugin csv
 <Plugin csv>
 DataDir "csv"
+</Plugin>
+LoadPlugin rrdtool
+<Plugin rrdtool>
+DataDir "rrd"
 </Plugin>
 LoadPlugin write_prometheus
 <Plugin write_prometheus>
@@ -398,7 +402,9 @@ FailureMax 50
     check(b"collectd_downward_gauge" in page, page[-300:])
     check(not w.values("downward") and not w.values("own"), "an echo: %s" % w.values("downward"))
     w.stop()
-    return "csv, write_prometheus, a sum and a threshold, nothing echoed"
+    path = os.path.join(w.work, "rrd/down.example/downward/gauge-a.rrd")
+    check(os.path.getsize(path) > 1000, "no %s" % path)
+    return "csv, rrdtool, write_prometheus, a sum and a threshold, nothing echoed"
 
 
 def rows(worker, series):
