@@ -175,11 +175,17 @@ static void tidy_parse_error(char *out, size_t size, const char *heard,
                    at + strlen(path));
 }
 
+/* Of the parser's scanner, in collectd. It counts on from file to file, and the
+ * operator knows of one. */
+extern void yyset_lineno(int line) __attribute__((weak));
+
 static oconfig_item_t *parse(const char *path)
 {
     char said[1024], text[512];
     struct heard heard;
 
+    if (yyset_lineno != NULL)
+        yyset_lineno(1);
     hear_begin(&heard);
     oconfig_item_t *root = oconfig_parse_file(path);
     hear_end(&heard, said, sizeof said);

@@ -4,6 +4,7 @@
 
 #include "plugin.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <execinfo.h>
 #include <pthread.h>
@@ -28,6 +29,9 @@ static struct {
     atomic_int phase;
     atomic_bool exit_expected;
     _Atomic uint64_t signaled_ms;
+    atomic_uint_fast64_t fork_second, forks; /* which one; in that one */
+    atomic_int wild; /* 1: the name is written; 2: it is there */
+    char wild_plugin[64];
     atomic_int asked; /* 0: no; 1: where is main? 2: answered */
     char main_plugin[128];
 } guard;
@@ -79,10 +83,10 @@ static const char *plugin_here(void)
     return name != NULL ? name : "unknown";
 }
 
-static void add_place(struct line *line)
+static void add_place(struct line *line, const char *plugin)
 {
     add_text(line, ", plugin `");
-    add_text(line, plugin_here());
+    add_text(line, plugin);
     add_text(line, "', phase ");
     add_text(line, pair_phase_word((uint32_t)guard.phase));
 }
@@ -101,6 +105,39 @@ static void say_backtrace(void)
                          STDERR_FILENO);
 }
 
+/* In a thread that a plugin made, collectd knows of no plugin: the first one
+ * that is on the stack. Libraries are called lib*.so.N. */
+static void plugin_on_stack(char *out, size_t size)
+{
+    void *frames[BACKTRACE_MAX];
+    int count = backtrace(frames, BACKTRACE_MAX);
+    Dl_info info;
+
+    (void)strncpy(out, "unknown", size);
+    for (int i = 0; i < count; i++) {
+        if (dladdr(frames[i], &info) == 0 || info.dli_fname == NULL)
+            continue;
+        const char *slash = strrchr(info.dli_fname, '/');
+        const char *name = slash != NULL ? slash + 1 : info.dli_fname;
+        size_t length = strlen(name);
+        if (length <= 3 || length - 3 >= size ||
+            strcmp(name + length - 3, ".so") != 0 ||
+            strcmp(name, "argus_worker.so") == 0)
+            continue;
+        memcpy(out, name, length - 3);
+        out[length - 3] = '\0';
+        return;
+    }
+}
+
+static void name_plugin(char *out, size_t size)
+{
+    (void)strncpy(out, plugin_here(), size - 1);
+    out[size - 1] = '\0';
+    if (strcmp(out, "unknown") == 0)
+        plugin_on_stack(out, size);
+}
+
 /* ------------------------------------------------------- unplanned ends */
 
 static const struct {
@@ -116,6 +153,7 @@ static const struct {
 static void on_crash(int number)
 {
     struct line line = {.used = 0};
+    char plugin[64];
 
     (void)signal(number, SIG_DFL);
     if (guard_is_elsewhere()) {
@@ -128,7 +166,8 @@ static void on_crash(int number)
     for (size_t i = 0; i < sizeof crashes / sizeof crashes[0]; i++)
         if (crashes[i].number == number)
             add_text(&line, crashes[i].name);
-    add_place(&line);
+    name_plugin(plugin, sizeof plugin);
+    add_place(&line, plugin);
     say(&line);
     say_backtrace();
     (void)raise(number);
@@ -144,7 +183,7 @@ static void on_exit_called(int status, void *unused)
     add_text(&line, PAIR_EXIT_PREFIX "exit(");
     add_number(&line, status & 0xff);
     add_text(&line, ") was called");
-    add_place(&line);
+    add_place(&line, plugin_here());
     say(&line);
 }
 
@@ -157,9 +196,35 @@ void guard_say_exit(const char *why)
     say(&line);
 }
 
+/* Counting is not exact between threads, and need not be. */
+static void on_fork(void)
+{
+    uint64_t second = guard_now() / 1000;
+    int none = 0;
+
+    if (guard.fork_second != second) {
+        guard.fork_second = second;
+        guard.forks = 0;
+    }
+    if (++guard.forks < GUARD_FORKS_MAX || guard_is_elsewhere() ||
+        !atomic_compare_exchange_strong(&guard.wild, &none, 1))
+        return;
+    name_plugin(guard.wild_plugin, sizeof guard.wild_plugin);
+    guard.wild = 2;
+    up_wake();
+}
+
 static void on_forked(void)
 {
     (void)close(guard.socket);
+}
+
+bool guard_forks_wildly(char *plugin, size_t size)
+{
+    if (guard.wild != 2)
+        return false;
+    (void)snprintf(plugin, size, "%s", guard.wild_plugin);
+    return true;
 }
 
 /* -------------------------------------------------------------- signals */
@@ -189,8 +254,8 @@ static void on_wake(int number)
     add_text(&line, plugin_here());
     memcpy(guard.main_plugin, line.text, sizeof guard.main_plugin - 1);
     line = (struct line){.used = 0};
-    add_text(&line, "argus_worker: no way on");
-    add_place(&line);
+    add_text(&line, "argus_worker: hangs");
+    add_place(&line, plugin_here());
     say(&line);
     say_backtrace();
     guard.asked = 2;
@@ -217,7 +282,7 @@ void guard_install(int socket)
     set_handler(WAKE_SIGNAL, on_wake, 0);
     guard_hold_signals();
     (void)on_exit(on_exit_called, NULL);
-    (void)pthread_atfork(NULL, NULL, on_forked);
+    (void)pthread_atfork(on_fork, NULL, on_forked);
 }
 
 /* Without SA_RESTART, as collectd's own: plugins end threads that wait in a

@@ -43,6 +43,12 @@ bool guard_main_plugin(char *out, size_t size);
 /** A line on standard error that tells why there was no BYE. */
 void guard_say_exit(const char *why);
 
+/** Forks of one second that are no longer a plugin's way to run programs. */
+#define GUARD_FORKS_MAX 250
+
+/** Was that number reached? @param plugin  whose callback it was in. */
+bool guard_forks_wildly(char *plugin, size_t size);
+
 /** exit() is what we want, from here on. */
 void guard_expect_exit(void);
 

@@ -234,6 +234,15 @@ static void on_deadline(enum pair_phase phase)
     }
 }
 
+static void check_forks(void)
+{
+    char plugin[64];
+
+    if (guard_forks_wildly(plugin, sizeof plugin))
+        life_fail("plugin `%s' forks without end: %d times in a second", plugin,
+                  GUARD_FORKS_MAX);
+}
+
 static void check_times(void)
 {
     uint64_t now = guard_now(), signaled = guard_signaled_ms();
@@ -298,6 +307,7 @@ static void *run_watch(void *unused)
             polled[0].fd = -1;
             orphan();
         }
+        check_forks();
         check_times();
     }
     return unused;
