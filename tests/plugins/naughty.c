@@ -147,8 +147,9 @@ static int do_memory(void)
     }
     for (;;) {
         char *memory = malloc(step);
-        if (memory != NULL)
-            memset(memory, 1, step);
+        if (memory == NULL)
+            abort(); /* as programs do that cannot go on */
+        memset(memory, 1, step);
     }
 }
 
