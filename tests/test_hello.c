@@ -91,6 +91,10 @@ static void test_hello_misfits_are_named(void)
     CU_ASSERT_EQUAL(check(NULL), argus_RefuseCode_REFUSE_WRONG_ID);
     hello.expected_id.size = 3;
     CU_ASSERT_EQUAL(check(NULL), argus_RefuseCode_REFUSE_MALFORMED);
+    set_up(argus_LinkKind_LINK_BUNDLE, NULL);
+    CU_ASSERT_EQUAL(check(NULL), argus_RefuseCode_REFUSE_NONE);
+    set_up((argus_LinkKind)(argus_LinkKind_LINK_BUNDLE + 1), NULL);
+    CU_ASSERT_EQUAL(check(NULL), argus_RefuseCode_REFUSE_MALFORMED);
     set_up((argus_LinkKind)42, NULL);
     CU_ASSERT_EQUAL(check(NULL), argus_RefuseCode_REFUSE_MALFORMED);
     set_up(argus_LinkKind_LINK_NONE, NULL);

@@ -81,6 +81,10 @@ static void test_identity_seal_is_checked(void)
     CU_ASSERT_EQUAL(memcmp(one, two, sizeof one), 0);
     CU_ASSERT_EQUAL(one[0], 0xba); /* SHA-256("abc") begins ba7816bf */
     CU_ASSERT_EQUAL(one[3], 0xbf);
+    uint8_t whole[32]; /* ... and ends f20015ad */
+    seal.digest((const uint8_t *)"abc", 3, whole);
+    CU_ASSERT_EQUAL(memcmp(one, whole, sizeof one), 0);
+    CU_ASSERT_EQUAL(whole[31], 0xad);
     identity_free(a);
     identity_free(b);
     identity_free(other);

@@ -488,6 +488,62 @@ static void test_partition_with_pushes_heals_to_one(void)
     end_sim(s);
 }
 
+/* Goal: a node that dies right after a push took its content with it, and no
+ * other node has all of it; when it is back, all have, soon. */
+static void test_push_survives_its_node(void)
+{
+    struct sim *s =
+        new_sim((struct sim_options){.nodes = 24, .spread_ms = 1000});
+
+    CU_ASSERT_TRUE(reaches(s, is_mesh_known, 6000, "joined"));
+    sim_run(s, 5000);
+    CU_ASSERT_EQUAL(sim_push(s, 5, "web", 1 << 20), ARGUS_OK);
+    sim_run(s, 8);
+    sim_crash(s, 5);
+    sim_run(s, 60000);
+    CU_ASSERT_FALSE(sim_all_bundles(s));
+    uint64_t asked = sim_counter(s, "chunks_absent");
+    sim_run(s, 60000);
+    asked = sim_counter(s, "chunks_absent") - asked;
+    printf("  %.1f questions a node and minute\n", (double)asked / 23);
+    CU_ASSERT_TRUE(asked < 23 * 40); /* in vain, so they are few */
+    sim_start(s, 5);
+    CU_ASSERT_TRUE(reaches(s, sim_all_bundles, 10000, "all have it"));
+    end_sim(s);
+}
+
+/* Goal: agreeing costs little when there is nothing to agree about: at most
+ * 100 bytes a node and minute without a bundle and 2 KiB with twenty. */
+static void test_idle_anti_entropy_is_cheap(void)
+{
+    static const char *const names[] = {"a", "b", "c", "d", "e", "f", "g",
+                                        "h", "i", "j", "k", "l", "m", "n",
+                                        "o", "p", "q", "r", "s", "t"};
+    struct sim_figures f[3], g;
+    struct sim *s =
+        new_sim((struct sim_options){.nodes = 32, .spread_ms = 1000});
+
+    CU_ASSERT_TRUE(sim_run_until(s, is_mesh_known, 6000));
+    sim_run(s, 60000);
+    sim_figures(s, &f[0]);
+    sim_run(s, 600000);
+    sim_figures(s, &f[1]);
+    for (uint32_t i = 0; i < 20; i++)
+        CU_ASSERT_EQUAL(sim_push(s, i, names[i], 700), ARGUS_OK);
+    CU_ASSERT_TRUE(reaches(s, sim_all_bundles, 5000, "twenty pushes"));
+    sim_run(s, 30000);
+    sim_figures(s, &f[2]);
+    sim_run(s, 600000);
+    sim_figures(s, &g);
+    double none = (double)(f[1].bytes_bundle - f[0].bytes_bundle) / 10 / 32;
+    double twenty = (double)(g.bytes_bundle - f[2].bytes_bundle) / 10 / 32;
+    printf("  bytes a node and minute: %.0f without, %.0f with 20 bundles\n",
+           none, twenty);
+    CU_ASSERT_TRUE(none > 0 && none <= 100);
+    CU_ASSERT_TRUE(twenty <= 2048);
+    end_sim(s);
+}
+
 /* The thread sanitizer keeps data of its own on a thread's stack. */
 #ifdef __SANITIZE_THREAD__
 #define STACK_SIZE (8u << 20)
@@ -578,6 +634,8 @@ CU_TestInfo suite_mesh[] = {
     {"two_pushes_at_once_one_wins", test_two_pushes_at_once_one_wins},
     {"partition_with_pushes_heals_to_one",
      test_partition_with_pushes_heals_to_one},
+    {"push_survives_its_node", test_push_survives_its_node},
+    {"idle_anti_entropy_is_cheap", test_idle_anti_entropy_is_cheap},
     {"little_stack_is_enough", test_little_stack_is_enough},
     {"same_seed_same_run", test_same_seed_same_run},
     CU_TEST_INFO_NULL,

@@ -79,6 +79,7 @@ static void give_up_source(struct bundle_fetch *f)
     if (f->tried_count < BUNDLE_TRIED_MAX)
         f->tried[f->tried_count++] = f->source;
     f->source = (struct node_id){{0}};
+    f->is_proven = false;
     f->cursor = 0;
 }
 
@@ -89,6 +90,7 @@ static void pause_fetch(struct bundle_sync *s, struct bundle_fetch *f,
     f->due_ms = s->now_ms + prng_jitter(&s->prng, ms);
     f->tried_count = 0;
     f->source = (struct node_id){{0}};
+    f->is_proven = false;
     f->cursor = 0;
 }
 
@@ -189,7 +191,8 @@ static enum index_state load_index(struct bundle_sync *s,
     return INDEX_HERE;
 }
 
-/* All that is missing is asked for, as far as the window goes. */
+/* All that is missing is asked for, as far as the window goes; of a source that
+ * may have nothing, one chunk. */
 static void ask_chunks(struct bundle_sync *s, struct bundle_fetch *f,
                        struct bundle_session *session, struct actions *out)
 {
@@ -197,10 +200,26 @@ static void ask_chunks(struct bundle_sync *s, struct bundle_fetch *f,
         f->cursor = 0; /* something went astray */
     for (; f->cursor < f->chunks; f->cursor++) {
         const uint8_t *hash = f->index + (size_t)f->cursor * CONTENT_HASH_SIZE;
-        if (!s->chunks.has(s->chunks.context, hash) &&
-            !ask(s, session, hash, out))
+        if (s->chunks.has(s->chunks.context, hash))
+            continue;
+        if (!f->is_proven && session->wants_count > 0)
+            return;
+        if (!ask(s, session, hash, out))
             return;
     }
+}
+
+/* Where it was not to be had for a while, neighbors may be in a pause too: an
+ * exchange tells them that there is somebody to ask. */
+static void on_complete(struct bundle_sync *s, const struct bundle_fetch *f)
+{
+    bundles_completed(s->bundles, f->slot);
+    s->stats.fetches_done++;
+    if (f->backoff_ms == BUNDLE_BACKOFF_MIN_MS)
+        return;
+    for (uint32_t i = 0; i < s->neighbors_count; i++)
+        s->neighbors[i].due_ms =
+            s->now_ms + prng_below(&s->prng, BUNDLE_DELAY_MS);
 }
 
 /* @return true: nothing is left to do. */
@@ -211,8 +230,7 @@ static bool fetch_step(struct bundle_sync *s, struct bundle_fetch *f,
         return true;
     if ((f->index == NULL || f->cursor == f->chunks) &&
         content_is_complete(&s->chunks, manifest_of(f), NULL)) {
-        bundles_completed(s->bundles, f->slot);
-        s->stats.fetches_done++;
+        on_complete(s, f);
         return true;
     }
     if (s->now_ms < f->due_ms)
@@ -253,6 +271,17 @@ void fetch_wake(struct bundle_sync *s)
         f->backoff_ms = BUNDLE_BACKOFF_MIN_MS;
         if (f->due_ms > s->now_ms + BUNDLE_BACKOFF_MIN_MS)
             f->due_ms = s->now_ms + BUNDLE_BACKOFF_MIN_MS;
+    }
+}
+
+void fetch_ask_first(struct bundle_sync *s, const struct node_id *peer)
+{
+    for (uint32_t i = 0; i < s->fetches_count; i++) {
+        struct bundle_fetch *f = s->fetches[i];
+        f->first = *peer;
+        f->tried_count = 0; /* what one could not give, it may now have */
+        if (node_id_is_zero(&f->source))
+            f->due_ms = s->now_ms;
     }
 }
 
@@ -452,6 +481,9 @@ void chunk_on_chunk(struct bundle_sync *s, struct bundle_session *session,
         return;
     }
     s->stats.chunks_received++;
+    for (uint32_t i = 0; i < s->fetches_count; i++)
+        s->fetches[i]->is_proven |=
+            node_id_is_equal(&s->fetches[i]->source, &session->peer);
     if (s->chunks.put(s->chunks.context, hash, chunk->data.bytes,
                       chunk->data.size))
         answer_askers(s, hash, out);

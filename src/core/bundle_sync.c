@@ -475,6 +475,7 @@ static void on_digest(struct bundle_sync *s, struct bundle_session *session,
     session->is_digest_done = true;
     session->items_left = want->slots_count;
     actions_send(out, session->link, &frame);
+    fetch_ask_first(s, &session->peer);
     if (want->slots_count == 0)
         exchange_done(s, &session->peer);
 }

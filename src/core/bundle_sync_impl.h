@@ -46,6 +46,7 @@ struct bundle_fetch {
     uint8_t *index;                  /* NULL: to be fetched first */
     uint32_t chunks, cursor;         /* all before it are here or asked for */
     struct node_id source;           /* zero: to be chosen */
+    bool is_proven;                  /* it sent something already */
     struct node_id first;            /* to be tried first; zero: nobody */
     struct node_id tried[BUNDLE_TRIED_MAX];
     uint32_t tried_count;
@@ -114,6 +115,8 @@ void fetch_run(struct bundle_sync *s, struct actions *out);
 void fetch_on_session_end(struct bundle_sync *s, const struct node_id *peer);
 /** There is somebody new to ask: pauses are over. */
 void fetch_wake(struct bundle_sync *s);
+/** A node speaks of bundles: what is in a pause asks it now. */
+void fetch_ask_first(struct bundle_sync *s, const struct node_id *peer);
 void fetch_close(struct bundle_sync *s);
 uint64_t fetch_deadline_ms(const struct bundle_sync *s);
 
