@@ -844,6 +844,7 @@ static int launch(struct worker *w, const struct worker_options *o,
                   struct argus_error *err)
 {
     char title[96], config[WORKER_PATH_SIZE + 32], work[WORKER_PATH_SIZE + 32];
+    char mark[64];
     struct ends ends = {-1, -1, -1};
 
     int rc = make_files(o, &w->dir, err);
@@ -854,12 +855,14 @@ static int launch(struct worker *w, const struct worker_options *o,
     (void)snprintf(title, sizeof title, "argus-worker: %s", o->bundle);
     (void)snprintf(config, sizeof config, "%s/collectd.conf", w->dir.path);
     (void)snprintf(work, sizeof work, "%s/work", w->dir.path);
+    /* Of no other daemon on this machine: what bears it is killed in the end. */
+    (void)snprintf(mark, sizeof mark, "%d.%u", (int)getpid(), o->number);
     const struct worker_spawn how = {
         .program = o->program,
         .title = title,
         .config = config,
         .work_dir = work,
-        .mark = strrchr(w->dir.path, '/') + 1,
+        .mark = mark,
         .socket = ends.socket,
         .text = ends.text,
         .output = ends.output,

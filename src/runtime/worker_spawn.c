@@ -194,6 +194,7 @@ int worker_spawn(const struct worker_spawn *how, struct worker_process *out,
     int rc = EMFILE;
 
     memset(out, 0, sizeof *out);
+    out->pidfd = -1; /* also when it fails: 0 would be closed as its own */
     if (fds[0] >= 0 && fds[1] >= 0 && fds[2] >= 0)
         rc = spawn_with(how, fds, &out->pid);
     for (size_t i = 0; i < 3; i++)
