@@ -52,6 +52,9 @@ struct worker {
     struct worker_dir dir;
     struct worker_process process;
     int socket, output; /* -1: closed */
+    /* Their numbers stay taken until libuv has let go of its handles: closing
+     * one drops the poll of whatever has that number by then. */
+    int old_socket, old_output;
     uv_poll_t on_socket, on_output, on_death;
     uv_timer_t timer;
     unsigned handles;
@@ -208,7 +211,8 @@ static void close_socket(struct worker *w)
     if (w->socket < 0)
         return;
     (void)uv_poll_stop(&w->on_socket);
-    (void)close(w->socket);
+    (void)shutdown(w->socket, SHUT_RDWR); /* what tells the worker */
+    w->old_socket = w->socket;
     w->socket = -1;
 }
 
@@ -217,7 +221,7 @@ static void close_output(struct worker *w)
     if (w->output < 0)
         return;
     (void)uv_poll_stop(&w->on_output);
-    (void)close(w->output);
+    w->old_output = w->output;
     w->output = -1;
 }
 
@@ -894,11 +898,12 @@ static void watch(struct worker *w)
 
 static void free_memory(struct worker *w)
 {
+    const int fds[] = {w->socket, w->output, w->old_socket, w->old_output};
+
     worker_process_close(&w->process);
-    if (w->socket >= 0)
-        (void)close(w->socket);
-    if (w->output >= 0)
-        (void)close(w->output);
+    for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++)
+        if (fds[i] >= 0)
+            (void)close(fds[i]);
     free(w->in);
     free(w->out);
     free(w);
@@ -918,6 +923,7 @@ static struct worker *new_worker(uv_loop_t *loop,
     w->start_timeout_ms = o->start_timeout_ms;
     text_copy(w->bundle, sizeof w->bundle, o->bundle);
     w->socket = w->output = w->process.pidfd = -1;
+    w->old_socket = w->old_output = -1;
     w->log_limit = w->output_limit =
         (struct log_limit){.burst = WORKER_LOG_BURST, .period_ms = 10000};
     w->in = malloc(PAIR_MESSAGE_MAX + WORKER_TURN_BYTES);
