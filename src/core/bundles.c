@@ -292,6 +292,25 @@ static bool find_place(const struct bundle_slot *slot, uint32_t version,
     return i < BUNDLES_HISTORY;
 }
 
+/* Of a full slot the oldest goes that nobody wants to run again. */
+static struct bundle_version *take_oldest(struct bundle_slot *slot,
+                                          uint32_t *place)
+{
+    uint32_t i = slot->count - 1;
+
+    while (i > 0 && slot->versions[i]->is_kept)
+        i--;
+    if (i == 0) /* all are wanted */
+        i = slot->count - 1;
+    struct bundle_version *oldest = slot->versions[i];
+    slot->count--;
+    memmove(&slot->versions[i], &slot->versions[i + 1],
+            (slot->count - i) * sizeof slot->versions[0]);
+    if (*place > i)
+        --*place;
+    return oldest;
+}
+
 /* @return what went for it, NULL: nothing. */
 static struct bundle_version *insert_version(struct bundle_slot *slot,
                                              struct bundle_version *v,
@@ -306,7 +325,7 @@ static struct bundle_version *insert_version(struct bundle_slot *slot,
         return gone;
     }
     if (slot->count == BUNDLES_HISTORY)
-        gone = slot->versions[--slot->count];
+        gone = take_oldest(slot, &place);
     memmove(&slot->versions[place + 1], &slot->versions[place],
             (slot->count - place) * sizeof slot->versions[0]);
     slot->versions[place] = v;
@@ -742,6 +761,18 @@ static void settle_doubts(struct bundles *b, uint64_t now_ms)
         for (uint32_t k = 0; k < b->slots[i]->count; k++)
             if (b->slots[i]->versions[k]->is_doubtful)
                 settle_doubt(b, b->slots[i]->versions[k]);
+}
+
+void bundles_keep(struct bundles *b, const uint8_t (*hashes)[CONTENT_HASH_SIZE],
+                  uint32_t count)
+{
+    for (uint32_t i = 0; i < b->slots_count; i++)
+        for (uint32_t k = 0; k < b->slots[i]->count; k++) {
+            struct bundle_version *v = b->slots[i]->versions[k];
+            v->is_kept = false;
+            for (uint32_t h = 0; h < count && !v->is_kept; h++)
+                v->is_kept = memcmp(v->hash, hashes[h], CONTENT_HASH_SIZE) == 0;
+        }
 }
 
 void bundles_on_timeout(struct bundles *b, uint64_t now_ms, uint64_t wall_us)

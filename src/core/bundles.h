@@ -14,7 +14,8 @@
  * a removal is a version like any other. So all agree in the end, and nothing
  * comes back with a node that was away: slots are never forgotten.
  *
- * Of a slot the last BUNDLES_HISTORY versions are kept, for people. Bounds:
+ * Of a slot BUNDLES_HISTORY versions are kept: the last ones, for people, and
+ * what the owner wants to run again. Bounds:
  * BUNDLES_TRUSTED_MAX slots of trusted keys, BUNDLES_UNTRUSTED_MAX of others;
  * beyond them a bundle is refused and counted. A version costs 11 KiB.
  *
@@ -49,6 +50,7 @@ struct bundle_version {
     uint8_t hash[CONTENT_HASH_SIZE];
     bool is_complete; /* all of its content is here; kept of heads alone */
     bool is_expired;  /* when it was last looked at */
+    bool is_kept;     /* by the owner's wish */
     bool is_pushed;   /* at this node, in this life of it */
     bool is_doubtful; /* ... and whether what overtook it builds on it is not
                        * known, for versions between the two may follow */
@@ -129,6 +131,11 @@ void bundles_completed(struct bundles *b, struct bundle_slot *slot);
 
 /** A chunk that a complete head needs was not there: look again. */
 void bundles_recheck(struct bundles *b);
+
+/** These versions stay, however old they become; those named before and not
+ *  now may go. */
+void bundles_keep(struct bundles *b, const uint8_t (*hashes)[CONTENT_HASH_SIZE],
+                  uint32_t count);
 
 /** Expiry. */
 void bundles_on_timeout(struct bundles *b, uint64_t now_ms, uint64_t wall_us);

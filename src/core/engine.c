@@ -883,6 +883,10 @@ static void dispatch(struct engine *e, const struct event *event)
                               event->bundle_states.states,
                               event->bundle_states.count, &e->out);
         break;
+    case EVENT_BUNDLES_KEPT:
+        bundles_keep(e->bundles, event->bundles_kept.hashes,
+                     event->bundles_kept.count);
+        break;
     case EVENT_STOP: on_stop(e); break;
     }
 }

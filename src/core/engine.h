@@ -91,6 +91,7 @@ enum event_type {
     EVENT_BUNDLE_ROW,   /* from disk, before START: a packed SignedBundle */
     EVENT_BUNDLE_PUSH,  /* argusctl config push; its chunks are in the store */
     EVENT_BUNDLE_STATES, /* how bundles are on this node, for its record */
+    EVENT_BUNDLES_KEPT,  /* versions that run here, or are to run again */
     EVENT_STOP, /* the daemon stops: say goodbye, acknowledge no more */
 };
 
@@ -164,6 +165,10 @@ struct event {
             const argus_BundleState *states;
             uint32_t count; /* at most as many as a record has room for */
         } bundle_states;
+        struct {
+            const uint8_t (*hashes)[CONTENT_HASH_SIZE]; /* of manifests */
+            uint32_t count;
+        } bundles_kept; /* all of them; others may go with time */
     };
 };
 

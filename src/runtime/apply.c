@@ -36,6 +36,28 @@ void apply_keep(struct apply *a, struct subject *s)
         hash_is_zero(s->applied.good) && hash_is_zero(s->applied.trial);
 
     a->world.keep(a->world.context, s->name, is_empty ? NULL : &s->applied);
+    apply_pin(a);
+}
+
+void apply_pin(struct apply *a)
+{
+    uint8_t(*pins)[CONTENT_HASH_SIZE] =
+        calloc(a->subjects_count * (RUNS_MAX + 1) + 1, sizeof *pins);
+    uint32_t count = 0;
+
+    if (pins == NULL)
+        return; /* those of before stand */
+    for (uint32_t i = 0; i < a->subjects_count; i++) {
+        const struct subject *s = a->subjects[i];
+        if (!hash_is_zero(s->applied.good))
+            memcpy(pins[count++], s->applied.good, sizeof *pins);
+        for (size_t k = 0; k < RUNS_MAX; k++)
+            if (s->runs[k].subject != NULL)
+                memcpy(pins[count++], s->runs[k].hash, sizeof *pins);
+    }
+    a->world.kept(a->world.context, (const uint8_t(*)[CONTENT_HASH_SIZE])pins,
+                  count);
+    free(pins);
 }
 
 /* ------------------------------------------------------------- subjects */
@@ -251,6 +273,13 @@ static bool find_good(const struct apply *a, const struct subject *s,
            obstacle(a, out) == NULL;
 }
 
+static bool may_run_on(const struct apply *a, const struct run *r,
+                       struct bundle_view *out)
+{
+    return a->world.by_hash(a->world.context, r->hash, out) &&
+           !out->manifest->removed && obstacle(a, out) == NULL;
+}
+
 /* What should run now. @return false: nothing.
  *
  * If nothing runs, what is known to work comes first, unless it just died, or
@@ -258,9 +287,14 @@ static bool find_good(const struct apply *a, const struct subject *s,
 static bool choose(const struct apply *a, struct subject *s,
                    struct bundle_view *out)
 {
+    const struct run *current = run_current(s);
     bool is_open = s->wish == WISH_RUN && !hash_is(s->barred, s->head);
-    bool is_idle = run_current(s) == NULL;
+    bool is_idle = current == NULL;
 
+    /* A newer version that came to nothing does not end a trial. */
+    if (!is_open && current != NULL && current->state == RUN_TRIAL &&
+        may_run_on(a, current, out))
+        return true;
     if (is_open && (!is_idle || s->crashes > 0 || hash_is(s->alone, s->head) ||
                     hash_is(s->applied.good, s->head)))
         return a->world.by_hash(a->world.context, s->head, out);
@@ -423,6 +457,7 @@ void apply_start(struct apply *a)
 {
     a->is_started = true;
     (void)uv_timer_start(&a->timer, on_tick, APPLY_TICK_MS, APPLY_TICK_MS);
+    apply_pin(a);
     apply_changed(a);
 }
 
@@ -439,6 +474,7 @@ void apply_republish(struct apply *a)
     for (uint32_t i = 0; i < a->subjects_count; i++)
         a->subjects[i]->is_told = false;
     a->must_tell = true;
+    apply_pin(a);
     apply_changed(a);
 }
 

@@ -44,6 +44,10 @@ struct apply_world {
     /** All states, whenever one of them has changed. */
     void (*states)(void *context, const argus_BundleState *states,
                    uint32_t count);
+    /** Versions that run or are to run again, all of them, whenever that
+     *  changes: they must not be forgotten. */
+    void (*kept)(void *context, const uint8_t (*hashes)[CONTENT_HASH_SIZE],
+                 uint32_t count);
     /** Keep on disk; NULL: forget the name. */
     void (*keep)(void *context, const char *name,
                  const struct store_applied *applied);

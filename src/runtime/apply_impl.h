@@ -107,7 +107,7 @@ struct apply {
     char cannot[256]; /* why workers cannot be started at all */
     uv_timer_t timer;
     bool is_timer_open, is_started, is_stopping, is_paused, wants_down;
-    bool has_heads, must_tell;
+    bool must_tell;
     uint32_t next_number;
     struct subject *subjects[APPLY_SUBJECTS_MAX]; /* in order of names */
     uint32_t subjects_count;
@@ -124,6 +124,9 @@ bool hash_is_zero(const uint8_t hash[CONTENT_HASH_SIZE]);
 /** Act on the difference between what is wanted and what runs. */
 void apply_reconcile(struct apply *a, struct subject *s);
 void apply_keep(struct apply *a, struct subject *s);
+
+/** Say which versions run or are to run again. */
+void apply_pin(struct apply *a);
 
 /* ---- apply_run.c */
 

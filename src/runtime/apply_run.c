@@ -234,6 +234,8 @@ static void become_good(struct run *r)
     struct subject *s = r->subject;
 
     move(r, RUN_GOOD);
+    log_write(LOG_LEVEL_INFO, "bundle \"%s\" version %u runs", s->name,
+              r->version);
     if (is_proven(r)) {
         s->apply->stats.restarted += s->crashes > 0;
         return;
@@ -243,6 +245,16 @@ static void become_good(struct run *r)
     s->apply->stats.good++;
     s->crashes = 0;
     apply_keep(s->apply, s);
+}
+
+static void begin_probation(struct run *r)
+{
+    const struct runtime_options *o = r->subject->apply->options.runtime;
+
+    move(r, RUN_TRIAL);
+    log_write(LOG_LEVEL_INFO,
+              "bundle \"%s\" version %u took over; it is on trial for %g s",
+              r->subject->name, r->version, o->probation_ms / 1000.0);
 }
 
 static void take_over(struct run *r)
@@ -255,7 +267,7 @@ static void take_over(struct run *r)
     if (is_proven(r))
         become_good(r);
     else
-        move(r, RUN_TRIAL);
+        begin_probation(r);
     if (hash_is(s->alone, r->hash))
         memset(s->alone, 0, sizeof s->alone);
     s->apply->stats.switches++;
@@ -378,7 +390,7 @@ static struct run *place(struct subject *s)
 }
 
 static int launch(struct apply *a, struct run *r,
-                  const struct bundle_view *view, struct argus_error *err)
+                  const argus_Manifest *manifest, struct argus_error *err)
 {
     const struct runtime_options *o = a->options.runtime;
     const struct worker_options options = {
@@ -387,7 +399,7 @@ static int launch(struct apply *a, struct run *r,
         .user = &a->user,
         .bundle = r->subject->name,
         .number = r->number,
-        .manifest = view->manifest,
+        .manifest = manifest,
         .chunks = &a->options.chunks,
         .start_timeout_ms = o->start_timeout_ms,
         .configure = configure,
@@ -422,6 +434,7 @@ static void begin_trial(struct subject *s, const struct run *r)
 bool run_start(struct apply *a, struct subject *s,
                const struct bundle_view *view)
 {
+    const argus_Manifest manifest = *view->manifest; /* steps come between */
     struct run *r = place(s);
     struct argus_error err = {{0}};
 
@@ -436,8 +449,9 @@ bool run_start(struct apply *a, struct subject *s,
     r->since_ms = runtime_now_ms();
     r->is_alone = hash_is(s->alone, r->hash);
     begin_trial(s, r);
+    apply_pin(a);
     a->stats.starts++;
-    if (launch(a, r, view, &err) == ARGUS_OK) {
+    if (launch(a, r, &manifest, &err) == ARGUS_OK) {
         worker_pause(r->worker, a->is_paused);
         return true;
     }

@@ -29,6 +29,14 @@ static void on_states(void *context, const argus_BundleState *states,
     runtime_step(context, &event);
 }
 
+static void on_kept(void *context, const uint8_t (*hashes)[CONTENT_HASH_SIZE],
+                    uint32_t count)
+{
+    struct event event = {.type = EVENT_BUNDLES_KEPT,
+                          .bundles_kept = {hashes, count}};
+    runtime_step(context, &event);
+}
+
 static void on_keep(void *context, const char *name,
                     const struct store_applied *applied)
 {
@@ -107,6 +115,7 @@ int carry_apply_open(struct runtime *rt, struct argus_error *err)
         .head = on_head,
         .by_hash = on_by_hash,
         .states = on_states,
+        .kept = on_kept,
         .keep = on_keep,
         .report = on_report,
         .pass = on_pass,
