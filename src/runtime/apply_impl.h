@@ -61,7 +61,7 @@ struct run {
     uint64_t since_ms; /* in this state */
     bool is_alone;     /* started after the old one was stopped */
     bool has_reads, has_writers, has_published;
-    char warnings[2][160];
+    char warning[160];
 };
 
 /* What is to become of a name. */

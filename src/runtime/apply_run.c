@@ -274,40 +274,38 @@ static void take_over(struct run *r)
     gate_open(s->gate, r->number, runtime_now_ms());
 }
 
-static void warn(struct run *r, const struct pair_ready *ready)
+/* Why it is not taken although it is ready; NULL: it is. What a read that hangs
+ * would have delivered cannot be told from what does not exist. */
+static const char *fault(const struct pair_ready *ready)
 {
-    size_t n = 0;
-    const size_t size = sizeof r->warnings[0];
-
-    memset(r->warnings, 0, sizeof r->warnings);
+    if (ready->failed_inits > 0 || ready->failed_reads > 0)
+        return ready->text[0] != '\0' ? ready->text
+                                      : "an init or a read failed";
     if (ready->is_late)
-        text_copy(r->warnings[n++], size,
-                  "a first read takes longer than ten seconds");
-    if (ready->errors > 0)
-        (void)snprintf(r->warnings[n], size, "%u ERROR lines; the first: %s",
-                       ready->errors, ready->text);
+        return "a first read does not come to an end in time";
+    return NULL;
 }
 
 static void on_ready(void *context, struct worker *w,
                      const struct pair_ready *ready)
 {
     struct run *r = context;
-    char text[256];
+    const char *text = fault(ready);
 
     (void)w;
     if (r->state != RUN_STARTING)
         return;
-    if (ready->failed_inits > 0 || ready->failed_reads > 0) {
-        (void)snprintf(text, sizeof text, "%s",
-                       ready->text[0] != '\0' ? ready->text
-                                              : "an init or a read failed");
+    if (text != NULL) {
         worker_kill(r->worker);
         fail(r, false, text);
         return;
     }
     r->has_reads = ready->has_reads;
     r->has_writers = ready->has_writers;
-    warn(r, ready);
+    if (ready->errors > 0)
+        (void)snprintf(r->warning, sizeof r->warning,
+                       "%u ERROR lines; the first: %s", ready->errors,
+                       ready->text);
     move(r, RUN_HELD);
     take_over(r);
     apply_tell(r->subject->apply);

@@ -26,9 +26,9 @@ static void set_warnings(const struct subject *s, const struct run *r,
 {
     const size_t size = sizeof out->warnings[0];
 
-    for (size_t i = 0; i < 2 && r->warnings[i][0] != '\0'; i++)
-        text_copy(out->warnings[out->warnings_count++], size, r->warnings[i]);
-    if (s->crashes > 0 && out->warnings_count < 2)
+    if (r->warning[0] != '\0')
+        text_copy(out->warnings[out->warnings_count++], size, r->warning);
+    if (s->crashes > 0)
         (void)snprintf(out->warnings[out->warnings_count++], size,
                        "died %u times; the last: %.100s", s->crashes, s->crash);
 }

@@ -859,7 +859,8 @@ static int launch(struct worker *w, const struct worker_options *o,
     (void)snprintf(title, sizeof title, "argus-worker: %s", o->bundle);
     (void)snprintf(config, sizeof config, "%s/collectd.conf", w->dir.path);
     (void)snprintf(work, sizeof work, "%s/work", w->dir.path);
-    /* Of no other daemon on this machine: what bears it is killed in the end. */
+    /* Of no other daemon on this machine: what bears it is killed in the end.
+     */
     (void)snprintf(mark, sizeof mark, "%d.%u", (int)getpid(), o->number);
     const struct worker_spawn how = {
         .program = o->program,

@@ -35,10 +35,12 @@
 /* Time-outs; WORKERS.md. */
 #define WORKER_HELLO_MS 5000u
 #define WORKER_VET_MS 5000u
-#define WORKER_READ_MS 32000u /* the worker itself calls a read late at 10 s   \
-                               */
-#define WORKER_GRACE_MS 1500u /* for the worker to say that it is late itself  \
-                               */
+#define WORKER_READ_MS                                                         \
+    32000u /* the worker itself calls a read late at 10 s                      \
+            */
+#define WORKER_GRACE_MS                                                        \
+    1500u /* for the worker to say that it is late itself                      \
+           */
 #define WORKER_STOP_MS 5000u
 #define WORKER_LAST_WORDS_MS 300u /* for a crash line to arrive */
 

@@ -12,8 +12,8 @@
 #define QUEUE_HIGH 50000
 #define QUEUE_LOW 25000
 
-/** Seconds for each of the two read passes, before it calls itself late. */
-#define READ_TIMEOUT 10
+/** Seconds for each of the two read passes, unless StartTimeout is shorter. */
+#define READ_TIMEOUT_MAX 10.0
 
 /** Processes and threads that its user may have on top of those there are. */
 #define PROCESSES 256
@@ -127,8 +127,9 @@ static void put_block(struct text *t, const struct runtime_options *o,
         put_text(t, "  Allow", o->allow[i]);
     for (uint32_t i = 0; i < o->deny_count; i++)
         put_text(t, "  Deny", o->deny[i]);
-    put(t, "  StartTimeout %g\n  ReadTimeout %d\n",
-        o->start_timeout_ms / 1000.0, READ_TIMEOUT);
+    double start_s = o->start_timeout_ms / 1000.0;
+    put(t, "  StartTimeout %g\n  ReadTimeout %g\n", start_s,
+        start_s < READ_TIMEOUT_MAX ? start_s : READ_TIMEOUT_MAX);
 }
 
 size_t worker_conf_write(const struct runtime_options *options,
