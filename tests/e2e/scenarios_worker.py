@@ -687,7 +687,7 @@ def worker_greed(bed, full):
     w = naughty(bed, "fork-read", user="nobody", lines=["Processes 60"])
     text = expect(w, "FAILED", "first read", "plugin `naughty' forks without end")
     wait_for(lambda: not any(is_alive(p) for p in children_of(w.pid)), 4, "forks live on")
-    w = naughty(bed, "fork-thread", 1, user="nobody", lines=["Processes 60"])
+    w = naughty(bed, "fork-thread", 2, user="nobody", lines=["Processes 60"])
     w.ready()
     w.first("FAILED")
     w.wait_end(3)
