@@ -163,6 +163,7 @@ static void begin_stop(void)
 static void *run_drain(void *unused)
 {
     (void)values_drain(LIFE_DRAIN_MS);
+    values_close();
     begin_stop();
     return unused;
 }

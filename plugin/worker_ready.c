@@ -20,6 +20,9 @@
 
 #define PASSES 2
 
+/** How long the values of the last pass may take through the chains. */
+#define SETTLE_MS 1000
+
 static struct {
     pthread_mutex_t lock;
     pthread_cond_t opened;
@@ -90,6 +93,8 @@ static void tell_ready(bool is_late)
     struct log_found found;
     char name[64], text[PAIR_TEXT_SIZE];
 
+    if (!is_late) /* what was read is in collectd's queue yet */
+        (void)values_drain(SETTLE_MS);
     judge_inits();
     log_read(&found);
     join(text, sizeof text, found.read, found.error);

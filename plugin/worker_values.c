@@ -43,6 +43,7 @@ static struct {
     pthread_mutex_t lock;
     pthread_cond_t moved;
     unsigned barriers_wanted, barriers_in; /* write threads */
+    uint64_t round;                        /* of barriers; 0: none */
     bool closed;
 
     atomic_uint down; /* values from the daemon in collectd's queue */
@@ -80,12 +81,14 @@ static struct timespec deadline_of(unsigned timeout_ms)
 
 /* Each write thread stays until all of them are here: then each has finished
  * what it took from the queue before. */
-static void enter_barrier(void)
+static void enter_barrier(uint64_t round)
 {
     pthread_mutex_lock(&values.lock);
-    values.barriers_in++;
+    if (round == values.round)
+        values.barriers_in++;
     pthread_cond_broadcast(&values.moved);
-    while (!values.closed && values.barriers_in < values.barriers_wanted)
+    while (!values.closed && round == values.round &&
+           values.barriers_in < values.barriers_wanted)
         pthread_cond_wait(&values.moved, &values.lock);
     pthread_mutex_unlock(&values.lock);
 }
@@ -114,8 +117,8 @@ static int on_match(const data_set_t *ds, const value_list_t *vl,
     (void)meta;
     (void)data;
     is_from_daemon = ctx.flush_timeout == MARK_DOWN;
-    if (ctx.flush_timeout == MARK_BARRIER) {
-        enter_barrier();
+    if ((ctx.flush_timeout & MARK_BARRIER) != 0) {
+        enter_barrier(ctx.flush_timeout ^ MARK_BARRIER);
         return FC_MATCH_MATCHES; /* and the rule's target stops it */
     }
     if (!is_from_daemon) {
@@ -659,7 +662,7 @@ bool values_take(const struct pair_message *m)
 
 /* ----------------------------------------------------------------- drain */
 
-static void dispatch_barriers(unsigned count)
+static void dispatch_barriers(unsigned count, uint64_t round)
 {
     value_t number = {.gauge = 0};
     value_list_t vl = {.values = &number,
@@ -670,7 +673,7 @@ static void dispatch_barriers(unsigned count)
                        .plugin = OWN_NAME,
                        .type = "gauge"};
     plugin_ctx_t before =
-        plugin_set_ctx((plugin_ctx_t){.flush_timeout = MARK_BARRIER});
+        plugin_set_ctx((plugin_ctx_t){.flush_timeout = MARK_BARRIER | round});
 
     for (unsigned i = 0; i < count; i++)
         (void)plugin_dispatch_values(&vl);
@@ -686,17 +689,21 @@ bool values_drain(unsigned timeout_ms)
     if (threads < 1 || threads > VET_WRITE_THREADS_MAX)
         threads = 1;
     pthread_mutex_lock(&values.lock);
+    uint64_t round = ++values.round;
     values.barriers_in = 0;
     values.barriers_wanted = (unsigned)threads;
+    pthread_cond_broadcast(&values.moved); /* of a round that did not end */
     pthread_mutex_unlock(&values.lock);
-    dispatch_barriers((unsigned)threads);
+    dispatch_barriers((unsigned)threads, round);
 
     pthread_mutex_lock(&values.lock);
-    while (!values.closed && rc == 0 &&
+    while (!values.closed && rc == 0 && round == values.round &&
            values.barriers_in < values.barriers_wanted)
         rc = pthread_cond_timedwait(&values.moved, &values.lock, &until);
-    bool all = values.barriers_in >= values.barriers_wanted;
-    values.closed = true; /* nobody stays in a barrier */
+    bool all =
+        round == values.round && values.barriers_in >= values.barriers_wanted;
+    if (!all && round == values.round)
+        values.round++; /* nobody stays in it */
     pthread_cond_broadcast(&values.moved);
     pthread_mutex_unlock(&values.lock);
     return all;
