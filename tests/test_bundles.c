@@ -196,6 +196,36 @@ static void test_removed_stays_removed(void)
     tear_down();
 }
 
+/* Goal: what this node may have to run again stays, however many versions come
+ * after it, whatever their order; they take each other's place instead. */
+static void test_kept_version_stays(void)
+{
+    static const uint32_t kept[] = {40, 35, 30, 29, 28, 27, 26, 3};
+    argus_SignedBundle all[40];
+    uint8_t good[1][32];
+
+    set_up(1);
+    for (uint32_t v = 1; v <= 40; v++)
+        all[v - 1] = next(1, "web", v > 1 ? &all[v - 2] : NULL, v, 100, v);
+    hash_of(&all[2], good[0]);
+    for (uint32_t v = 1; v <= 30; v++) {
+        CU_ASSERT_EQUAL(take(&all[v - 1]), BUNDLES_NEWS);
+        bundles_keep(bundles, (const uint8_t(*)[32])good, 1);
+    }
+    CU_ASSERT_EQUAL(take(&all[39]), BUNDLES_NEWS);
+    CU_ASSERT_EQUAL(take(&all[34]), BUNDLES_KNOWN); /* late: history */
+    CU_ASSERT_EQUAL(take(&all[9]), BUNDLES_KNOWN);  /* too late */
+    const struct bundle_slot *slot = bundles_version(bundles, "web", 0)->slot;
+    CU_ASSERT_EQUAL(slot->count, 8);
+    for (uint32_t i = 0; i < 8; i++)
+        CU_ASSERT_EQUAL(slot->versions[i]->manifest.version, kept[i]);
+    CU_ASSERT_EQUAL(stored - dropped, 8);
+    bundles_keep(bundles, NULL, 0);
+    CU_ASSERT_EQUAL(take(&all[35]), BUNDLES_KNOWN);
+    CU_ASSERT_PTR_NULL(bundles_version(bundles, "web", 3));
+    tear_down();
+}
+
 /* Goal: a stranger may neither take a name nor fill the table. */
 static void test_strangers_are_bounded(void)
 {
@@ -582,6 +612,7 @@ static void test_loser_is_told(void)
 CU_TestInfo suite_bundles[] = {
     {"order_does_not_matter", test_order_does_not_matter},
     {"removed_stays_removed", test_removed_stays_removed},
+    {"kept_version_stays", test_kept_version_stays},
     {"strangers_are_bounded", test_strangers_are_bounded},
     {"content_that_is_wanted", test_content_that_is_wanted},
     {"disk_brings_all_back", test_disk_brings_all_back},

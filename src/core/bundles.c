@@ -275,6 +275,17 @@ static struct bundle_version *find_in_slot(const struct bundle_slot *slot,
     return NULL;
 }
 
+/* The place in a full slot of the version that goes: the oldest that nobody
+ * wants to run again, the head apart. */
+static uint32_t dispensable(const struct bundle_slot *slot)
+{
+    uint32_t i = slot->count - 1;
+
+    while (i > 0 && slot->versions[i]->is_kept)
+        i--;
+    return i > 0 ? i : slot->count - 1; /* all are wanted */
+}
+
 /* Where a version belongs in its slot, the head first. false: nowhere. */
 static bool find_place(const struct bundle_slot *slot, uint32_t version,
                        const uint8_t *hash, uint32_t *place, bool *replaces)
@@ -289,26 +300,7 @@ static bool find_place(const struct bundle_slot *slot, uint32_t version,
     if (*replaces)
         return bundles_compare(version, hash, version, slot->versions[i]->hash,
                                CONTENT_HASH_SIZE) > 0;
-    return i < BUNDLES_HISTORY;
-}
-
-/* Of a full slot the oldest goes that nobody wants to run again. */
-static struct bundle_version *take_oldest(struct bundle_slot *slot,
-                                          uint32_t *place)
-{
-    uint32_t i = slot->count - 1;
-
-    while (i > 0 && slot->versions[i]->is_kept)
-        i--;
-    if (i == 0) /* all are wanted */
-        i = slot->count - 1;
-    struct bundle_version *oldest = slot->versions[i];
-    slot->count--;
-    memmove(&slot->versions[i], &slot->versions[i + 1],
-            (slot->count - i) * sizeof slot->versions[0]);
-    if (*place > i)
-        --*place;
-    return oldest;
+    return slot->count < BUNDLES_HISTORY || i <= dispensable(slot);
 }
 
 /* @return what went for it, NULL: nothing. */
@@ -317,6 +309,7 @@ static struct bundle_version *insert_version(struct bundle_slot *slot,
                                              uint32_t place, bool replaces)
 {
     struct bundle_version *gone = NULL;
+    uint32_t last = slot->count;
 
     v->slot = slot;
     if (replaces) {
@@ -324,12 +317,15 @@ static struct bundle_version *insert_version(struct bundle_slot *slot,
         slot->versions[place] = v;
         return gone;
     }
-    if (slot->count == BUNDLES_HISTORY)
-        gone = take_oldest(slot, &place);
+    if (slot->count == BUNDLES_HISTORY) {
+        last = dispensable(slot);
+        gone = slot->versions[last];
+    } else {
+        slot->count++;
+    }
     memmove(&slot->versions[place + 1], &slot->versions[place],
-            (slot->count - place) * sizeof slot->versions[0]);
+            (last - place) * sizeof slot->versions[0]);
     slot->versions[place] = v;
-    slot->count++;
     return gone;
 }
 
