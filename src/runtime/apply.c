@@ -118,8 +118,9 @@ static void forget_idle(struct apply *a)
 
     for (uint32_t i = 0; i < a->subjects_count; i++) {
         struct subject *s = a->subjects[i];
-        bool is_idle = s->wish == WISH_NOTHING && !has_runs(s) &&
-                       hash_is_zero(s->applied.good) &&
+        bool is_idle = s->wish == WISH_NOTHING &&
+                       s->phase == argus_BundlePhase_BUNDLE_NONE &&
+                       !has_runs(s) && hash_is_zero(s->applied.good) &&
                        hash_is_zero(s->applied.trial);
         if (is_idle && s->is_told)
             a->must_tell = true;
@@ -136,6 +137,11 @@ static void forget_idle(struct apply *a)
 static void wish(struct subject *s, enum wish what, argus_BundlePhase phase,
                  const char *error)
 {
+    if (phase == argus_BundlePhase_BUNDLE_REFUSED &&
+        strcmp(s->error, error) != 0)
+        log_write(LOG_LEVEL_WARNING,
+                  "bundle \"%s\" version %u does not run: %s", s->name,
+                  s->version, error);
     s->wish = what;
     s->phase = phase;
     text_copy(s->error, sizeof s->error, error);
@@ -147,6 +153,8 @@ static const char *obstacle(const struct apply *a,
 {
     const struct runtime_options *o = a->options.runtime;
 
+    if (o->trusted_keys_count == 0)
+        return "there is no TrustedKey on this node, which stores it only";
     if (!view->is_trusted)
         return "it is signed by a key that is not trusted here";
     if (!o->apply)
@@ -163,8 +171,7 @@ static void judge(struct apply *a, struct subject *s,
 {
     const char *why = obstacle(a, view);
 
-    if (view->manifest->removed || !view->is_target ||
-        (!view->is_trusted && a->options.runtime->trusted_keys_count == 0)) {
+    if (view->manifest->removed || !view->is_target) {
         wish(s, WISH_NOTHING, argus_BundlePhase_BUNDLE_NONE, "");
         return;
     }
