@@ -143,8 +143,8 @@ static struct bundle_session *find_link(struct bundle_sync *s, link_id link)
 }
 
 /* One that is up rather than one that is still dialed. */
-struct bundle_session *bundle_session_find(struct bundle_sync *s,
-                                           const struct node_id *peer)
+static struct bundle_session *find_peer(struct bundle_sync *s,
+                                        const struct node_id *peer)
 {
     struct bundle_session *found = NULL;
 
@@ -279,7 +279,7 @@ struct bundle_session *bundle_session_with(struct bundle_sync *s,
                                            const struct node_id *peer,
                                            struct actions *out)
 {
-    struct bundle_session *session = bundle_session_find(s, peer);
+    struct bundle_session *session = find_peer(s, peer);
 
     return session != NULL ? session : dial_session(s, peer, out);
 }

@@ -98,8 +98,6 @@ struct bundle_sync {
 struct bundle_session *bundle_session_with(struct bundle_sync *s,
                                            const struct node_id *peer,
                                            struct actions *out);
-struct bundle_session *bundle_session_find(struct bundle_sync *s,
-                                           const struct node_id *peer);
 void bundle_session_malformed(struct bundle_sync *s,
                               struct bundle_session *session, const char *text,
                               struct actions *out);
