@@ -2,6 +2,10 @@
  * "N passed, N failed", counted in tests. */
 #include "test.h"
 
+#ifndef TEST_PLUGIN
+#include "fake_worker.h"
+#endif
+
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -43,6 +47,10 @@ int main(int argc, char **argv)
 {
     unsigned wanted = 0;
 
+#ifndef TEST_PLUGIN
+    if (fake_worker_is_wanted(argv[0]))
+        fake_worker_run();
+#endif
     if (CU_initialize_registry() != CUE_SUCCESS)
         return 2;
     for (size_t i = 0; i < sizeof suites / sizeof suites[0]; i++) {

@@ -47,6 +47,9 @@
     X(store)                                                                   \
     X(operator_key)                                                            \
     X(transport)                                                               \
+    X(gate)                                                                    \
+    X(worker)                                                                  \
+    X(apply)                                                                   \
     X(runtime)                                                                 \
     X(control)                                                                 \
     X(table)                                                                   \
