@@ -137,11 +137,6 @@ static void forget_idle(struct apply *a)
 static void wish(struct subject *s, enum wish what, argus_BundlePhase phase,
                  const char *error)
 {
-    if (phase == argus_BundlePhase_BUNDLE_REFUSED &&
-        strcmp(s->error, error) != 0)
-        log_write(LOG_LEVEL_WARNING,
-                  "bundle \"%s\" version %u does not run: %s", s->name,
-                  s->version, error);
     s->wish = what;
     s->phase = phase;
     text_copy(s->error, sizeof s->error, error);
@@ -245,6 +240,20 @@ static void bound_workers(struct apply *a)
     }
 }
 
+/* Once, when all is decided. */
+static void say_refusals(struct apply *a)
+{
+    for (uint32_t i = 0; i < a->subjects_count; i++) {
+        struct subject *s = a->subjects[i];
+        bool is_refused = s->phase == argus_BundlePhase_BUNDLE_REFUSED;
+        if (is_refused && strcmp(s->said, s->error) != 0)
+            log_write(LOG_LEVEL_WARNING,
+                      "bundle \"%s\" version %u does not run: %s", s->name,
+                      s->version, s->error);
+        text_copy(s->said, sizeof s->said, is_refused ? s->error : "");
+    }
+}
+
 static void refresh(struct apply *a)
 {
     struct bundle_view view;
@@ -259,6 +268,7 @@ static void refresh(struct apply *a)
             wish(a->subjects[i], WISH_NOTHING, argus_BundlePhase_BUNDLE_NONE,
                  "");
     bound_workers(a);
+    say_refusals(a);
 }
 
 /* ------------------------------------------------------------ reconciling */

@@ -80,6 +80,7 @@ struct subject {
     uint8_t head[CONTENT_HASH_SIZE];
     argus_BundlePhase phase; /* while the wish is not WISH_RUN */
     char error[256];
+    char said[256]; /* refusal that the log has */
 
     struct store_applied applied;
     uint8_t barred[CONTENT_HASH_SIZE]; /* not tried again by itself */
