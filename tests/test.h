@@ -15,6 +15,7 @@
 #define TEST_SUITES(X)                                                         \
     X(config)                                                                  \
     X(bridge)                                                                  \
+    X(workers)                                                                 \
     X(argus)                                                                   \
     X(worker_vet)
 #else
