@@ -30,7 +30,8 @@
  * on whose it was: Perl scripts pass sets that live for one call. */
 struct set {
     struct set *next;
-    data_set_t ds; /* ds.ds points to sources */
+    atomic_bool went_down; /* workers were told of it */
+    data_set_t ds;         /* ds.ds points to sources */
     data_source_t sources[];
 };
 
@@ -134,6 +135,7 @@ static struct set *set_copy(const data_set_t *ds)
 
     if (set == NULL)
         return NULL;
+    atomic_init(&set->went_down, false);
     set->ds = *ds;
     set->ds.ds = set->sources;
     memcpy(set->sources, ds->ds, ds->ds_num * sizeof set->sources[0]);
@@ -141,7 +143,7 @@ static struct set *set_copy(const data_set_t *ds)
 }
 
 /* Our copy of a data set; NULL when there is no room for it. */
-static const struct set *set_intern(struct bridge *b, const data_set_t *ds)
+static struct set *set_intern(struct bridge *b, const data_set_t *ds)
 {
     _Atomic(struct set *) *slot = &b->slots[((uintptr_t)ds >> 4) % SET_SLOTS];
     struct set *set = atomic_load_explicit(slot, memory_order_acquire);
@@ -334,13 +336,28 @@ static void post_local(struct bridge *b, const data_set_t *ds,
         count(&b->value_dropped);
 }
 
+/* A worker knows the stock types and those it is told of. Whoever comes second
+ * here tells it again rather than too late. */
+static void set_down(struct bridge *b, const data_set_t *ds, uint8_t *message)
+{
+    struct set *set = set_intern(b, ds);
+
+    if (set == NULL || atomic_load(&set->went_down))
+        return;
+    size_t size = workers_pack_set(b->workers, &set->ds, message);
+    if (size > 0 && runtime_post_down(b->runtime, 0, message, size))
+        atomic_store(&set->went_down, true);
+}
+
 /* To the workers that have writers, as to every writer of this daemon. */
-static void write_down(struct bridge *b, const value_list_t *vl, bool marked)
+static void write_down(struct bridge *b, const data_set_t *ds,
+                       const value_list_t *vl, bool marked)
 {
     uint8_t message[PAIR_MESSAGE_MAX];
 
     if (!runtime_wants_down(b->runtime))
         return;
+    set_down(b, ds, message);
     size_t size = workers_pack_value(b->workers, vl, message);
     if (size > 0)
         (void)runtime_post_down(b->runtime, marked ? 0 : workers_origin(),
@@ -373,7 +390,7 @@ int bridge_write(struct bridge *b, const data_set_t *ds, const value_list_t *vl)
             post_local(b, ds, vl);
     }
     if (b->runtime != NULL)
-        write_down(b, vl, marked);
+        write_down(b, ds, vl, marked);
     pthread_rwlock_unlock(&b->gate);
     return 0;
 }

@@ -500,6 +500,18 @@ static size_t counted(struct workers *w, size_t size)
     return size;
 }
 
+size_t workers_pack_set(struct workers *w, const data_set_t *ds, uint8_t *out)
+{
+    struct pair_set set = {.type = ds->type, .count = (uint32_t)ds->ds_num};
+
+    for (size_t i = 0; i < ds->ds_num && i < PAIR_SOURCES_MAX; i++)
+        set.sources[i] = (struct pair_source){.name = ds->ds[i].name,
+                                              .type = (uint32_t)ds->ds[i].type,
+                                              .min = ds->ds[i].min,
+                                              .max = ds->ds[i].max};
+    return counted(w, pair_put_set(out, PAIR_MESSAGE_MAX, &set));
+}
+
 size_t workers_pack_value(struct workers *w, const value_list_t *vl,
                           uint8_t *out)
 {

@@ -58,6 +58,7 @@ uint32_t workers_origin(void);
 
 /* For workers that want the daemon's values. Each returns the bytes of the
  * message in out, which holds PAIR_MESSAGE_MAX; 0: it does not fit, counted. */
+size_t workers_pack_set(struct workers *w, const data_set_t *ds, uint8_t *out);
 size_t workers_pack_value(struct workers *w, const value_list_t *vl,
                           uint8_t *out);
 size_t workers_pack_notification(struct workers *w, const notification_t *n,

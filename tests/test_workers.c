@@ -90,19 +90,21 @@ static void test_value_goes_up_and_not_back(void)
     CU_ASSERT_EQUAL(mock_written_first, 42);
     CU_ASSERT_EQUAL(mock_written_metas, 2); /* argus' own mark is no one's */
     CU_ASSERT_EQUAL(mock_rt.values, 1);
-    CU_ASSERT_EQUAL(mock_rt.downs, 1);
+    CU_ASSERT_EQUAL(mock_rt.downs, 2); /* its type before it */
+    CU_ASSERT_EQUAL(mock_rt.down_set_except, 0);
     CU_ASSERT_EQUAL(mock_rt.down_except, NUMBER);
     end();
 }
 
 /* Goal: the write callback tells workers of every value with its meta data, and
- * of whose it is. */
+ * of whose it is; of its type once, before it. */
 static void test_values_go_down(void)
 {
     value_t number = {.gauge = 1.5};
     value_list_t vl = VALUE_LIST_INIT;
     struct pair_message m;
     struct pair_value v;
+    struct pair_set set;
 
     begin();
     vl.values = &number;
@@ -120,7 +122,12 @@ static void test_values_go_down(void)
     CU_ASSERT_EQUAL(mock_rt.downs, 0); /* nobody wants it */
     mock_rt.wants_down = true;
     bridge_write(bridge, plugin_get_ds("gauge"), &vl);
-    CU_ASSERT_EQUAL_FATAL(mock_rt.downs, 1);
+    CU_ASSERT_EQUAL_FATAL(mock_rt.downs, 2);
+    CU_ASSERT_TRUE(pair_next(mock_rt.down_set, mock_rt.down_set_size, &m) > 0);
+    CU_ASSERT_TRUE_FATAL(pair_read_set(&m, &set));
+    CU_ASSERT_STRING_EQUAL(set.type, "gauge");
+    CU_ASSERT_EQUAL_FATAL(set.count, 1);
+    CU_ASSERT_EQUAL(set.sources[0].type, DS_TYPE_GAUGE);
     CU_ASSERT_EQUAL(mock_rt.down_except, 0);
     CU_ASSERT_TRUE(pair_next(mock_rt.down, mock_rt.down_size, &m) > 0);
     CU_ASSERT_TRUE_FATAL(pair_read_value(&m, &v));
@@ -131,6 +138,7 @@ static void test_values_go_down(void)
     (void)plugin_set_ctx(
         (plugin_ctx_t){.flush_timeout = (uint64_t)0x80000000 << 32 | NUMBER});
     bridge_write(bridge, plugin_get_ds("gauge"), &vl);
+    CU_ASSERT_EQUAL(mock_rt.downs, 3);
     CU_ASSERT_EQUAL(mock_rt.down_except, NUMBER);
     CU_ASSERT_EQUAL(mock_rt.values, 3); /* the mesh gets each */
     (void)plugin_set_ctx((plugin_ctx_t){0});

@@ -506,16 +506,6 @@ void apply_pause(struct apply *a, bool pause)
                 worker_pause(a->subjects[i]->runs[k].worker, pause);
 }
 
-void apply_down(struct apply *a, uint32_t except, const uint8_t *message,
-                size_t size)
-{
-    for (uint32_t i = 0; i < a->subjects_count; i++) {
-        struct run *r = run_current(a->subjects[i]);
-        if (r != NULL && r->has_writers && r->number != except)
-            (void)worker_send(r->worker, message, size);
-    }
-}
-
 /* A stop in order is no sign of trouble: what is on trial may be tried again.
  */
 static void end_trial(struct apply *a, struct subject *s)
@@ -571,5 +561,6 @@ void apply_free(struct apply *a)
         return;
     for (uint32_t i = 0; i < a->subjects_count; i++)
         subject_free(a->subjects[i]);
+    down_close(a);
     free(a);
 }

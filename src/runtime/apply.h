@@ -75,6 +75,7 @@ struct apply_stats {
     uint64_t failed, refused, rolled_back, crashed, restarted;
     uint64_t old_first;
     uint64_t states_dropped; /* no room in the record */
+    uint64_t sets_refused;   /* types that workers are not told of */
 };
 
 /** Makes folders ready. What is missing to run workers does not fail it: it is

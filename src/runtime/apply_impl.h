@@ -113,6 +113,8 @@ struct apply {
     struct subject *subjects[APPLY_SUBJECTS_MAX]; /* in order of names */
     uint32_t subjects_count;
     uint64_t refreshed_ms;
+    struct down_set *sets; /* see apply_down.c */
+    uint32_t sets_count;
     struct apply_stats stats;
 };
 
@@ -128,6 +130,12 @@ void apply_keep(struct apply *a, struct subject *s);
 
 /** Say which versions run or are to run again. */
 void apply_pin(struct apply *a);
+
+/* ---- apply_down.c */
+
+/** What a worker that begins to get the daemon's values must know. */
+void down_begin(struct apply *a, struct run *r);
+void down_close(struct apply *a);
 
 /* ---- apply_run.c */
 

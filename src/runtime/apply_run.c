@@ -272,6 +272,7 @@ static void take_over(struct run *r)
         memset(s->alone, 0, sizeof s->alone);
     s->apply->stats.switches++;
     gate_open(s->gate, r->number, runtime_now_ms());
+    down_begin(s->apply, r);
 }
 
 /* Why it is not taken although it is ready; NULL: it is. What a read that hangs

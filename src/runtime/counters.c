@@ -110,6 +110,7 @@ static void add_apply(const struct runtime *rt, struct counters *c)
     ADD("apply_", a, restarted, false);
     ADD("apply_", a, old_first, false);
     ADD("apply_", a, states_dropped, false);
+    ADD("apply_", a, sets_refused, false);
     ADD("apply_", w, values_up, false);
     ADD("apply_", w, notifications_up, false);
     ADD("apply_", w, values_down, false);

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "mock/collectd.h"
+#include "wire/pair.h"
 
 struct runtime {
     pthread_mutex_t lock;
@@ -181,6 +182,11 @@ bool runtime_post_down(struct runtime *rt, uint32_t except,
 {
     post_begin(rt);
     mock_rt.downs++;
+    if (message[PAIR_HEADER_SIZE - 1] == PAIR_SET) {
+        mock_rt.down_set_except = except;
+        mock_rt.down_set_size = size;
+        memcpy(mock_rt.down_set, message, size);
+    }
     mock_rt.down_except = except;
     mock_rt.down_size = size;
     memcpy(mock_rt.down, message, size);

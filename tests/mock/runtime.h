@@ -31,6 +31,9 @@ struct mock_runtime {
     unsigned downs;
     uint32_t down_except;
     size_t down_size;
+    uint32_t down_set_except; /* the last that named a type */
+    size_t down_set_size;
+    uint8_t down_set[65536];
     uint8_t down[65536];                               /* the last message */
     uint64_t seen_token, passed_token, progress_token; /* the last ones */
 };
