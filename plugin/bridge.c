@@ -391,6 +391,8 @@ int bridge_write(struct bridge *b, const data_set_t *ds, const value_list_t *vl)
     }
     if (b->runtime != NULL)
         write_down(b, ds, vl, marked);
+    if (!marked && workers_origin() != 0)
+        workers_seen(b->workers);
     pthread_rwlock_unlock(&b->gate);
     return 0;
 }
@@ -778,6 +780,12 @@ static void worker_end(void *context, uint32_t worker)
     workers_end(((struct bridge *)context)->workers, worker);
 }
 
+/* Hook, in the loop thread. */
+static uint64_t backlog(void *context)
+{
+    return workers_backlog(((struct bridge *)context)->workers, monotonic_ms());
+}
+
 /* Hook, in the loop thread. Plugins are loaded before it runs, never later. */
 static bool is_loaded(void *context, const char *plugin)
 {
@@ -824,6 +832,7 @@ struct runtime_hooks bridge_hooks(struct bridge *b)
         .series_reset = series_reset,
         .worker_message = worker_message,
         .worker_end = worker_end,
+        .backlog = backlog,
         .is_loaded = is_loaded,
     };
 }

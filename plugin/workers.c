@@ -41,6 +41,8 @@ struct type {
 struct workers {
     struct type *types; /* of the deliver thread */
     atomic_bool untyped_said;
+    atomic_uint_fast64_t handed, seen;
+    uint64_t forgiven, last_seen, last_seen_ms; /* of workers_backlog() */
 #define WORKERS_COUNTER(name) atomic_uint_fast64_t name;
     WORKERS_COUNTERS(WORKERS_COUNTER)
 #undef WORKERS_COUNTER
@@ -321,10 +323,32 @@ static void take_value(struct workers *w, uint32_t worker, bool begins,
             begin_counter(w, type, &vl);
         if (plugin_dispatch_values(&vl) != 0)
             count(&w->value_failed);
+        else
+            count(&w->handed);
     }
     (void)plugin_set_ctx(before);
     if (vl.meta != NULL)
         meta_data_destroy(vl.meta);
+}
+
+void workers_seen(struct workers *w)
+{
+    count(&w->seen);
+}
+
+uint64_t workers_backlog(struct workers *w, uint64_t now_ms)
+{
+    uint64_t seen = atomic_load(&w->seen), handed = atomic_load(&w->handed);
+
+    if (seen != w->last_seen) {
+        w->last_seen = seen;
+        w->last_seen_ms = now_ms;
+    } else if (now_ms - w->last_seen_ms > WORKERS_STALL_MS) {
+        w->forgiven = handed - seen;
+        w->last_seen_ms = now_ms;
+    }
+    uint64_t gone = seen + w->forgiven;
+    return handed > gone ? handed - gone : 0;
 }
 
 /* --------------------------------------------------------- notifications */

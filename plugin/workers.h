@@ -28,6 +28,8 @@
 /** Types of all workers together; further ones are refused and counted. */
 #define WORKERS_TYPES_MAX 8192
 
+#define WORKERS_STALL_MS 2000
+
 struct workers;
 
 struct workers_stats {
@@ -65,6 +67,14 @@ size_t workers_pack_notification(struct workers *w, const notification_t *n,
                                  uint8_t *out);
 size_t workers_pack_flush(struct workers *w, cdtime_t timeout,
                           const char *identifier, uint8_t *out);
+
+/** The write callback saw a value under the calling thread's origin. */
+void workers_seen(struct workers *w);
+
+/** Values handed to collectd and not yet seen. Chains stop values that are then
+ *  never seen: when none was for WORKERS_STALL_MS, those under way count no
+ *  more. One thread. */
+uint64_t workers_backlog(struct workers *w, uint64_t now_ms);
 
 struct workers_stats workers_stats(struct workers *w);
 

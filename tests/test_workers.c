@@ -242,6 +242,37 @@ static void test_notifications_and_flushes(void)
     end();
 }
 
+/* Goal: what waits in collectd's queue is known; what a chain stopped is
+ * forgiven after a while. */
+static void test_backlog_is_known(void)
+{
+    struct workers *w = workers_new();
+    struct pair_set set = {.type = "gauge", .count = 1};
+    const double number = 1;
+    struct pair_value v = {.names = {"h", "p", "", "gauge", ""},
+                           .time = 1,
+                           .count = 1,
+                           .numbers = (const uint8_t *)&number};
+
+    begin();
+    set.sources[0] = (struct pair_source){"value", DS_TYPE_GAUGE, 0, 1};
+    workers_message(w, NUMBER, false, message,
+                    pair_put_set(message, sizeof message, &set));
+    for (int i = 0; i < 3; i++)
+        workers_message(w, NUMBER, false, message,
+                        pair_put_value(message, sizeof message, &v, NULL));
+    CU_ASSERT_EQUAL(workers_backlog(w, 1000), 3);
+    workers_seen(w);
+    CU_ASSERT_EQUAL(workers_backlog(w, 1001), 2);
+    CU_ASSERT_EQUAL(workers_backlog(w, 1001 + WORKERS_STALL_MS), 2);
+    CU_ASSERT_EQUAL(workers_backlog(w, 1002 + WORKERS_STALL_MS), 0);
+    workers_message(w, NUMBER, false, message,
+                    pair_put_value(message, sizeof message, &v, NULL));
+    CU_ASSERT_EQUAL(workers_backlog(w, 1003 + WORKERS_STALL_MS), 1);
+    workers_free(w);
+    end();
+}
+
 /* Goal: once collectd shuts down nothing of a worker enters it, and what may
  * not be a name never does. */
 static void test_what_may_not_enter(void)
@@ -271,6 +302,7 @@ CU_TestInfo suite_workers[] = {
     {"types_of_a_worker", test_types_of_a_worker},
     {"counter_that_begins_anew", test_counter_that_begins_anew},
     {"notifications_and_flushes", test_notifications_and_flushes},
+    {"backlog_is_known", test_backlog_is_known},
     {"what_may_not_enter", test_what_may_not_enter},
     CU_TEST_INFO_NULL,
 };

@@ -271,7 +271,7 @@ static void take_progress(struct runtime *rt)
 static void pause_sources(struct runtime *rt, bool pause)
 {
     transport_pause_metrics(rt->transport, pause);
-    apply_pause(rt->apply, pause);
+    apply_pause(rt->apply, pause || rt->is_backlogged);
 }
 
 /* The deliver thread says when it has room again, unless it had just done so
@@ -283,6 +283,8 @@ void carry_relieve(struct runtime *rt)
     mailbox_stats(rt->out, &stats);
     if (stats.bytes_queued <= OUT_BYTES_LOW)
         atomic_store(&rt->is_out_high, false);
+    if (rt->is_backlogged && rt->hooks.backlog(rt->hooks.context) < BACKLOG_LOW)
+        rt->is_backlogged = false;
     if (!atomic_load(&rt->is_out_high))
         pause_sources(rt, false);
 }

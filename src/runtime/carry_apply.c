@@ -71,11 +71,27 @@ static void on_report(void *context, argus_Severity severity,
     runtime_step(rt, &event);
 }
 
+/** Values between two looks at the backlog. */
+#define PASSES_MAX 256
+
+static void look_at_backlog(struct runtime *rt)
+{
+    if (rt->hooks.backlog == NULL || rt->is_backlogged ||
+        ++rt->passes < PASSES_MAX)
+        return;
+    rt->passes = 0;
+    if (rt->hooks.backlog(rt->hooks.context) <= BACKLOG_HIGH)
+        return;
+    rt->is_backlogged = true;
+    apply_pause(rt->apply, true);
+}
+
 static void on_pass(void *context, uint32_t worker, bool begins,
                     const uint8_t *message, size_t size)
 {
     deliver_worker(context, worker, begins, message, size);
     carry_maybe_high(context);
+    look_at_backlog(context);
 }
 
 /* A stop waits for the last of them. */

@@ -83,7 +83,7 @@ struct runtime_counter {
     uint64_t value;
 };
 
-/* What the plugin does for the runtime. describe, counters, is_held and
+/* What the plugin does for the runtime. describe, counters, is_held, backlog and
  * is_loaded are called in the loop thread, the others in the deliver thread, in the order of
  * the mesh. */
 struct runtime_hooks {
@@ -112,6 +112,8 @@ struct runtime_hooks {
                            const uint8_t *message, size_t size);
     /** That worker sends no more. */
     void (*worker_end)(void *context, uint32_t worker);
+    /** Values of workers in collectd's queue; NULL: nobody knows. */
+    uint64_t (*backlog)(void *context);
     /** Did the daemon's own configuration load that plugin? */
     bool (*is_loaded)(void *context, const char *plugin);
 };

@@ -39,6 +39,11 @@
 /** Values handed to the engine in one event. */
 #define VALUES_STEP_MAX 256
 
+/** Values of workers in collectd's queue, which has no bound itself: beyond the
+ *  first workers are not read until they are fewer than the second. */
+#define BACKLOG_HIGH 8192u
+#define BACKLOG_LOW 2048u
+
 /** What workers get on top of the drain time to end, or to be ended. */
 #define WORKERS_END_MS 7000
 
@@ -111,6 +116,8 @@ struct runtime {
     struct actions sink;
     bool in_step, wants_identity;
     bool bundles_changed; /* ACTION_BUNDLES since it was last looked at */
+    bool is_backlogged;   /* workers wait for collectd's queue */
+    uint32_t passes;      /* of workers, since the backlog was looked at */
     bool is_applying;     /* apply was started */
     uint64_t token_offset; /* differs for each identity: tokens of values that
                             * an engine of before dispatched mean nothing */

@@ -79,7 +79,7 @@ struct worker {
     bool is_word_of_crash;
     char why[LINE_SIZE]; /* its text once it must go */
     bool is_refusal;
-    struct log_limit log_limit, output_limit;
+    struct log_limit log_limit, output_limit, flood_limit;
 };
 
 static struct worker_stats stats; /* of the loop thread */
@@ -194,6 +194,10 @@ static void spend(struct worker *w, size_t bytes, uint32_t messages)
         return;
     w->is_spent = true;
     stats.pauses++;
+    log_limited(&w->flood_limit, runtime_now_ms(), LOG_LEVEL_WARNING,
+                "bundle \"%s\" sends more than %u messages or %u MiB a second: "
+                "it is held back",
+                w->bundle, WORKER_SECOND_MESSAGES, WORKER_SECOND_BYTES >> 20);
     poll_socket(w);
     arm(w);
 }
@@ -480,6 +484,10 @@ static void on_output(uv_poll_t *handle, int status, int events)
     if (w->budget.output >= WORKER_SECOND_OUTPUT) {
         w->is_output_spent = true;
         stats.pauses++;
+        log_limited(&w->flood_limit, runtime_now_ms(), LOG_LEVEL_WARNING,
+                    "bundle \"%s\" prints more than %u KiB a second: it is "
+                    "held back",
+                    w->bundle, WORKER_SECOND_OUTPUT >> 10);
         poll_output(w);
         arm(w);
     }
@@ -927,6 +935,7 @@ static struct worker *new_worker(uv_loop_t *loop,
     w->old_socket = w->old_output = -1;
     w->log_limit = w->output_limit =
         (struct log_limit){.burst = WORKER_LOG_BURST, .period_ms = 10000};
+    w->flood_limit = (struct log_limit){.burst = 1, .period_ms = 60000};
     w->in = malloc(PAIR_MESSAGE_MAX + WORKER_TURN_BYTES);
     if (w->in != NULL)
         return w;

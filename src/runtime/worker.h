@@ -27,7 +27,7 @@
 /* Bounds of one worker. */
 #define WORKER_TURN_BYTES PAIR_MESSAGE_MAX /* read in a turn of the loop */
 #define WORKER_SECOND_BYTES (4u << 20)     /* ... and in a second */
-#define WORKER_SECOND_MESSAGES 20000u
+#define WORKER_SECOND_MESSAGES 10000u
 #define WORKER_SECOND_OUTPUT 65536u      /* of standard output and error */
 #define WORKER_DOWN_BYTES_MAX (4u << 20) /* that wait for it to read */
 #define WORKER_LOG_BURST 20u             /* log lines in ten seconds */
