@@ -249,7 +249,8 @@ class Bed:
 
     def __enter__(self):
         try:  # collectd refuses symbolic links as plugins
-            shutil.copy(built("argus.so"), self.plugin_dir)
+            for name in ("argus.so", "argus_worker.so"):
+                shutil.copy(built(name), self.plugin_dir)
             self.need_plugins("logfile")
         except BaseException:
             self.close()

@@ -5,6 +5,7 @@ import os
 import time
 
 from bed import ARGUSCTL, check, run, wait_for
+from journal import Journal
 
 ENDS = ("applied", "failed", "rolled-back", "refused")
 
@@ -117,3 +118,54 @@ def check_quiet(node, *words):
     for line in node.log_text().splitlines():
         for word in words:
             check(word.lower() not in line.lower(), "%s logs: %s" % (node.name, line))
+
+
+# ------------------------------------------------------------ nodes for tests
+
+def journal_plugin(path, passes=False):
+    return ('LoadPlugin journal\n<Plugin journal>\n  File "%s"\n%s</Plugin>\n'
+            % (path, "  Passes true\n" if passes else ""))
+
+
+def lone(bed, name="node", stock=(), plugins="", interval=1, **options):
+    """One daemon that applies what an operator pushes; its values are in a journal.
+    `stock`: plugins a bundle will load. Returns (daemon, operator, journal)."""
+    bed.need_built("tests/plugins/journal.so")
+    bed.need_plugins(*stock)
+    operator = Operator(bed, name + "-operator")
+    node = bed.daemon(name, block=apply_block(operator, **dict({"Deny": "", "Probation": 1},
+                                                               **options)),
+                      interval=interval)
+    node.plugins = journal_plugin(node.base + "/journal", passes=True) + plugins
+    node.start()
+    return node, operator, Journal(node.base + "/journal")
+
+
+def wait_value(journal, condition, limit_s, what):
+    """Until a value for which condition(value) holds is in the journal; it."""
+    def found():
+        return next((v for v in journal.read().values if condition(v)), None)
+    return wait_for(found, limit_s, what)
+
+
+def wait_passes(journal, count, limit_s=None):
+    """Until the daemon read that many times more."""
+    goal = len(journal.read().passes) + count
+    wait_for(lambda: len(journal.read().passes) >= goal, limit_s or 10 + 3 * count,
+             "the daemon does not read")
+
+
+def open_folder(bed, name):
+    """A folder that a worker of any user may write to."""
+    path = os.path.join(bed.dir, name)
+    os.makedirs(path)
+    os.chmod(path, 0o777)
+    return path
+
+
+def write_file(bed, name, text, mode=0o644):
+    path = os.path.join(bed.dir, name)
+    with open(path, "w") as f:
+        f.write(text)
+    os.chmod(path, mode)
+    return path
