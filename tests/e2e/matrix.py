@@ -10,8 +10,8 @@ the bundle is pushed again with a changed comment (the same set has to go on) an
 removed (its worker ends, its series stop). Each plugin has a network of its own
 with loopback alone.
 
-Prints a line for each plugin and, last, "N passed, N failed". --pod writes the
-table of collectd-argus(5), --json the raw results, --stock runs that half alone.
+Prints a line for each plugin and, last, "N passed, N failed". --pod renews the
+table of collectd-argus(5) in its POD, --json the raw results, --stock runs that half alone.
 """
 
 import argparse
@@ -309,6 +309,17 @@ def pod_table(results):
     return "\n".join(lines) + "\n"
 
 
+def write_pod(path, results):
+    """Put the table between its two marks in the man page."""
+    begins, ends = ("=for comment the matrix %s\n" % word for word in ("begins", "ends"))
+    with open(path) as f:
+        text = f.read()
+    head, rest = text.split(begins)
+    tail = rest.split(ends)[1]
+    with open(path, "w") as f:
+        f.write(head + begins + "\n" + pod_table(results) + "\n" + ends + tail)
+
+
 def figures(results):
     count = {v: sum(r["verdict"] == v for r in results) for v in ("same", "fails-too", "differs")}
     speak = sum(1 for r in results if r["verdict"] == "same" and r["stock"]["series"])
@@ -351,8 +362,7 @@ def main():
                                         sum(1 for r in results if r["stock"]["series"])))
         return 0
     if options.pod:
-        with open(options.pod, "w") as f:
-            f.write(pod_table(results))
+        write_pod(options.pod, results)
     count, speak = figures(results)
     print("# %d plugins: %d the same series (%d of the sets not empty), %d fail in both with the "
           "same text, %d differ" % (len(results), count["same"], speak, count["fails-too"],
