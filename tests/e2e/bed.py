@@ -35,6 +35,9 @@ STOCK_PLUGINS = os.environ.get("COLLECTD_PLUGINS") or next(
                  "/usr/lib/aarch64-linux-gnu/collectd")
      if os.path.isdir(d)), "/usr/lib/collectd")
 
+# In a new network namespace. The second address is for those who look up with
+# AI_ADDRCONFIG: it wants to see another one than 127.0.0.1.
+OWN_NETWORK = "ip link set lo up && ip addr add 127.0.0.2/8 dev lo"
 PAUSE_S = 0.05  # between two looks at a condition
 PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)

@@ -66,7 +66,7 @@ def aggregation(bed, full):
               '<Plugin aggregation>\n  <Aggregation>\n    Plugin "cpu"\n    Type "cpu"\n'
               '    GroupBy "Host"\n    GroupBy "TypeInstance"\n    CalculateSum true\n'
               '  </Aggregation>\n</Plugin>\n')
-    v = wait_value(journal, lambda v: "/cpu-sum/cpu-idle" in v.name, 10, "no sum")
+    v = wait_value(journal, lambda v: "/aggregation-cpu-sum/cpu-idle" in v.name, 15, "no sum")
     single = [w for w in journal.values if "/cpu-0/cpu-idle" in w.name]
     check(single, "the parts of the sum are missing")
     return "%s %s" % (v.name, v.values)
