@@ -222,7 +222,7 @@ def reboot(bed, full):
 
 def wait_good(node, bundle, version, limit_s=40):
     """Until the version has passed its probation."""
-    wait_for(lambda: (lambda w: w and w["version"] == version and w["state"] in ("good", "running")
+    wait_for(lambda: (lambda w: w and w["version"] == version and w["state"] == "good"
                       )(worker(node, bundle)), limit_s,
              lambda: "%s: %s" % (node.name, node.status()["workers"]))
 
