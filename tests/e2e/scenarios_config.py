@@ -306,11 +306,11 @@ def bad_pushes(bed, full):
         return write_bundle(node, name, content)
     name = ["--name", "bad", "--key", operator.key]
     refused(node, ["key", "sign"], "push", good, "--name", "bad")
-    refused(node, ["expire"], "push", good, *name, "--expires", "2001-01-01T00:00:00Z")
+    refused(node, ["expire", "past"], "push", good, *name, "--expires", "2001-01-01T00:00:00Z")
     refused(node, ["no node", "nobody", "target"], "push", good, *name, "--target",
             "name=no-such-node")
     refused(node, ["target"], "push", good, *name, "--target", "shape=round")
-    refused(node, ["empty"], "push", file("empty", ""), *name)
+    refused(node, ["empty", "statement"], "push", file("empty", ""), *name)
     refused(node, ["NUL", "binary", "text"], "push", file("binary", b"LoadPlugin load\n\0\xff"),
             *name)
     big = file("big", b"# " + b"x" * 77 + b"\n")
