@@ -242,12 +242,14 @@ def is_same_text(stock, error):
 
 
 def judge(stock, worker):
-    """(verdict, remark): same, fails-too, differs."""
+    """(verdict, remark): same, fails-too, silent-too, differs."""
     if worker.get("trouble") or not worker["alive"]:
         return "differs", worker.get("trouble") or "the daemon ended"
     if worker["left"]:
         return "differs", "after the removal: %s" % worker["left"][:2]
     if worker["state"] != "applied":
+        if not stock["failures"] and not stock["series"] and "no value" in worker["error"]:
+            return "silent-too", "%s: %s" % (worker["state"], worker["error"])
         if stock["failures"] and is_same_text(stock, worker["error"]):
             return "fails-too", worker["error"][:160]
         return "differs", "%s: %s; stock: %s" % (worker["state"], worker["error"][:160],
@@ -298,7 +300,8 @@ def one_apart(plugin, stock_alone):
 
 def pod_table(results):
     """The table of the man page."""
-    words = {"same": "same series", "fails-too": "fails in both, same text"}
+    words = {"same": "same series", "fails-too": "fails in both, same text",
+             "silent-too": "no value in both"}
     width = max(len(r["plugin"]) for r in results) + 2
     lines = ["  %-*s%-8s%s" % (width, "plugin", "series", "in a worker"), ""]
     for r in results:
@@ -319,7 +322,8 @@ def write_pod(path, results):
 
 
 def figures(results):
-    count = {v: sum(r["verdict"] == v for r in results) for v in ("same", "fails-too", "differs")}
+    count = {v: sum(r["verdict"] == v for r in results)
+             for v in ("same", "fails-too", "silent-too", "differs")}
     speak = sum(1 for r in results if r["verdict"] == "same" and r["stock"]["series"])
     return count, speak
 
@@ -363,9 +367,10 @@ def main():
         write_pod(options.pod, results)
     count, speak = figures(results)
     print("# %d plugins: %d the same series (%d of the sets not empty), %d fail in both with the "
-          "same text, %d differ" % (len(results), count["same"], speak, count["fails-too"],
-                                    count["differs"]))
-    good = count["same"] + count["fails-too"]
+          "same text, %d have no value in both, %d differ"
+          % (len(results), count["same"], speak, count["fails-too"], count["silent-too"],
+             count["differs"]))
+    good = len(results) - count["differs"]
     enough = bool(options.plugins) or (good >= MUST_SAME and speak >= MUST_SPEAK)
     print("%d passed, %d failed" % (good, count["differs"]))
     return 0 if enough and not (options.plugins and count["differs"]) else 1

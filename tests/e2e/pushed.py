@@ -93,15 +93,16 @@ def wait_end(node, name, version, limit_s=60):
 
 
 def worker(node, bundle):
-    """The row of status.workers, or None."""
+    """The row in status.workers of the version whose values pass, or None."""
     for row in node.status()["workers"]:
-        if row["bundle"] == bundle:
+        if row["bundle"] == bundle and row["state"] in ("trial", "good"):
             return row
     return None
 
 
 def wait_no_worker(node, bundle, limit_s=15):
-    wait_for(lambda: worker(node, bundle) is None, limit_s,
+    """Until there is none, also none that is still ending."""
+    wait_for(lambda: all(w["bundle"] != bundle for w in node.status()["workers"]), limit_s,
              lambda: "%s still has %s" % (node.name, node.status()["workers"]))
 
 

@@ -32,7 +32,7 @@ def matrix_sample(bed, full):
     if full:
         results = matrix.run_all(matrix.all_plugins(), 8, say=lambda text: print("#   " + text))
         count, speak = matrix.figures(results)
-        good = count["same"] + count["fails-too"]
+        good = len(results) - count["differs"]
         check(good >= matrix.MUST_SAME and speak >= matrix.MUST_SPEAK,
               "%s, %d sets not empty" % (count, speak))
         return "%d plugins: %s, %d sets not empty" % (len(results), count, speak)

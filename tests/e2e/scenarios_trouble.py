@@ -235,7 +235,7 @@ def crash_later(bed, full):
     check(first in processes(), "the worker has no process")
     wait_for(lambda: first not in processes(), after + 10, "it does not die")
     died = time.monotonic()
-    row = wait_rows(node, "later", lambda r: r["error"], 5)[0]
+    row = wait_rows(node, "later", lambda r: r["error"] or r["warnings"], 5)[0]
     node.wait_log("later")
     wait_for(lambda: any("later" in e["message"] for e in node.events()), 5, "no event")
     second = wait_for(lambda: (lambda w: w and w["pid"] and w["pid"] != first and w)(
@@ -251,7 +251,8 @@ def crash_later(bed, full):
     check(again > delay, "no back-off: %.1f s, then %.1f s" % (delay, again))
     values = [v for v in journal.read().values if "/uptime/" in v.name]
     check(max(gaps(values)) < 2, "a gap of %.2f s in a plugin of the daemon" % max(gaps(values)))
-    return "restarted after %.1f s and %.1f s: %s" % (delay, again, row["error"][:80])
+    return "restarted after %.1f s and %.1f s: %s" % (
+        delay, again, (row["error"] or row["warnings"][0])[:80])
 
 
 def hang_shutdown(bed, full):
