@@ -261,11 +261,12 @@ class Bed:
         return self
 
     def __exit__(self, kind, error, trace):
-        if isinstance(error, Failure) and os.environ.get("ARGUS_E2E_KEEP"):
+        keep = error is not None and bool(os.environ.get("ARGUS_E2E_KEEP"))
+        if keep:
             print("# kept: %s" % self.dir)
-        self.close()
+        self.close(keep)
 
-    def close(self):
+    def close(self, keep=False):
         for child in self.children + [d.process for d in self.daemons if d.process]:
             if child.poll() is None:
                 child.kill()
@@ -275,7 +276,7 @@ class Bed:
             subprocess.run(["umount", mount], check=False)
         for name in self.namespaces:
             subprocess.run(["ip", "netns", "del", name], check=False)
-        if not os.environ.get("ARGUS_E2E_KEEP"):
+        if not keep:
             shutil.rmtree(self.dir, ignore_errors=True)
 
     def need_plugins(self, *names):
