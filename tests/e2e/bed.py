@@ -286,8 +286,9 @@ class Bed:
                 shutil.copy(source, self.plugin_dir)
 
     def need_built(self, *names):
-        for name in names:
-            shutil.copy(built(name), self.plugin_dir)
+        for name in names:  # a file that a daemon has loaded stays as it is
+            if not os.path.exists(os.path.join(self.plugin_dir, os.path.basename(name))):
+                shutil.copy(built(name), self.plugin_dir)
 
     def free_port(self, host="127.0.0.1"):
         """Below the range the kernel hands out, so that no dial takes it."""

@@ -123,15 +123,16 @@ def check_quiet(node, *words):
 
 # ------------------------------------------------------------ nodes for tests
 
-def journal_plugin(path, passes=False):
-    return ('LoadPlugin journal\n<Plugin journal>\n  File "%s"\n%s</Plugin>\n'
-            % (path, "  Passes true\n" if passes else ""))
+def journal_plugin(path, passes=False, name="journal"):
+    """`name`: "diary" is the same plugin, for bundles."""
+    return ('LoadPlugin %s\n<Plugin %s>\n  File "%s"\n%s</Plugin>\n'
+            % (name, name, path, "  Passes true\n" if passes else ""))
 
 
 def lone(bed, name="node", stock=(), plugins="", interval=1, **options):
     """One daemon that applies what an operator pushes; its values are in a journal.
     `stock`: plugins a bundle will load. Returns (daemon, operator, journal)."""
-    bed.need_built("tests/plugins/journal.so")
+    bed.need_built("tests/plugins/diary.so", "tests/plugins/journal.so")
     bed.need_plugins(*stock)
     operator = Operator(bed, name + "-operator")
     node = bed.daemon(name, block=apply_block(operator, **dict({"Deny": "", "Probation": 1},

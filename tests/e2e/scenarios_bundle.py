@@ -279,7 +279,7 @@ def csv_flush(bed, full):
         bed, plugins='LoadPlugin load\nLoadPlugin unixsock\n<Plugin unixsock>\n'
         '  SocketFile "%s"\n</Plugin>\n' % sock)
     path = os.path.join(open_folder(bed, "journals"), "journal")
-    apply_now(node, operator, "writer", journal_plugin(path))
+    apply_now(node, operator, "writer", journal_plugin(path, name="diary"))
     inner = Journal(path)
     wait_value(inner, lambda v: v.name == "node/load/load", 10, "the writer gets nothing")
     with socket.socket(socket.AF_UNIX) as s:
@@ -304,7 +304,8 @@ def writer_gets_all_once(bed, full):
                                    plugins="LoadPlugin memory\nLoadPlugin uptime\n")
     path = os.path.join(open_folder(bed, "journals"), "journal")
     apply_now(node, operator, "other", "LoadPlugin cpu\n")
-    apply_now(node, operator, "writer", "LoadPlugin load\n" + journal_plugin(path))
+    apply_now(node, operator, "writer", "LoadPlugin load\n"
+              + journal_plugin(path, name="diary"))
     inner = Journal(path)
     for plugin in ("load", "memory", "cpu"):
         wait_value(inner, lambda v: "node/%s" % plugin in v.name, 15,

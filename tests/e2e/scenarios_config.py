@@ -20,7 +20,7 @@ LOAD = "LoadPlugin load\n"
 def applying_mesh(bed, count, operators, plugins=True, **options):
     """Nodes that apply what the operators push; each has a journal."""
     bed.need_built("tests/plugins/journal.so")
-    bed.need_plugins("load", "uptime")
+    bed.need_plugins("load", "memory", "uptime")
     nodes = [bed.daemon("n%02d" % i, block=apply_block(*operators, **options))
              for i in range(count)]
     for node in nodes:
@@ -180,7 +180,7 @@ def absence(bed, full):
         wait_applied(nodes[1], name, 1, who=nodes)
     nodes[3].kill()
     push(nodes[0], operator, "kept", "# changed\n" + LOAD)
-    push(nodes[0], operator, "new", padded("LoadPlugin load\n", 200000, True), "--target",
+    push(nodes[0], operator, "new", padded("LoadPlugin memory\n", 200000, True), "--target",
          "name=n03")
     remove(nodes[1], operator, "gone")
     wait_applied(nodes[1], "kept", 2, who=nodes[:3])

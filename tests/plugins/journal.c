@@ -19,6 +19,11 @@
 #include "utils/metadata/meta_data.h"
 #include "plugin.h"
 
+/* Built twice, so that a bundle can have one beside the daemon's. */
+#ifndef NAME
+#define NAME "journal"
+#endif
+
 #define LINE_SIZE 8192
 
 static char *path;
@@ -206,7 +211,7 @@ static int on_config(oconfig_item_t *block)
         else if (strcasecmp(item->key, "Passes") == 0)
             status = cf_util_get_boolean(item, &has_passes);
         if (status != 0) {
-            ERROR("journal: option \"%s\" is unknown or malformed", item->key);
+            ERROR(NAME ": option \"%s\" is unknown or malformed", item->key);
             return -1;
         }
     }
@@ -218,14 +223,14 @@ static int on_init(void)
     if (path != NULL)
         journal = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
     if (journal < 0) {
-        ERROR("journal: cannot open File \"%s\": %s", path != NULL ? path : "",
+        ERROR(NAME ": cannot open File \"%s\": %s", path != NULL ? path : "",
               strerror(errno));
         return -1;
     }
-    plugin_register_write("journal", on_write, NULL);
-    plugin_register_notification("journal", on_notification, NULL);
-    plugin_register_flush("journal", on_flush, NULL);
-    return has_passes ? plugin_register_read("journal", on_read) : 0;
+    plugin_register_write(NAME, on_write, NULL);
+    plugin_register_notification(NAME, on_notification, NULL);
+    plugin_register_flush(NAME, on_flush, NULL);
+    return has_passes ? plugin_register_read(NAME, on_read) : 0;
 }
 
 static int on_shutdown(void)
@@ -240,7 +245,7 @@ static int on_shutdown(void)
 
 __attribute__((visibility("default"))) void module_register(void)
 {
-    plugin_register_complex_config("journal", on_config);
-    plugin_register_init("journal", on_init);
-    plugin_register_shutdown("journal", on_shutdown);
+    plugin_register_complex_config(NAME, on_config);
+    plugin_register_init(NAME, on_init);
+    plugin_register_shutdown(NAME, on_shutdown);
 }
