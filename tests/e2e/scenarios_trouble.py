@@ -290,7 +290,7 @@ FORBIDDEN = [
     'TypesDB "/etc/shadow"\n', 'TypesDB "@BUNDLE@/../../x"\n', 'PluginDir "/tmp"\n',
     'BaseDir "/tmp"\n', 'PIDFile "/tmp/x"\n', 'Hostname "other"\n', "FQDNLookup true\n",
     "CollectInternalStats true\n", "AutoLoadPlugin false\n", "ReadThreads -1\n",
-    "ReadThreads 0\n", "NoSuchOption 1\n", "<NoSuchBlock>\n</NoSuchBlock>\n",
+    "ReadThreads 0\n", "NoSuchOption 1\n", "<NoSuchBlock>\n  Key 1\n</NoSuchBlock>\n",
 ]
 
 
