@@ -418,8 +418,6 @@ static void notify_down(struct bridge *b, const notification_t *n)
 {
     uint8_t message[PAIR_MESSAGE_MAX];
 
-    if (!runtime_wants_down(b->runtime))
-        return;
     size_t size = workers_pack_notification(b->workers, n, message);
     if (size > 0)
         (void)runtime_post_down(b->runtime, workers_origin(), message, size);

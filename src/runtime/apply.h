@@ -99,7 +99,8 @@ void apply_republish(struct apply *a);
 /** Take nothing more from workers for now, or again. */
 void apply_pause(struct apply *a, bool pause);
 
-/** A message for all workers that want it but `except`. */
+/** A message for all workers that want it but `except`: notifications all do,
+ *  values and flushes those with writers. */
 void apply_down(struct apply *a, uint32_t except, const uint8_t *message,
                 size_t size);
 

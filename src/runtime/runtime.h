@@ -159,8 +159,8 @@ void runtime_post_passed(struct runtime *rt, uint64_t token);
  *  collectd's queue. Of several posts the last one counts. */
 void runtime_post_progress(struct runtime *rt, uint64_t token);
 
-/** Does any worker want the daemon's values, notifications and flushes? Costs
- *  one atomic read. */
+/** Does any worker want the daemon's values and flushes? Costs one atomic read.
+ *  Notifications are few: they are posted in any case. */
 bool runtime_wants_down(struct runtime *rt);
 
 /** One of them, as a message of wire/pair.h, for every worker that wants it
