@@ -91,11 +91,14 @@ QUIET = [
     Deed("close-thread", 4, ("rolled-back", "failed"), ()),
 ]
 LOUD = [
-    Deed("fork-thread", 4, ("rolled-back", "failed"), ()),
+    Deed("fork-thread", 4, ("rolled-back", "failed"), ("fork",)),
     Deed("memory-thread", 4, ("rolled-back", "failed"), ()),
-    Deed("stdout-thread", 4, ("rolled-back", "failed"), ()),
-    Deed("log-thread", 4, ("rolled-back", "failed"), ()),
-    Deed("flood-thread", 4, ("rolled-back", "failed"), ()),
+]
+# Kept within bounds and reported, but no failure: its values go on.
+NOISY = [
+    Deed("stdout-thread", 4, ("applied",), ("prints", "held back")),
+    Deed("log-thread", 4, ("applied",), ("held back",)),
+    Deed("flood-thread", 4, ("applied",), ("held back", "drop", "more than", "flood")),
 ]
 PROBATION = 8
 
@@ -198,6 +201,39 @@ def loud(bed, deed):
     return "the daemon's own plugin: longest gap %.2f s" % longest
 
 
+def noisy(bed, deed):
+    """It goes on, within bounds: the daemon says so, and nothing else suffers. What
+    comes of it otherwise is as good: then it is reported and rolled back."""
+    operator, nodes = naughty_mesh(bed, [deed])
+    witness, node = nodes
+    online = next(m["since"] for m in witness.members() if m["name"] == node.name)
+    journal = Journal(node.base + "/journal").forget()
+    before = cpu_seconds(node.process.pid)
+    since = time.monotonic()
+    version = push(node, operator, deed.mode, naughty(deed.mode, deed.after), "--target",
+                   "name=" + node.name)
+    wait_rows(node, deed.mode, lambda r: r["desired"] == version and r["state"] in ENDS, 15)
+    wait_for(lambda: any(w in line for w in deed.words
+                         for line in node.log_text().splitlines() if deed.mode in line), 30,
+             "the log says nothing of it")
+
+    def uptimes():
+        return [v for v in journal.read().values if "/uptime/" in v.name]
+    goal = len(uptimes()) + 8
+    wait_for(lambda: len(uptimes()) >= goal, 30, "the daemon's own plugin stands still")
+    longest = undisturbed(node, witness, node.process.pid, online, journal)
+    cpu = (cpu_seconds(node.process.pid) - before) / (time.monotonic() - since)
+    size = os.path.getsize(node.log)
+    check(size < 4 << 20, "the log of the daemon has %d MiB" % (size >> 20))
+    private = private_bytes(node.process.pid)
+    check(private < 128 << 20, "the daemon has %d MiB" % (private >> 20))
+    state = rows(node, deed.mode)[node.name]["state"]
+    remove(node, operator, deed.mode)
+    wait_no_worker(node, deed.mode)
+    return ("%s; own plugin's longest gap %.2f s, daemon %.0f %% of a core, %d MiB private, %d KiB "
+            "of log; removed at once" % (state, longest, 100 * cpu, private >> 20, size >> 10))
+
+
 def naughty_fork(bed, full):
     """It forks without end."""
     return loud(bed, LOUD[0])
@@ -210,17 +246,17 @@ def naughty_memory(bed, full):
 
 def naughty_stdout(bed, full):
     """It prints a gigabyte."""
-    return loud(bed, LOUD[2])
+    return noisy(bed, NOISY[0])
 
 
 def naughty_log(bed, full):
     """It logs a gigabyte."""
-    return loud(bed, LOUD[3])
+    return noisy(bed, NOISY[1])
 
 
 def naughty_flood(bed, full):
     """It floods values."""
-    return loud(bed, LOUD[4])
+    return noisy(bed, NOISY[2])
 
 
 def crash_later(bed, full):
@@ -333,17 +369,18 @@ def allow_list(bed, full):
 
 
 def bounds(bed, full):
-    """MaxWorkers and MaxSize hold, and are said."""
+    """MaxWorkers and MaxSize hold, and are said. Which bundles run is decided by name."""
     node, operator, journal = lone(bed, stock=["load", "cpu", "df"], MaxWorkers=2, MaxSize=1)
-    apply_now(node, operator, "one", "LoadPlugin load\n")
-    apply_now(node, operator, "two", "LoadPlugin cpu\n")
-    push(node, operator, "three", "LoadPlugin df\n")
-    row = wait_rows(node, "three", lambda r: r["state"] != "applied" and r["error"], 10)[0]
+    apply_now(node, operator, "a", "LoadPlugin load\n")
+    apply_now(node, operator, "b", "LoadPlugin cpu\n")
+    push(node, operator, "c", "LoadPlugin df\n")
+    row = wait_rows(node, "c", lambda r: r["state"] == "refused", 10)[0]
+    check("MaxWorkers" in row["error"], "the reason is %s" % row["error"])
     check(len(node.status()["workers"]) == 2, "workers: %s" % node.status()["workers"])
     code, out, err = push_code(node, operator, "big", "LoadPlugin df\n" + "# x\n" * 400000)
-    check(code == 1, "1.5 MiB are taken: %s" % out)
-    remove(node, operator, "one")
-    wait_applied(node, "three", 1, 20)
+    check(code == 1 and "MaxSize" in err, "1.5 MiB: exit %d, %s" % (code, err))
+    remove(node, operator, "a")
+    wait_applied(node, "c", 1, 20)
     return "the third: %s; too large: %s" % (row["error"][:60], err.strip()[:80])
 
 
@@ -430,7 +467,8 @@ def switches(bed, count, plugins, extra="", limit_s=0.2, local="", ports=()):
     check(end.descriptors <= warm.descriptors + 1 and end.threads <= warm.threads
           and end.zombies == 0, "from %s to %s" % (warm, end))
     growth = end.private - warm.private
-    check(growth <= 1 << 20, "the daemon grew by %d KiB" % (growth >> 10))
+    # In a short run the allocator's first steps are most of it.
+    check(growth <= (1 if count >= 100 else 4) << 20, "the daemon grew by %d KiB" % (growth >> 10))
     return ("%d changes in %.0f s, %d series: gaps median %.2f, 99.9 %% %.2f, longest %.2f s, %d "
             "above; descriptors %d -> %d, threads %d -> %d, zombies %d, private memory %+d KiB"
             % (count * len(plugins), took, len(series), quantile(every, 0.5),
