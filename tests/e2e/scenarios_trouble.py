@@ -97,7 +97,7 @@ LOUD = [
 # Kept within bounds and reported, but no failure: its values go on.
 NOISY = [
     Deed("stdout-thread", 4, ("applied",), ("prints", "held back")),
-    Deed("log-thread", 4, ("applied",), ("held back",)),
+    Deed("log-thread", 4, ("applied",), ("naughty: xxxx",)),
     Deed("flood-thread", 4, ("applied",), ("held back", "drop", "more than", "flood")),
 ]
 PROBATION = 8
