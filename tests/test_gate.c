@@ -106,6 +106,34 @@ static void test_held_values_are_replayed_if_newer(void)
     gate_free(gate);
 }
 
+/* Goal: a replay gives collectd no two values of a series at once, and what comes
+ * meanwhile waits behind; other series do not wait. */
+static void test_replays_take_turns(void)
+{
+    begin();
+    CU_ASSERT_TRUE(gate_hold(gate, NEW));
+    take(NEW, "a", 100 * S);
+    take(NEW, "a", 101 * S);
+    take(NEW, "b", 101 * S);
+    gate_open(gate, NEW, 0);
+    CU_ASSERT_EQUAL_FATAL(passed_count, 2);
+    CU_ASSERT_EQUAL(passed[0].time, 100 * S);
+    CU_ASSERT_STRING_EQUAL(passed[1].plugin, "b");
+    take(NEW, "a", 102 * S);
+    CU_ASSERT_EQUAL(passed_count, 2);
+    gate_turn(gate, 50);
+    CU_ASSERT_EQUAL_FATAL(passed_count, 3);
+    CU_ASSERT_EQUAL(passed[2].time, 101 * S);
+    gate_turn(gate, 100);
+    CU_ASSERT_EQUAL_FATAL(passed_count, 4);
+    CU_ASSERT_EQUAL(passed[3].time, 102 * S);
+    take(NEW, "a", 103 * S);
+    CU_ASSERT_EQUAL_FATAL(passed_count, 5);
+    gate_turn(gate, 150);
+    CU_ASSERT_EQUAL(passed_count, 5);
+    gate_free(gate);
+}
+
 /* Goal: a series stays the old one's until the new one has it, then never goes
  * back; two values that are too near to each other do not both pass, and yet no
  * gap is longer than an interval and a tenth. */
@@ -215,6 +243,7 @@ static void test_bounds(void)
 }
 
 CU_TestInfo suite_gate[] = {
+    {"replays_take_turns", test_replays_take_turns},
     {"held_values_are_replayed_if_newer",
      test_held_values_are_replayed_if_newer},
     {"series_change_hands_one_by_one", test_series_change_hands_one_by_one},

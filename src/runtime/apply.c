@@ -388,6 +388,7 @@ static void reconcile_all(struct apply *a)
 
 static void tick_subject(struct apply *a, struct subject *s, uint64_t now_ms)
 {
+    gate_turn(s->gate, now_ms);
     for (size_t i = 0; i < RUNS_MAX; i++)
         if (run_is_restless(&s->runs[i]))
             run_tick(a, &s->runs[i], now_ms);

@@ -17,11 +17,16 @@
 /** A last value so far ahead of the next one: the clock was set back. */
 #define AHEAD_MAX (10 * CDTIME_PER_S)
 
+/** Turns of a replay that spare each series a second value; what is left then
+ *  comes at once. */
+#define TURNS_MAX 10
+
 struct series {
     UT_hash_handle hh;
     uint64_t last; /* time of its last value, cdtime */
     uint64_t interval;
     uint64_t seen_ms;
+    uint64_t turn;    /* in which its last value passed */
     uint32_t owner;   /* 0: whoever comes */
     bool has_changed; /* hands, and the new one's first value is to come */
     uint32_t identity_size;
@@ -40,8 +45,9 @@ STAILQ_HEAD(held_list, held);
 struct source {
     uint32_t worker; /* 0: free */
     bool is_open;
-    struct held_list held;
+    struct held_list held; /* of an open one: what is still to be replayed */
     size_t held_bytes;
+    unsigned turns;
     struct gate_tally tally;
 };
 
@@ -50,6 +56,7 @@ struct gate {
     void *context;
     struct series *series;
     struct source sources[WORKERS_MAX];
+    uint64_t turn;
 };
 
 static struct gate_stats stats; /* of the loop thread */
@@ -205,6 +212,7 @@ static void pass_value(struct gate *g, struct source *src,
     s->last = v->time;
     s->interval = v->interval;
     s->seen_ms = now_ms;
+    s->turn = g->turn;
     src->tally.values++;
     src->tally.last_ms = now_ms;
     if (v->interval > src->tally.interval)
@@ -250,36 +258,68 @@ bool gate_hold(struct gate *g, uint32_t worker)
         return false;
     s->worker = worker;
     s->is_open = false;
+    s->turns = 0;
     s->tally = (struct gate_tally){0};
     return true;
 }
 
-/* The message was read before, so it is sound. */
-static void replay(struct gate *g, struct source *src, const struct held *h,
+/* The message was read before, so it is sound. @return false: its series had a
+ * value in this turn. */
+static bool replay(struct gate *g, struct source *src, const struct held *h,
                    uint64_t now_ms)
 {
     struct pair_message m;
     struct pair_value v;
 
-    if (!h->is_value)
+    if (!h->is_value) {
         g->pass(g->context, src->worker, false, h->message, h->size);
-    else if (pair_next(h->message, h->size, &m) > 0 && pair_read_value(&m, &v))
-        pass_value(g, src, &v, h->message, h->size, now_ms);
+        return true;
+    }
+    if (pair_next(h->message, h->size, &m) <= 0 || !pair_read_value(&m, &v))
+        return true;
+    const struct series *s = find_series(g, &v);
+    if (s != NULL && s->turn == g->turn && src->turns < TURNS_MAX)
+        return false;
+    pass_value(g, src, &v, h->message, h->size, now_ms);
+    return true;
+}
+
+/* collectd has several write threads: of two values of a series that come at
+ * once the later one may be written first. */
+static void take_turn(struct gate *g, struct source *src, uint64_t now_ms)
+{
+    struct held_list rest = STAILQ_HEAD_INITIALIZER(rest);
+    struct held *h;
+
+    g->turn++;
+    src->turns++;
+    while ((h = STAILQ_FIRST(&src->held)) != NULL) {
+        STAILQ_REMOVE_HEAD(&src->held, next);
+        if (!replay(g, src, h, now_ms)) {
+            STAILQ_INSERT_TAIL(&rest, h, next);
+            continue;
+        }
+        src->held_bytes -= sizeof *h + h->size;
+        free(h);
+    }
+    STAILQ_CONCAT(&src->held, &rest);
 }
 
 void gate_open(struct gate *g, uint32_t worker, uint64_t now_ms)
 {
     struct source *src = find(g, worker);
-    struct held *h;
 
     if (src == NULL || src->is_open)
         return;
     src->is_open = true;
-    STAILQ_FOREACH(h, &src->held, next)
-    {
-        replay(g, src, h, now_ms);
-    }
-    drop_held(src);
+    take_turn(g, src, now_ms);
+}
+
+void gate_turn(struct gate *g, uint64_t now_ms)
+{
+    for (size_t i = 0; i < WORKERS_MAX; i++)
+        if (g->sources[i].is_open && !STAILQ_EMPTY(&g->sources[i].held))
+            take_turn(g, &g->sources[i], now_ms);
 }
 
 void gate_close(struct gate *g, uint32_t worker)
@@ -311,7 +351,7 @@ void gate_take(struct gate *g, uint32_t worker, const struct pair_value *value,
 
     if (src == NULL)
         return;
-    if (!src->is_open)
+    if (!src->is_open || !STAILQ_EMPTY(&src->held)) /* it waits its turn */
         hold(src, value != NULL, message, size);
     else if (value != NULL)
         pass_value(g, src, value, message, size, now_ms);

@@ -1,8 +1,9 @@
 /* gate.h - which values of which worker of a bundle pass on into collectd.
  *
  * A new version starts beside the old one with its values held. Once it is
- * ready its gate opens: what is held is replayed, and each series changes hands
- * with the first value that the newer worker has for it. So no series waits for
+ * ready its gate opens: what is held is replayed, of each series one value a
+ * turn, and each series changes hands with the first value that the newer
+ * worker has for it. So no series waits for
  * another, and those that the new version does not deliver yet come from the
  * old one as long as that runs.
  *
@@ -57,6 +58,8 @@ void gate_free(struct gate *g);
  *  @retval false  no memory, or too many workers at once. */
 bool gate_hold(struct gate *g, uint32_t worker);
 void gate_open(struct gate *g, uint32_t worker, uint64_t now_ms);
+/** Go on with replays. To be called a few times a second, at least. */
+void gate_turn(struct gate *g, uint64_t now_ms);
 void gate_close(struct gate *g, uint32_t worker);
 
 /** A VALUE or NOTIFICATION of a worker. @param value  NULL for the latter. */
