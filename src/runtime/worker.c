@@ -4,18 +4,17 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/text.h"
 #include "runtime/runtime_impl.h" /* runtime_now_ms() */
+#include "runtime/worker_launch.h"
 #include "runtime/worker_spawn.h"
 
 /** Entries of /proc, and of its folder, looked at in a turn. */
@@ -26,8 +25,6 @@
 /** Output read in a turn; a line of it. */
 #define OUTPUT_TURN 16384
 #define LINE_SIZE 512
-
-#define CONFIG_SIZE 32768
 
 enum life {
     LIFE_RUNNING,
@@ -51,7 +48,7 @@ struct worker {
     uint32_t number, start_timeout_ms;
     struct worker_dir dir;
     struct worker_process process;
-    int socket, output; /* -1: closed */
+    struct worker_links links;
     /* Their numbers stay taken until libuv has let go of its handles: closing
      * one drops the poll of whatever has that number by then. */
     int old_socket, old_output;
@@ -149,7 +146,7 @@ static void poll_socket(struct worker *w)
 {
     int events = 0;
 
-    if (w->socket < 0)
+    if (w->links.socket < 0)
         return;
     if (!w->is_held && !w->is_spent)
         events |= UV_READABLE;
@@ -163,7 +160,7 @@ static void poll_socket(struct worker *w)
 
 static void poll_output(struct worker *w)
 {
-    if (w->output < 0)
+    if (w->links.output < 0)
         return;
     if (w->is_output_spent)
         (void)uv_poll_stop(&w->on_output);
@@ -212,21 +209,21 @@ void worker_pause(struct worker *w, bool pause)
 
 static void close_socket(struct worker *w)
 {
-    if (w->socket < 0)
+    if (w->links.socket < 0)
         return;
     (void)uv_poll_stop(&w->on_socket);
-    (void)shutdown(w->socket, SHUT_RDWR); /* what tells the worker */
-    w->old_socket = w->socket;
-    w->socket = -1;
+    (void)shutdown(w->links.socket, SHUT_RDWR); /* what tells the worker */
+    w->old_socket = w->links.socket;
+    w->links.socket = -1;
 }
 
 static void close_output(struct worker *w)
 {
-    if (w->output < 0)
+    if (w->links.output < 0)
         return;
     (void)uv_poll_stop(&w->on_output);
-    w->old_output = w->output;
-    w->output = -1;
+    w->old_output = w->links.output;
+    w->links.output = -1;
 }
 
 /* --------------------------------------------------------------- ending */
@@ -392,12 +389,12 @@ static void on_timer(uv_timer_t *timer)
  * round. */
 static void consider(struct worker *w)
 {
-    if (w->life == LIFE_RUNNING && w->is_stopping && w->socket < 0) {
+    if (w->life == LIFE_RUNNING && w->is_stopping && w->links.socket < 0) {
         w->life = LIFE_DYING; /* as it was told */
         set_deadline(w, 0);
-    } else if (w->life == LIFE_RUNNING && w->socket < 0) {
+    } else if (w->life == LIFE_RUNNING && w->links.socket < 0) {
         wait_for_words(w);
-    } else if (w->life == LIFE_LAST_WORDS && w->output < 0) {
+    } else if (w->life == LIFE_LAST_WORDS && w->links.output < 0) {
         set_deadline(w, 0);
     }
 }
@@ -409,7 +406,7 @@ static void on_death(uv_poll_t *handle, int status, int events)
     (void)status;
     (void)events;
     (void)uv_poll_stop(&w->on_death);
-    if (w->life == LIFE_RUNNING && w->socket < 0)
+    if (w->life == LIFE_RUNNING && w->links.socket < 0)
         consider(w);
     else if (w->life == LIFE_RUNNING)
         /* What it sent before is still in the socket. Whatever holds the other
@@ -468,7 +465,7 @@ static void on_output(uv_poll_t *handle, int status, int events)
     (void)status;
     (void)events;
     renew_budget(w);
-    ssize_t size = read(w->output, data, sizeof data);
+    ssize_t size = read(w->links.output, data, sizeof data);
     if (size < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (size <= 0) {
@@ -629,8 +626,8 @@ static void take_messages(struct worker *w)
 
 static void read_socket(struct worker *w)
 {
-    ssize_t size =
-        recv(w->socket, w->in + w->in_size, WORKER_TURN_BYTES, MSG_DONTWAIT);
+    ssize_t size = recv(w->links.socket, w->in + w->in_size, WORKER_TURN_BYTES,
+                        MSG_DONTWAIT);
 
     if (size < 0 && (errno == EAGAIN || errno == EINTR))
         return;
@@ -648,8 +645,8 @@ static void read_socket(struct worker *w)
 static void write_socket(struct worker *w)
 {
     while (w->out_size > 0) {
-        ssize_t sent =
-            send(w->socket, w->out, w->out_size, MSG_DONTWAIT | MSG_NOSIGNAL);
+        ssize_t sent = send(w->links.socket, w->out, w->out_size,
+                            MSG_DONTWAIT | MSG_NOSIGNAL);
         if (sent <= 0)
             break; /* it is slow, or gone: then reading says so */
         w->out_size -= (size_t)sent;
@@ -678,7 +675,7 @@ static bool queue(struct worker *w, const uint8_t *message, size_t size)
 
 bool worker_send(struct worker *w, const uint8_t *message, size_t size)
 {
-    if (w->life == LIFE_RUNNING && w->socket >= 0 && !w->is_stopping &&
+    if (w->life == LIFE_RUNNING && w->links.socket >= 0 && !w->is_stopping &&
         w->out_size + size <= WORKER_DOWN_BYTES_MAX &&
         queue(w, message, size)) {
         stats.values_down++;
@@ -703,7 +700,7 @@ void worker_stop(struct worker *w)
         return;
     w->is_stopping = true;
     size_t size = pair_put_plain(message, sizeof message, PAIR_STOP);
-    if (w->socket < 0 || !queue(w, message, size)) {
+    if (w->links.socket < 0 || !queue(w, message, size)) {
         begin_dying(w);
         return;
     }
@@ -722,174 +719,16 @@ static void on_socket(uv_poll_t *handle, int status, int events)
     }
     if (events & UV_WRITABLE)
         write_socket(w);
-    if ((events & UV_READABLE) && w->socket >= 0)
+    if ((events & UV_READABLE) && w->links.socket >= 0)
         read_socket(w);
 }
 
 /* ------------------------------------------------------------- starting */
 
-static int copy_content(const struct worker_options *o, uint64_t offset,
-                        uint64_t size, int fd, struct argus_error *err)
-{
-    uint8_t data[CONTENT_CHUNK_SIZE];
-
-    while (size > 0) {
-        size_t step = size < sizeof data ? (size_t)size : sizeof data;
-        step = content_read(o->chunks, o->manifest, offset, data, step);
-        if (step == 0)
-            return argus_fail(err, ARGUS_ECORRUPT,
-                              "a piece of the bundle is missing or damaged");
-        if (write(fd, data, step) != (ssize_t)step)
-            return argus_fail_errno(err, "write a file of the bundle");
-        offset += step;
-        size -= step;
-    }
-    return ARGUS_OK;
-}
-
-/* The text, in memory that nobody can change any more. */
-static int make_text(const struct worker_options *o, int *out,
-                     struct argus_error *err)
-{
-    int fd = memfd_create("argus bundle", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-
-    if (fd < 0)
-        return argus_fail_errno(err, "memory for the text of the bundle");
-    int rc = copy_content(o, 0, o->manifest->files[0].size, fd, err);
-    if (rc == ARGUS_OK &&
-        (lseek(fd, 0, SEEK_SET) != 0 ||
-         fcntl(fd, F_ADD_SEALS,
-               F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) != 0))
-        rc = argus_fail_errno(err, "seal the text of the bundle");
-    if (rc == ARGUS_OK)
-        *out = fd;
-    else
-        (void)close(fd);
-    return rc;
-}
-
-static bool is_file_name(const char *name)
-{
-    return name[0] != '\0' && name[0] != '.' && strchr(name, '/') == NULL;
-}
-
-static int make_files(const struct worker_options *o,
-                      const struct worker_dir *dir, struct argus_error *err)
-{
-    uint64_t offset = o->manifest->files[0].size;
-    char name[96];
-
-    for (pb_size_t i = 1; i < o->manifest->files_count; i++) {
-        const argus_BundleFile *file = &o->manifest->files[i];
-        if (!is_file_name(file->name))
-            return argus_fail(err, ARGUS_EINVAL,
-                              "\"%s\" is no name for a file of a bundle",
-                              file->name);
-        (void)snprintf(name, sizeof name, "bundle/%s", file->name);
-        int fd = worker_dir_create(dir, name, file->executable, o->user, err);
-        if (fd < 0)
-            return ARGUS_EIO;
-        int rc = copy_content(o, offset, file->size, fd, err);
-        (void)close(fd);
-        if (rc != ARGUS_OK)
-            return rc;
-        offset += file->size;
-    }
-    return ARGUS_OK;
-}
-
-static int make_config(const struct worker_options *o,
-                       const struct worker_dir *dir, struct argus_error *err)
-{
-    char *text = malloc(CONFIG_SIZE);
-    int rc = ARGUS_ENOMEM;
-
-    if (text == NULL)
-        return argus_fail(err, rc, "no memory for a worker's configuration");
-    size_t size =
-        o->configure(o->context, o->bundle, dir->path, text, CONFIG_SIZE);
-    if (size == 0)
-        rc = argus_fail(err, ARGUS_EINVAL,
-                        "a worker's configuration is longer than %u bytes",
-                        CONFIG_SIZE);
-    else
-        rc = worker_dir_write(dir, "collectd.conf", text, size, err);
-    free(text);
-    return rc;
-}
-
-/* The ends that the worker gets; they are closed here once it has them. */
-struct ends {
-    int socket, text, output;
-};
-
-static void close_ends(struct ends *e)
-{
-    if (e->socket >= 0)
-        (void)close(e->socket);
-    if (e->text >= 0)
-        (void)close(e->text);
-    if (e->output >= 0)
-        (void)close(e->output);
-}
-
-static int make_ends(struct worker *w, const struct worker_options *o,
-                     struct ends *e, struct argus_error *err)
-{
-    int pair[2];
-
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
-        return argus_fail_errno(err, "a socket for a worker");
-    w->socket = pair[0];
-    e->socket = pair[1];
-    if (pipe2(pair, O_CLOEXEC) != 0)
-        return argus_fail_errno(err, "a pipe for a worker");
-    w->output = pair[0];
-    e->output = pair[1];
-    if (fcntl(w->socket, F_SETFL, O_NONBLOCK) != 0 ||
-        fcntl(w->output, F_SETFL, O_NONBLOCK) != 0)
-        return argus_fail_errno(err, "a pipe for a worker");
-    return make_text(o, &e->text, err);
-}
-
-static int launch(struct worker *w, const struct worker_options *o,
-                  struct argus_error *err)
-{
-    char title[96], config[WORKER_PATH_SIZE + 32], work[WORKER_PATH_SIZE + 32];
-    char mark[64];
-    struct ends ends = {-1, -1, -1};
-
-    int rc = make_files(o, &w->dir, err);
-    if (rc == ARGUS_OK)
-        rc = make_config(o, &w->dir, err);
-    if (rc == ARGUS_OK)
-        rc = make_ends(w, o, &ends, err);
-    (void)snprintf(title, sizeof title, "argus-worker: %s", o->bundle);
-    (void)snprintf(config, sizeof config, "%s/collectd.conf", w->dir.path);
-    (void)snprintf(work, sizeof work, "%s/work", w->dir.path);
-    /* Of no other daemon on this machine: what bears it is killed in the end.
-     */
-    (void)snprintf(mark, sizeof mark, "%d.%u", (int)getpid(), o->number);
-    const struct worker_spawn how = {
-        .program = o->program,
-        .title = title,
-        .config = config,
-        .work_dir = work,
-        .mark = mark,
-        .socket = ends.socket,
-        .text = ends.text,
-        .output = ends.output,
-    };
-    if (rc == ARGUS_OK)
-        rc = worker_spawn(&how, &w->process, err);
-    close_ends(&ends);
-    return rc;
-}
-
 static void watch(struct worker *w)
 {
-    (void)uv_poll_init(w->loop, &w->on_socket, w->socket);
-    (void)uv_poll_init(w->loop, &w->on_output, w->output);
+    (void)uv_poll_init(w->loop, &w->on_socket, w->links.socket);
+    (void)uv_poll_init(w->loop, &w->on_output, w->links.output);
     (void)uv_timer_init(w->loop, &w->timer);
     w->on_socket.data = w->on_output.data = w->timer.data = w;
     w->handles = 3;
@@ -907,7 +746,8 @@ static void watch(struct worker *w)
 
 static void free_memory(struct worker *w)
 {
-    const int fds[] = {w->socket, w->output, w->old_socket, w->old_output};
+    const int fds[] = {w->links.socket, w->links.output, w->old_socket,
+                       w->old_output};
 
     worker_process_close(&w->process);
     for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++)
@@ -931,7 +771,7 @@ static struct worker *new_worker(uv_loop_t *loop,
     w->number = o->number;
     w->start_timeout_ms = o->start_timeout_ms;
     text_copy(w->bundle, sizeof w->bundle, o->bundle);
-    w->socket = w->output = w->process.pidfd = -1;
+    w->links.socket = w->links.output = w->process.pidfd = -1;
     w->old_socket = w->old_output = -1;
     w->log_limit = w->output_limit =
         (struct log_limit){.burst = WORKER_LOG_BURST, .period_ms = 10000};
@@ -956,7 +796,7 @@ int worker_start(uv_loop_t *loop, const struct worker_options *options,
                              options->number, options->user, &w->dir, err);
     if (rc != ARGUS_OK)
         goto free_worker;
-    rc = launch(w, options, err);
+    rc = worker_launch(options, &w->dir, &w->links, &w->process, err);
     if (rc != ARGUS_OK)
         goto remove_dir;
     watch(w);
