@@ -23,8 +23,8 @@ NOBODY = pwd.getpwnam("nobody").pw_uid
 
 # ------------------------------------------------------------ the same series
 
-REPRESENTATIVE = ("aggregation cpu df exec interface load lua memory perl processes python "
-                  "uptime vmem apache dbi java write_prometheus").split()
+REPRESENTATIVE = ("cpu df exec interface lua perl python processes apache dbi java "
+                  "write_prometheus").split()
 
 
 def matrix_sample(bed, full):

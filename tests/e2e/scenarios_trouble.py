@@ -91,19 +91,16 @@ QUIET = [
     Deed("close-thread", 4, ("rolled-back", "failed"), ()),
 ]
 LOUD = [
-    Deed("fork-thread", 4, ("rolled-back", "failed"), ("fork",)),
-    Deed("memory-thread", 4, ("rolled-back", "failed"), ()),
+    Deed("fork-thread", 2, ("rolled-back", "failed"), ("fork",)),
+    Deed("memory-thread", 2, ("rolled-back", "failed"), ()),
 ]
 # Kept within bounds and reported, but no failure: its values go on.
 NOISY = [
-    Deed("stdout-thread", 4, ("applied",), ("prints", "held back")),
-    Deed("log-thread", 4, ("applied",), ("naughty: xxxx",)),
-    Deed("flood-thread", 4, ("applied",), ("held back", "drop", "more than", "flood")),
+    Deed("stdout-thread", 1, ("applied",), ("prints", "held back")),
+    Deed("log-thread", 1, ("applied",), ("naughty: xxxx",)),
+    Deed("flood-thread", 1, ("applied",), ("held", "drop", "more than", "long")),
 ]
-PROBATION = 8
-
-
-def naughty_mesh(bed, deeds):
+def naughty_mesh(bed, deeds, probation):
     """A witness, and a node for each deed with a plugin of its own and a good version 1
     of the bundle."""
     bed.need_built("tests/plugins/journal.so", "tests/plugins/naughty.so")
@@ -112,7 +109,8 @@ def naughty_mesh(bed, deeds):
     nodes = [bed.daemon("witness")]
     for deed in deeds:
         d = bed.daemon(deed.mode, seeds=[nodes[0].address],
-                       block=apply_block(operator, Deny="", Probation=PROBATION, StartTimeout=3))
+                       block=apply_block(operator, Deny="", Probation=probation,
+                                         StartTimeout=3))
         d.plugins = journal_plugin(d.base + "/journal") + "LoadPlugin uptime\n"
         nodes.append(d)
     for d in nodes:
@@ -165,8 +163,8 @@ def tell_mode(nodes, deed, operator, since):
                                             event["message"][:60])
 
 
-def naughty_in_turn(bed, deeds):
-    operator, nodes = naughty_mesh(bed, deeds)
+def naughty_in_turn(bed, deeds, probation):
+    operator, nodes = naughty_mesh(bed, deeds, probation)
     witness = nodes[0]
     since_online = {m["name"]: m["since"] for m in witness.members()}
     pids = {d.name: d.process.pid for d in nodes}
@@ -191,20 +189,20 @@ def naughty_in_turn(bed, deeds):
 def naughty_quiet(bed, full):
     """Crashes, hangs, failures, silence and closed descriptors: rolled back or never
     switched to, reported, and nobody else notices."""
-    longest = naughty_in_turn(bed, QUIET)
+    longest = naughty_in_turn(bed, QUIET, 8)
     return ("%d kinds, version 1 went on each time; the daemons' own plugins: longest gap %.2f s"
             % (len(QUIET), longest))
 
 
 def loud(bed, deed):
-    longest = naughty_in_turn(bed, [deed])
+    longest = naughty_in_turn(bed, [deed], 4)
     return "the daemon's own plugin: longest gap %.2f s" % longest
 
 
 def noisy(bed, deed):
     """It goes on, within bounds: the daemon says so, and nothing else suffers. What
     comes of it otherwise is as good: then it is reported and rolled back."""
-    operator, nodes = naughty_mesh(bed, [deed])
+    operator, nodes = naughty_mesh(bed, [deed], 1)
     witness, node = nodes
     online = next(m["since"] for m in witness.members() if m["name"] == node.name)
     journal = Journal(node.base + "/journal").forget()
@@ -219,7 +217,7 @@ def noisy(bed, deed):
 
     def uptimes():
         return [v for v in journal.read().values if "/uptime/" in v.name]
-    goal = len(uptimes()) + 8
+    goal = len(uptimes()) + 5
     wait_for(lambda: len(uptimes()) >= goal, 30, "the daemon's own plugin stands still")
     longest = undisturbed(node, witness, node.process.pid, online, journal)
     cpu = (cpu_seconds(node.process.pid) - before) / (time.monotonic() - since)
