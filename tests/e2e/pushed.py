@@ -129,7 +129,7 @@ def journal_plugin(path, passes=False, name="journal"):
             % (name, name, path, "  Passes true\n" if passes else ""))
 
 
-def lone(bed, name="node", stock=(), plugins="", interval=1, **options):
+def lone(bed, name="node", stock=(), plugins="", interval=1, role="agent", **options):
     """One daemon that applies what an operator pushes; its values are in a journal.
     `stock`: plugins a bundle will load. Returns (daemon, operator, journal)."""
     bed.need_built("tests/plugins/diary.so", "tests/plugins/journal.so")
@@ -137,7 +137,7 @@ def lone(bed, name="node", stock=(), plugins="", interval=1, **options):
     operator = Operator(bed, name + "-operator")
     node = bed.daemon(name, block=apply_block(operator, **dict({"Deny": "", "Probation": 1},
                                                                **options)),
-                      interval=interval)
+                      interval=interval, role=role)
     node.plugins = journal_plugin(node.base + "/journal", passes=True) + plugins
     node.start()
     return node, operator, Journal(node.base + "/journal")

@@ -422,7 +422,8 @@ def switches(bed, count, plugins, extra="", limit_s=0.2, local="", ports=()):
             '  HostPattern "r-%%"\n  Hosts 10\n  Rate 1000\n  Duration 100000\n'
             '  Ledger "%s/sent"\n</Plugin>\n' % (here, bed.dir))
     node, operator, journal = lone(bed, stock=plugins + (["write_prometheus"] if ports else []),
-                                   plugins=load + local, MaxWorkers=16)
+                                   plugins=load + local, MaxWorkers=16,
+                                   role="aggregator")  # an agent would spool its values
 
     def text(i, plugin):
         port = ports[i] if ports else None
