@@ -89,9 +89,14 @@ def built(name):
     raise Failure("%s is not built in %s" % (name, BUILD))
 
 
+def end_with_parent(number=signal.SIGTERM):
+    """In a child: the kernel sends that once the thread that made it is gone."""
+    _libc.prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)
+
+
 def _in_child():
     os.setsid()
-    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    end_with_parent(signal.SIGKILL)
 
 
 class Daemon:

@@ -393,3 +393,4 @@ def enable_false(bed, full):
 
 SCENARIOS = [operator_round, targets, speed, absence, reboot, died_on_trial, two_operators,
              bad_pushes, no_trusted_key, expires, enable_false]
+ALONE = [speed]

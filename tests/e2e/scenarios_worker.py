@@ -737,3 +737,4 @@ SCENARIOS = [
     worker_down, worker_chains, worker_types, worker_denied, worker_rights, worker_orphan,
     worker_drains, worker_signals, worker_floods, worker_greed, worker_cost,
 ]
+ALONE = [worker_floods, worker_greed, worker_cost]
