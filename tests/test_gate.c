@@ -61,7 +61,7 @@ static void take(uint32_t worker, const char *plugin, uint64_t time)
     size_t size = pair_put_value(message, sizeof message, &v, NULL);
     CU_ASSERT_TRUE(pair_next(message, size, &m) > 0);
     CU_ASSERT_TRUE(pair_read_value(&m, &v));
-    gate_take(gate, worker, &v, message, size, time >> 30);
+    gate_take(gate, worker, &v, message, size, (time >> 30) * 1000);
 }
 
 static void take_notification(uint32_t worker)
@@ -71,7 +71,7 @@ static void take_notification(uint32_t worker)
         .severity = 1, .names = {"h", "p", "", "", ""}, .message = "m"};
 
     size_t size = pair_put_notification(message, sizeof message, &n, NULL);
-    gate_take(gate, worker, NULL, message, size, 0);
+    gate_take(gate, worker, NULL, message, size, 1000000);
 }
 
 static void open_worker(uint32_t worker)
@@ -106,8 +106,8 @@ static void test_held_values_are_replayed_if_newer(void)
     gate_free(gate);
 }
 
-/* Goal: a replay gives collectd no two values of a series at once, and what comes
- * meanwhile waits behind; other series do not wait. */
+/* Goal: a replay gives collectd no two values of a series at once, and what
+ * comes meanwhile waits behind; other series do not wait. */
 static void test_replays_take_turns(void)
 {
     begin();
@@ -121,16 +121,20 @@ static void test_replays_take_turns(void)
     CU_ASSERT_STRING_EQUAL(passed[1].plugin, "b");
     take(NEW, "a", 102 * S);
     CU_ASSERT_EQUAL(passed_count, 2);
-    gate_turn(gate, 50);
+    gate_turn(gate, 102050);
     CU_ASSERT_EQUAL_FATAL(passed_count, 3);
     CU_ASSERT_EQUAL(passed[2].time, 101 * S);
-    gate_turn(gate, 100);
+    gate_turn(gate, 102051); /* too soon: collectd may still be at it */
+    CU_ASSERT_EQUAL(passed_count, 3);
+    gate_turn(gate, 102999);
     CU_ASSERT_EQUAL_FATAL(passed_count, 4);
     CU_ASSERT_EQUAL(passed[3].time, 102 * S);
-    take(NEW, "a", 103 * S);
+    take(NEW, "a", 103 * S); /* a millisecond later */
+    CU_ASSERT_EQUAL(passed_count, 4);
+    gate_turn(gate, 103050);
     CU_ASSERT_EQUAL_FATAL(passed_count, 5);
-    gate_turn(gate, 150);
-    CU_ASSERT_EQUAL(passed_count, 5);
+    take(NEW, "a", 104 * S);
+    CU_ASSERT_EQUAL(passed_count, 6);
     gate_free(gate);
 }
 
@@ -231,7 +235,7 @@ static void test_bounds(void)
         take(NEW, name, S);
     }
     CU_ASSERT_EQUAL(stats->series_refused, refused + 1);
-    gate_forget_old(gate, GATE_KEEP_MS + 2);
+    gate_forget_old(gate, GATE_KEEP_MS + 1002);
     passed_count = 0;
     take(NEW, "again", S);
     CU_ASSERT_EQUAL(passed_count, 1);

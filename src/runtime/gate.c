@@ -21,6 +21,9 @@
  *  comes at once. */
 #define TURNS_MAX 10
 
+/** From a turn to the next one, so that collectd has written what it got. */
+#define TURN_MS 30
+
 struct series {
     UT_hash_handle hh;
     uint64_t last; /* time of its last value, cdtime */
@@ -48,6 +51,7 @@ struct source {
     struct held_list held; /* of an open one: what is still to be replayed */
     size_t held_bytes;
     unsigned turns;
+    uint64_t turn_ms; /* when the last one was */
     struct gate_tally tally;
 };
 
@@ -293,6 +297,7 @@ static void take_turn(struct gate *g, struct source *src, uint64_t now_ms)
 
     g->turn++;
     src->turns++;
+    src->turn_ms = now_ms;
     while ((h = STAILQ_FIRST(&src->held)) != NULL) {
         STAILQ_REMOVE_HEAD(&src->held, next);
         if (!replay(g, src, h, now_ms)) {
@@ -317,9 +322,19 @@ void gate_open(struct gate *g, uint32_t worker, uint64_t now_ms)
 
 void gate_turn(struct gate *g, uint64_t now_ms)
 {
-    for (size_t i = 0; i < WORKERS_MAX; i++)
-        if (g->sources[i].is_open && !STAILQ_EMPTY(&g->sources[i].held))
-            take_turn(g, &g->sources[i], now_ms);
+    for (size_t i = 0; i < WORKERS_MAX; i++) {
+        struct source *src = &g->sources[i];
+        if (src->is_open && !STAILQ_EMPTY(&src->held) &&
+            now_ms - src->turn_ms >= TURN_MS)
+            take_turn(g, src, now_ms);
+    }
+}
+
+/* Must what comes now wait: for the gate, or behind what is replayed? */
+static bool must_wait(const struct source *src, uint64_t now_ms)
+{
+    return !src->is_open || !STAILQ_EMPTY(&src->held) ||
+           now_ms - src->turn_ms < TURN_MS;
 }
 
 void gate_close(struct gate *g, uint32_t worker)
@@ -351,7 +366,7 @@ void gate_take(struct gate *g, uint32_t worker, const struct pair_value *value,
 
     if (src == NULL)
         return;
-    if (!src->is_open || !STAILQ_EMPTY(&src->held)) /* it waits its turn */
+    if (must_wait(src, now_ms))
         hold(src, value != NULL, message, size);
     else if (value != NULL)
         pass_value(g, src, value, message, size, now_ms);
