@@ -27,7 +27,7 @@
  *                                    # which the bundle may not load as well
  *     StartTimeout 30                # seconds for configuration and init
  *     ReadTimeout  10                # seconds for each of the two read passes
- *     Processes    256               # more processes and threads of User that
+ *     Processes    1024              # more processes and threads of User that
  *                                    # this worker may see; 0: no limit. Only
  *                                    # with User
  *     PluginsMax   64                # LoadPlugin lines

@@ -15,8 +15,9 @@
 /** Seconds for each of the two read passes, unless StartTimeout is shorter. */
 #define READ_TIMEOUT_MAX 10.0
 
-/** Processes and threads that its user may have on top of those there are. */
-#define PROCESSES 256
+/** Processes and threads that its user may have on top of those there are: a
+ *  hundred daemons on one machine may start their workers at the same moment. */
+#define PROCESSES 1024
 
 struct text {
     char *at;

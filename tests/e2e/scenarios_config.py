@@ -154,9 +154,7 @@ def known_everywhere(nodes, name, version, since):
 def speed(bed, full):
     """32 daemons, interval 1 s: from push to applied everywhere, and the mesh's part."""
     operator = Operator(bed)
-    # The limit of processes is one of a user on a whole machine, which has one daemon
-    # elsewhere: with 32 that start at once it is met. Root has none.
-    nodes = applying_mesh(bed, NODES, [operator], plugins=False, User="root")
+    nodes = applying_mesh(bed, NODES, [operator], plugins=False)
     asker, results, mesh = nodes[7], [], []
     for size, limit in ((1 << 10, 3.0), (64 << 10, 5.0), (1 << 20, 60.0)):
         text = padded(LOAD, size, True)
