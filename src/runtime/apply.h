@@ -31,7 +31,7 @@
 #define APPLY_SUBJECTS_MAX 320
 
 /** A start that takes no longer is told to nobody. */
-#define APPLY_HUSH_MS 1000
+#define APPLY_HUSH_MS 3000
 
 struct apply;
 
