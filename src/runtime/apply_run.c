@@ -257,6 +257,17 @@ static void begin_probation(struct run *r)
               r->subject->name, r->version, o->probation_ms / 1000.0);
 }
 
+/* Its first value may have been one that was held. */
+static void note_published(struct run *r)
+{
+    struct gate_tally tally;
+
+    r->has_published =
+        r->has_published ||
+        (passes(r) && gate_tally(r->subject->gate, r->number, &tally) &&
+         tally.values > 0);
+}
+
 static void take_over(struct run *r)
 {
     struct subject *s = r->subject;
@@ -272,6 +283,7 @@ static void take_over(struct run *r)
         memset(s->alone, 0, sizeof s->alone);
     s->apply->stats.switches++;
     gate_open(s->gate, r->number, runtime_now_ms());
+    note_published(r);
     down_begin(s->apply, r);
 }
 
@@ -330,7 +342,6 @@ static void on_message(void *context, struct worker *w,
     struct run *r = context;
     struct subject *s = r->subject;
     struct pair_value value;
-    struct gate_tally tally;
 
     (void)w;
     if (m->type == PAIR_SET) { /* values of that type follow, sooner or later */
@@ -340,9 +351,8 @@ static void on_message(void *context, struct worker *w,
     bool is_value = m->type == PAIR_VALUE && pair_read_value(m, &value);
     gate_take(s->gate, r->number, is_value ? &value : NULL, whole, size,
               runtime_now_ms());
-    if (is_value && !r->has_published && passes(r) &&
-        gate_tally(s->gate, r->number, &tally) && tally.values > 0) {
-        r->has_published = true;
+    if (is_value && !r->has_published) {
+        note_published(r);
         apply_tell(s->apply);
     }
 }
