@@ -306,6 +306,18 @@ static void test_apply_versions_follow_each_other(void)
     end();
 }
 
+/* Goal: a value that came before the switch makes a version applied at the
+ * switch, however long the next one takes. */
+static void test_apply_held_value_counts(void)
+{
+    begin();
+    push(version("web", 1, "start\nvalue p\nready reads\nhang\n"));
+    apply_start(apply);
+    CU_ASSERT_TRUE(becomes(APPLIED, 1));
+    CU_ASSERT_EQUAL(values, 1);
+    end();
+}
+
 /* Goal: what cannot be started leaves the old one alone; it is not tried again,
  * but the next one is. */
 static void test_apply_bad_start_leaves_the_old(void)
@@ -542,6 +554,7 @@ static void test_apply_writers_are_known(void)
 
 CU_TestInfo suite_apply[] = {
     {"apply_versions_follow_each_other", test_apply_versions_follow_each_other},
+    {"apply_held_value_counts", test_apply_held_value_counts},
     {"apply_bad_start_leaves_the_old", test_apply_bad_start_leaves_the_old},
     {"apply_trial_is_rolled_back", test_apply_trial_is_rolled_back},
     {"apply_start_remembers", test_apply_start_remembers},
