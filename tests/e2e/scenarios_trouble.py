@@ -437,8 +437,10 @@ def switches(bed, count, plugins, extra="", limit_s=0.2, local="", ports=()):
     for plugin in plugins:
         wait_good(node, plugin, 1)
     journal.forget()
-    warm, begin = None, time.monotonic()
+    warm, curve, begin = None, [], time.monotonic()
     for n in range(count):
+        if n % max(1, count // 10) == 0:
+            curve.append(weigh(node).private >> 10)
         if n == max(2, count // 10):
             warm = weigh(node)
         versions = [push(node, operator, plugin, "# %d\n" % n + text(i, plugin))
@@ -467,12 +469,14 @@ def switches(bed, count, plugins, extra="", limit_s=0.2, local="", ports=()):
           and end.zombies == 0, "from %s to %s" % (warm, end))
     growth = end.private - warm.private
     # In a short run the allocator's first steps are most of it.
-    check(growth <= (1 if count >= 100 else 4) << 20, "the daemon grew by %d KiB" % (growth >> 10))
+    check(growth <= (1 if count >= 100 else 4) << 20,
+          "the daemon grew by %d KiB: %s" % (growth >> 10, curve))
     return ("%d changes in %.0f s, %d series: gaps median %.2f, 99.9 %% %.2f, longest %.2f s, %d "
-            "above; descriptors %d -> %d, threads %d -> %d, zombies %d, private memory %+d KiB"
+            "above; descriptors %d -> %d, threads %d -> %d, zombies %d, private memory %+d KiB (%s)"
             % (count * len(plugins), took, len(series), quantile(every, 0.5),
                quantile(every, 0.999), max(every), above, warm.descriptors, end.descriptors,
-               warm.threads, end.threads, end.zombies, growth >> 10))
+               warm.threads, end.threads, end.zombies, growth >> 10,
+               " ".join(str(kib) for kib in curve)))
 
 
 def reapply(bed, full):
