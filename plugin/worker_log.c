@@ -35,6 +35,8 @@ static struct {
     uint64_t tokens_ms; /* when the bucket was filled last */
     uint32_t tokens;    /* lines that may be sent, in thousandths */
     uint32_t held;
+    uint64_t second; /* that `lines` counts in */
+    uint32_t lines, flood_seconds;
     bool asking, has_writers; /* for log_has_writers() */
     atomic_bool leaving;
     void (*ended)(void);
@@ -161,11 +163,40 @@ static bool take_token(void)
     return true;
 }
 
+static size_t put_flood(uint8_t *out, size_t room, const void *what)
+{
+    char text[96];
+
+    (void)what;
+    (void)snprintf(text, sizeof text,
+                   "it logs more than %d lines a second for %d seconds",
+                   LOG_FLOOD_LINES, LOG_FLOOD_SECONDS);
+    return pair_put_text(out, room, PAIR_FAILED, PAIR_PHASE_RUN, text);
+}
+
+/* With the lock held. The daemon ends what goes on without end. */
+static void count_line(void)
+{
+    uint64_t second = guard_now() / 1000;
+
+    if (second != logged.second) {
+        bool is_flood =
+            second == logged.second + 1 && logged.lines > LOG_FLOOD_LINES;
+        logged.flood_seconds = is_flood ? logged.flood_seconds + 1 : 0;
+        logged.second = second;
+        logged.lines = 0;
+        if (logged.flood_seconds == LOG_FLOOD_SECONDS)
+            (void)up_add(UP_STATE, put_flood, NULL);
+    }
+    logged.lines++;
+}
+
 /* With the lock held, so that the number of those held back is said once. */
 static void send_line(int severity, const char *line)
 {
     char note[64];
 
+    count_line();
     if (!take_token() ||
         !up_add(UP_LINE, put_line, &(struct message){severity, line})) {
         logged.held++;

@@ -12,6 +12,11 @@
 #define LOG_LINES_PER_S 20
 #define LOG_LINES_BURST 100
 
+/** Lines a second that no plugin of use writes, and for how many seconds it may
+ *  all the same. */
+#define LOG_FLOOD_LINES 2000
+#define LOG_FLOOD_SECONDS 4
+
 /** Register the log callback, when this plugin is loaded: lines go to standard
  *  error until guard_install() was called, and up from then on. Its last act is
  * the last of collectd's own end, behind every other callback: then `ended` is

@@ -63,6 +63,7 @@ struct worker {
     bool is_ready, is_stopping, said_bye, has_failed, is_owner_done;
     bool is_held, is_spent, is_output_spent; /* reading waits */
     struct budget budget;
+    unsigned flood_seconds; /* one after the other, spent whole */
 
     uint8_t *in; /* PAIR_MESSAGE_MAX + WORKER_TURN_BYTES */
     size_t in_size;
@@ -82,6 +83,8 @@ struct worker {
 static struct worker_stats stats; /* of the loop thread */
 
 static void consider(struct worker *w);
+static void doom_format(struct worker *w, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 static void on_socket(uv_poll_t *handle, int status, int events);
 static void on_output(uv_poll_t *handle, int status, int events);
 static void on_timer(uv_timer_t *timer);
@@ -168,12 +171,35 @@ static void poll_output(struct worker *w)
         (void)uv_poll_start(&w->on_output, UV_READABLE, on_output);
 }
 
+/* A burst is over in a while; what is not is no use to anybody. While all of
+ * them are held, nothing can be told. */
+static void judge_second(struct worker *w, bool is_next)
+{
+    if (w->is_held)
+        return;
+    w->flood_seconds = is_next && (w->is_spent || w->is_output_spent)
+                           ? w->flood_seconds + 1
+                           : 0;
+    if (w->flood_seconds < WORKER_FLOOD_SECONDS || w->life != LIFE_RUNNING)
+        return;
+    if (w->is_spent)
+        doom_format(w,
+                    "it floods this daemon: more than %u messages or %u MiB a "
+                    "second for %u seconds",
+                    WORKER_SECOND_MESSAGES, WORKER_SECOND_BYTES >> 20,
+                    w->flood_seconds);
+    else
+        doom_format(w, "it prints more than %u KiB a second for %u seconds",
+                    WORKER_SECOND_OUTPUT >> 10, w->flood_seconds);
+}
+
 static void renew_budget(struct worker *w)
 {
     uint64_t second = runtime_now_ms() / 1000;
 
     if (second == w->budget.second)
         return;
+    judge_second(w, second == w->budget.second + 1);
     w->budget = (struct budget){.second = second};
     if (w->is_spent || w->is_output_spent) {
         w->is_spent = w->is_output_spent = false;
@@ -245,9 +271,6 @@ static void doom(struct worker *w, bool refused, const char *text)
         set_deadline(w, 0);
     }
 }
-
-static void doom_format(struct worker *w, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
 
 static void doom_format(struct worker *w, const char *format, ...)
 {
