@@ -268,7 +268,7 @@ static void step(const char *line)
         leave_child();
     else if (starts(&line, "flood"))
         flood(line);
-    else if (starts(&line, "prints-on"))
+    else if (starts(&line, "goes-on printing"))
         print_without_end();
     else if (starts(&line, "deaf"))
         is_deaf = true;

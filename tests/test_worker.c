@@ -128,7 +128,7 @@ static bool has_value(void)
 static void test_worker_lives_and_stops(void)
 {
     begin("start\nready reads errors\nrun p\n");
-    CU_ASSERT_TRUE(bed_wait(is_ready, 5000));
+    CU_ASSERT_TRUE_FATAL(bed_wait(is_ready, 5000));
     CU_ASSERT_TRUE(heard.last.has_reads);
     CU_ASSERT_EQUAL(heard.last.errors, 1);
     CU_ASSERT_EQUAL(worker_phase(worker), PAIR_PHASE_RUN);
@@ -153,7 +153,7 @@ static void test_worker_inherits_nothing(void)
     (void)sigaddset(&pipe, SIGPIPE);
     (void)sigprocmask(SIG_BLOCK, &pipe, &before);
     begin("start\ninherits\nfile x\nready\nrun \n");
-    CU_ASSERT_TRUE(bed_wait(is_ready, 5000));
+    CU_ASSERT_TRUE_FATAL(bed_wait(is_ready, 5000));
     CU_ASSERT_TRUE(bed_logged("open: 0 1 2 3 4\n"));
     CU_ASSERT_TRUE(bed_logged("hello 550"));
     worker_stop(worker);
@@ -222,7 +222,7 @@ static void test_worker_that_hangs_is_ended(void)
 static void test_worker_strays_are_killed(void)
 {
     begin("start\nchild\nready\nrun \n");
-    CU_ASSERT_TRUE(bed_wait(is_ready, 5000));
+    CU_ASSERT_TRUE_FATAL(bed_wait(is_ready, 5000));
     CU_ASSERT_EQUAL(bed_processes(), 2);
     worker_stop(worker);
     end(); /* asserts that none is left */
@@ -235,7 +235,7 @@ static void test_worker_floods_are_slowed(void)
     struct worker_stats before = *worker_stats();
 
     begin("start\nready\nflood p\n");
-    CU_ASSERT_TRUE(bed_wait(is_ready, 5000));
+    CU_ASSERT_TRUE_FATAL(bed_wait(is_ready, 5000));
     bed_turn(1500);
     CU_ASSERT_TRUE(worker_stats()->pauses > before.pauses);
     CU_ASSERT_TRUE(heard.values <= 3 * (WORKER_SECOND_MESSAGES + 1024));
@@ -248,12 +248,13 @@ static void test_worker_floods_are_slowed(void)
     end();
 
     before = *worker_stats();
-    begin("start\nready\nprints-on\n");
-    CU_ASSERT_TRUE(bed_wait(is_ready, 5000));
+    begin("start\nready\ngoes-on printing\n");
+    CU_ASSERT_TRUE_FATAL(bed_wait(is_ready, 5000));
     bed_turn(1500);
     CU_ASSERT_TRUE(worker_stats()->output_bytes - before.output_bytes <=
                    3 * (WORKER_SECOND_OUTPUT + 16384));
-    worker_kill(worker);
+    CU_ASSERT_TRUE(bed_wait(has_failed, 8000)); /* it does not end by itself */
+    CU_ASSERT_PTR_NOT_NULL(strstr(heard.text, "prints more than"));
     end();
 }
 
@@ -271,7 +272,7 @@ static void test_worker_gets_what_is_sent(void)
     const struct pair_flush flush = {0, "an identifier"};
 
     begin("start\nready writers\nrun \n");
-    CU_ASSERT_TRUE(bed_wait(is_ready, 5000));
+    CU_ASSERT_TRUE_FATAL(bed_wait(is_ready, 5000));
     size_t size = pair_put_flush(message, sizeof message, &flush);
     CU_ASSERT_TRUE(worker_send(worker, message, size));
     CU_ASSERT_TRUE(bed_wait(came_down, 5000));
@@ -280,7 +281,7 @@ static void test_worker_gets_what_is_sent(void)
     end();
 
     begin("start\ndeaf\nready writers\nrun \n");
-    CU_ASSERT_TRUE(bed_wait(is_ready, 5000));
+    CU_ASSERT_TRUE_FATAL(bed_wait(is_ready, 5000));
     uint32_t sent = 0;
     while (worker_send(worker, message, size))
         sent += (uint32_t)size;

@@ -130,6 +130,13 @@ static int run(const struct worker_spawn *how, posix_spawnattr_t *attr,
     return posix_spawn(pid, path, files, attr, argv, env);
 }
 
+/* What a sanitizer maps in advance would count. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define DATA_MAX RLIM_INFINITY
+#else
+#define DATA_MAX WORKER_MEMORY_MAX
+#endif
+
 /* The worker has not yet read a line when this is done, or has read those that
  * argus wrote: it is a matter of bounds, not of rights. How many processes its
  * user may have, and that it goes first when memory runs out, it sees to
@@ -144,7 +151,7 @@ static void limit(pid_t pid)
         {RLIMIT_CORE, 0},
         {RLIMIT_NOFILE, WORKER_FILES_OPEN_MAX},
         {RLIMIT_FSIZE, WORKER_FILE_MAX},
-        {RLIMIT_DATA, WORKER_MEMORY_MAX},
+        {RLIMIT_DATA, DATA_MAX},
     };
 
     for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
