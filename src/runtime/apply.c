@@ -376,12 +376,24 @@ void apply_reconcile(struct apply *a, struct subject *s)
         ;
 }
 
+static void on_tick(uv_timer_t *timer);
+
+/* Where no bundle is, there is nothing to watch closely. */
+static void pace(struct apply *a)
+{
+    uint64_t period_ms = a->subjects_count > 0 ? APPLY_TICK_MS : REFRESH_MS;
+
+    if (uv_timer_get_repeat(&a->timer) != period_ms)
+        (void)uv_timer_start(&a->timer, on_tick, period_ms, period_ms);
+}
+
 static void reconcile_all(struct apply *a)
 {
     for (uint32_t i = 0; i < a->subjects_count; i++)
         apply_reconcile(a, a->subjects[i]);
     forget_idle(a);
     apply_tell(a);
+    pace(a);
 }
 
 /* ----------------------------------------------------------------- ticks */
