@@ -311,6 +311,22 @@ static void finish(struct work *w)
     parcel_free(&w->parcel);
 }
 
+/* A verb from its options to its exit code; act() has the operand. */
+static int run(struct cli *cli, int argc, char **argv, const struct option *own,
+               const char *operand,
+               int (*act)(struct work *w, const char *value))
+{
+    static struct work w;
+    const char *value = NULL;
+    int code;
+
+    if (!begin(cli, argc, argv, own, operand, &w, &value, &code))
+        return code;
+    code = act(&w, value);
+    finish(&w);
+    return code;
+}
+
 /* ------------------------------------------------------------ the daemon */
 
 static bool keep_cluster(void *context, const argus_Reply *row)
@@ -544,15 +560,7 @@ static int do_sign(struct work *w, const char *path)
 
 int config_sign(struct cli *cli, int argc, char **argv)
 {
-    static struct work w;
-    const char *path = NULL;
-    int code;
-
-    if (!begin(cli, argc, argv, sign_options, "FILE", &w, &path, &code))
-        return code;
-    code = do_sign(&w, path);
-    finish(&w);
-    return code;
+    return run(cli, argc, argv, sign_options, "FILE", do_sign);
 }
 
 /* ------------------------------------------------------------------ push */
@@ -613,15 +621,7 @@ static int do_push(struct work *w, const char *path)
 
 int config_push(struct cli *cli, int argc, char **argv)
 {
-    static struct work w;
-    const char *path = NULL;
-    int code;
-
-    if (!begin(cli, argc, argv, push_options, "FILE", &w, &path, &code))
-        return code;
-    code = do_push(&w, path);
-    finish(&w);
-    return code;
+    return run(cli, argc, argv, push_options, "FILE", do_push);
 }
 
 /* -------------------------------------------------------------- rollback */
@@ -690,15 +690,7 @@ static int do_rollback(struct work *w, const char *name)
 
 int config_rollback(struct cli *cli, int argc, char **argv)
 {
-    static struct work w;
-    const char *name = NULL;
-    int code;
-
-    if (!begin(cli, argc, argv, rollback_options, "NAME", &w, &name, &code))
-        return code;
-    code = do_rollback(&w, name);
-    finish(&w);
-    return code;
+    return run(cli, argc, argv, rollback_options, "NAME", do_rollback);
 }
 
 /* ---------------------------------------------------------------- remove */
@@ -732,13 +724,5 @@ static int do_remove(struct work *w, const char *name)
 
 int config_remove(struct cli *cli, int argc, char **argv)
 {
-    static struct work w;
-    const char *name = NULL;
-    int code;
-
-    if (!begin(cli, argc, argv, remove_options, "NAME", &w, &name, &code))
-        return code;
-    code = do_remove(&w, name);
-    finish(&w);
-    return code;
+    return run(cli, argc, argv, remove_options, "NAME", do_remove);
 }
