@@ -10,9 +10,9 @@ BUILD_PACKAGES="gcc make autoconf automake libtool pkg-config libuv1-dev libssl-
   protobuf-compiler collectd-core collectd-dev"
 TEST_PACKAGES="libcunit1-dev python3 iproute2 mount binutils rrdtool perl libperl5.36
   libpython3.11 liblua5.3-0 libmicrohttpd12 libprotobuf-c1 libyajl2"
-# clang, and what stock plugins load: the matrix tries all of them. (Those for
-# dpdkevents, dpdkstat, intel_rdt, java and xencpu are left out; they are heavy.)
-FULL_PACKAGES="clang libpcap0.8 librabbitmq4 libqpid-proton11 libi2c0 libdbi1 libgps28
+# clang, what fuzzing needs, and what stock plugins load: the matrix tries all of them. (Those
+# for dpdkevents, dpdkstat, intel_rdt, java and xencpu are left out; they are heavy.)
+FULL_PACKAGES="clang llvm patch libpcap0.8 librabbitmq4 libqpid-proton11 libi2c0 libdbi1 libgps28
   libopenipmi0 libip4tc2 libip6tc2 libmemcached11 libmodbus5 libmosquitto1 libmariadb3
   libnotify4 libesmtp6 libupsclient6 liboping0 libhiredis0.14 libatasmart4 libsnmp40
   libvarnishapi3 libvirt0 librdkafka1 libmongoc-1.0-0 libbson-1.0-0 libriemann-client0
@@ -57,7 +57,8 @@ need_packages() {
 # copy_source DIR: sources as they are, without what a build left in them.
 copy_source() {
     mkdir -p "$1" &&
-        tar -C "$ARGUS_TOP" --exclude=.git --exclude='./build*' --exclude='*.o' \
+        tar -C "$ARGUS_TOP" --exclude=.git --exclude='./build*' --exclude=./fuzz \
+            --exclude='*.o' --exclude='*.pb.c' --exclude='*.pb.h' \
             --exclude='*.lo' --exclude='*.la' --exclude=.libs --exclude=.deps \
             --exclude=./config.status --exclude=./Makefile \
             --exclude=./argus_config.h --exclude=./autom4te.cache \

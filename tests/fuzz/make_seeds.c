@@ -1,0 +1,374 @@
+/* make_seeds.c - writes the seeds: make_seeds FOLDER, which then holds a folder
+ * for each target. Messages are filled field by field from the schema, so each
+ * type of message is there once, and twice where it is short and long. The same
+ * on each run. */
+#include <errno.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <pb_common.h>
+#include <pb_encode.h>
+
+#include "argus.pb.h"
+#include "base/prng.h"
+#include "wire/frame.h"
+#include "wire/pair.h"
+
+static const char *base;
+static struct prng prng;
+
+/* ------------------------------------------------------------- the output */
+
+static struct {
+    uint8_t bytes[1 << 18];
+    size_t used;
+} out;
+
+static void put(const void *data, size_t size)
+{
+    if (size > sizeof out.bytes - out.used)
+        abort();
+    memcpy(out.bytes + out.used, data, size);
+    out.used += size;
+}
+
+static void put_number(uint64_t number, size_t size)
+{
+    for (size_t i = size; i > 0; i--) {
+        uint8_t byte = (uint8_t)(number >> (8 * (i - 1)));
+        put(&byte, 1);
+    }
+}
+
+static void put_part(const void *data, size_t size)
+{
+    put_number(size, 2);
+    put(data, size);
+}
+
+static void put_text(const char *text)
+{
+    put_part(text, strlen(text));
+}
+
+static void write_seed(const char *target, const char *name)
+{
+    char path[4096];
+
+    (void)snprintf(path, sizeof path, "%s/%s", base, target);
+    if (mkdir(path, 0755) != 0 && errno != EEXIST)
+        abort();
+    (void)snprintf(path, sizeof path, "%s/%s/%s", base, target, name);
+    FILE *file = fopen(path, "wb");
+    if (file == NULL || fwrite(out.bytes, 1, out.used, file) != out.used ||
+        fclose(file) != 0)
+        abort();
+    out.used = 0;
+}
+
+/* ------------------------------------------------------ messages, filled */
+
+static void fill(const pb_msgdesc_t *fields, void *message, bool is_long,
+                 pb_size_t oneof_tag);
+
+static uint64_t small(void)
+{
+    return 1 + prng_below(&prng, 5);
+}
+
+static void fill_text(char *text, size_t size, bool is_long)
+{
+    static const char letters[] = "abcdefghij.-_/:=*0123456789 ";
+    size_t length = is_long ? size - 1 : prng_below(&prng, 9);
+
+    if (length >= size)
+        length = size - 1;
+    for (size_t i = 0; i < length; i++)
+        text[i] = letters[prng_below(&prng, sizeof letters - 1)];
+    text[length] = '\0';
+}
+
+static void fill_bytes(uint8_t *bytes, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        bytes[i] = (uint8_t)prng_next(&prng);
+}
+
+static void fill_value(const pb_field_iter_t *field, void *value, bool is_long)
+{
+    uint64_t number = small();
+
+    switch (PB_LTYPE(field->type)) {
+    case PB_LTYPE_STRING: fill_text(value, field->data_size, is_long); break;
+    case PB_LTYPE_FIXED_LENGTH_BYTES:
+        fill_bytes(value, field->data_size);
+        break;
+    case PB_LTYPE_BYTES: {
+        pb_bytes_array_t *bytes = value;
+        size_t room = field->data_size - offsetof(pb_bytes_array_t, bytes);
+        bytes->size = (pb_size_t)(is_long && room <= 64 ? room : room / 40);
+        fill_bytes(bytes->bytes, bytes->size);
+        break;
+    }
+    case PB_LTYPE_SUBMESSAGE:
+    case PB_LTYPE_SUBMSG_W_CB:
+        fill(field->submsg_desc, value, is_long, 0);
+        break;
+    default: memcpy(value, &number, field->data_size); break;
+    }
+}
+
+static void fill_field(pb_field_iter_t *field, bool is_long)
+{
+    pb_size_t count = 1;
+
+    if (PB_HTYPE(field->type) == PB_HTYPE_REPEATED) {
+        count = (pb_size_t)(is_long ? 2 : prng_below(&prng, 3));
+        if (count > field->array_size)
+            count = field->array_size;
+        *(pb_size_t *)field->pSize = count;
+    } else if (PB_HTYPE(field->type) == PB_HTYPE_OPTIONAL &&
+               field->pSize != NULL) {
+        *(bool *)field->pSize = true;
+    }
+    for (pb_size_t i = 0; i < count; i++)
+        fill_value(field, (char *)field->pData + i * field->data_size, is_long);
+}
+
+/* Of a oneof the field with that tag; 0: the first. */
+static void fill(const pb_msgdesc_t *fields, void *message, bool is_long,
+                 pb_size_t oneof_tag)
+{
+    pb_field_iter_t field;
+    bool has_body = false;
+
+    if (!pb_field_iter_begin(&field, fields, message))
+        return;
+    do {
+        if (PB_HTYPE(field.type) == PB_HTYPE_ONEOF) {
+            if (has_body || (oneof_tag != 0 && field.tag != oneof_tag))
+                continue;
+            has_body = true;
+            *(pb_size_t *)field.pSize = field.tag;
+            fill_value(&field, field.pData, is_long);
+        } else {
+            fill_field(&field, is_long);
+        }
+    } while (pb_field_iter_next(&field));
+}
+
+static union {
+    argus_Frame frame;
+    argus_Request request;
+    argus_Reply reply;
+    argus_Statement statement;
+    argus_Signed sealed;
+    argus_Manifest manifest;
+} m;
+
+static size_t pack(const pb_msgdesc_t *fields, uint8_t *bytes, size_t room)
+{
+    pb_ostream_t stream = pb_ostream_from_buffer(bytes, room);
+
+    if (!pb_encode(&stream, fields, &m)) {
+        fprintf(stderr, "cannot encode: %s\n", PB_GET_ERROR(&stream));
+        abort();
+    }
+    return stream.bytes_written;
+}
+
+/* A batch must be even to be one. */
+static void even_out(argus_Batch *b)
+{
+    b->number_step_count = b->time_step_count = b->series_count;
+}
+
+static size_t make(const pb_msgdesc_t *fields, pb_size_t tag, bool is_long,
+                   uint8_t *bytes, size_t room)
+{
+    memset(&m, 0, sizeof m);
+    fill(fields, &m, is_long, tag);
+    if (fields == argus_Frame_fields && tag == argus_Frame_batch_tag)
+        even_out(&m.frame.body.batch);
+    return pack(fields, bytes, room);
+}
+
+/* --------------------------------------------------------------- the seeds */
+
+static uint8_t bytes[1 << 16];
+
+/* Each message of a oneof, as parts of kind `kind`. */
+static void put_messages(const pb_msgdesc_t *fields, pb_size_t first,
+                         pb_size_t last, uint8_t kind, bool is_long)
+{
+    for (pb_size_t tag = first; tag <= last; tag++) {
+        size_t size = make(fields, tag, is_long, bytes, sizeof bytes);
+        put_number(kind, 1);
+        put_part(bytes, size);
+    }
+}
+
+static void put_manifest(bool is_removal)
+{
+    argus_Manifest *f = &m.manifest;
+
+    memset(&m, 0, sizeof m);
+    (void)strcpy(f->name, "web");
+    f->version = 2;
+    f->before.size = 32;
+    f->removed = is_removal;
+    if (!is_removal) {
+        (void)strcpy(f->target,
+                     "zone=eu1,role=agent; tag:os=deb*; name=w[a-c]?");
+        f->index.size = 32;
+        f->files_count = 2;
+        f->files[0].size = 40000;
+        (void)strcpy(f->files[1].name, "types.db");
+        f->files[1].size = 10;
+    }
+    put_number(4, 1);
+    put_part(bytes, pack(argus_Manifest_fields, bytes, sizeof bytes));
+}
+
+static void put_texts(const char *one, const char *other)
+{
+    put_number(7, 1);
+    put_number(4 + strlen(one) + strlen(other), 2);
+    put_text(one);
+    put_text(other);
+}
+
+static void seed_frame(void)
+{
+    put_messages(argus_Frame_fields, argus_Frame_hello_tag,
+                 argus_Frame_key_proof_tag, 0, false);
+    write_seed("frame", "frames");
+    put_messages(argus_Frame_fields, argus_Frame_hello_tag,
+                 argus_Frame_key_proof_tag, 0, true);
+    write_seed("frame", "long_frames");
+    put_messages(argus_Request_fields, argus_Request_status_tag,
+                 argus_Request_bundle_status_tag, 1, false);
+    put_messages(argus_Reply_fields, argus_Reply_status_tag,
+                 argus_Reply_bundle_node_tag, 2, true);
+    write_seed("frame", "control");
+    put_messages(argus_Statement_fields, argus_Statement_record_tag,
+                 argus_Statement_bundle_tag, 6, true);
+    put_manifest(false);
+    put_manifest(true);
+    write_seed("frame", "statements");
+    put_texts("zone=eu1,role=agent; tag:os=[!a-c]*; name=?*", "eu1/rack4");
+    put_texts("*", "");
+    put_texts("[2001:db8::1]:25827", "x");
+    put_texts("host.example:service", "x");
+    put_texts("types.db", "x");
+    write_seed("frame", "texts");
+}
+
+static void seed_pair(void)
+{
+    static const char *const names[5] = {"host", "cpu", "0", "gauge", "idle"};
+    const struct pair_hello hello = {PAIR_PROTOCOL, 4711, "0.1.0"};
+    const struct pair_ready ready = {
+        1, 2, 3, true, true, false, "no such file"};
+    struct pair_set set = {
+        .type = "gauge",
+        .count = 2,
+        .sources = {{"value", 1, 0, 100}, {"other", 2, 0, 1}}};
+    const struct pair_flush flush = {5, "host/cpu/gauge"};
+    const struct pair_meta metas[3] = {
+        {"network:received", PAIR_META_BOOLEAN, "", 1},
+        {"what", PAIR_META_STRING, "text", 0},
+        {"size", PAIR_META_DOUBLE, "", 7}};
+    static const uint64_t numbers[2] = {1, 2};
+    const struct pair_value value = {
+        .names = {names[0], names[1], names[2], names[3], names[4]},
+        .time = 1,
+        .interval = 2,
+        .count = 2,
+        .numbers = (const uint8_t *)numbers,
+        .metas_count = 3};
+    const struct pair_notification notification = {
+        .severity = 4,
+        .time = 9,
+        .names = {names[0], names[1], names[2], names[3], names[4]},
+        .message = "it is so",
+        .metas_count = 3};
+
+    put(bytes, pair_put_hello(bytes, sizeof bytes, &hello));
+    put(bytes, pair_put_phase(bytes, sizeof bytes, PAIR_PHASE_INIT));
+    put(bytes, pair_put_ready(bytes, sizeof bytes, &ready));
+    put(bytes, pair_put_text(bytes, sizeof bytes, PAIR_LOG, 3, "a line"));
+    put(bytes, pair_put_text(bytes, sizeof bytes, PAIR_REFUSED, 0, "no"));
+    put(bytes, pair_put_text(bytes, sizeof bytes, PAIR_FAILED, 3, "no"));
+    put(bytes, pair_put_plain(bytes, sizeof bytes, PAIR_BYE));
+    write_seed("pair", "life");
+    put(bytes, pair_put_set(bytes, sizeof bytes, &set));
+    put(bytes, pair_put_value(bytes, sizeof bytes, &value, metas));
+    put(bytes,
+        pair_put_notification(bytes, sizeof bytes, &notification, metas));
+    put(bytes, pair_put_flush(bytes, sizeof bytes, &flush));
+    put(bytes, pair_put_plain(bytes, sizeof bytes, PAIR_STOP));
+    write_seed("pair", "values");
+}
+
+/* Scripts by chance; the fuzzer does the rest. In front what every life has: a
+ * neighbor, and links of the other kinds. */
+static void seed_engine(void)
+{
+    for (unsigned n = 0; n < 6; n++) {
+        char name[16];
+        put_number(n | 8, 1);
+        for (uint64_t slot = 1; slot <= 10; slot++) {
+            put_number(1, 1); /* accept: slot, who, kind */
+            put_number(slot << 16 | slot << 8 | (slot - 1) % 5, 3);
+        }
+        put_number(7, 1); /* a neighbor */
+        put_number(0x010142, 3);
+        for (int i = 0; i < 60; i++) {
+            uint64_t word = prng_next(&prng);
+            put_number(word % 22, 1);
+            put_number(word >> 8, 1 + prng_below(&prng, 5));
+        }
+        (void)snprintf(name, sizeof name, "script%u", n);
+        write_seed("engine", name);
+    }
+    put_number(1, 1);
+    for (pb_size_t tag = argus_Frame_ping_tag; tag <= argus_Frame_key_proof_tag;
+         tag++) {
+        size_t size = make(argus_Frame_fields, tag, false, bytes, sizeof bytes);
+        put_number(1, 1); /* accept */
+        put_number(tag, 1);
+        put_number(tag, 1);
+        put_number(tag < argus_Frame_digest_tag          ? 0
+                   : tag < argus_Frame_series_defs_tag   ? 2
+                   : tag < argus_Frame_bundle_digest_tag ? 1
+                                                         : 4,
+                   1);
+        put_number(5, 1); /* frame */
+        put_number(tag, 1);
+        put_part(bytes, size);
+    }
+    write_seed("engine", "frames");
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 2) {
+        fprintf(stderr, "usage: make_seeds FOLDER\n");
+        return 2;
+    }
+    base = argv[1];
+    if (mkdir(base, 0755) != 0 && errno != EEXIST) {
+        perror(base);
+        return 1;
+    }
+    prng_seed(&prng, 1);
+    seed_frame();
+    seed_pair();
+    seed_engine();
+    return 0;
+}
