@@ -13,6 +13,7 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
+#include <openssl/rand.h>
 
 #define SIGNATURE_SIZE 64
 /** A PEM with an Ed25519 key is 119 bytes; an encrypted one 300. */
@@ -118,6 +119,42 @@ int signer_make(const char *path, char fingerprint[FINGERPRINT_SIZE],
     fingerprint_of(raw, fingerprint);
     int rc = write_pair(key, path, err);
     EVP_PKEY_free(key);
+    return rc;
+}
+
+/* The id is that of KeyProof in argus.proto. */
+static void name_mesh_key(const uint8_t key[SIGNER_KEY_SIZE],
+                          char out[MESH_KEY_NAME_SIZE])
+{
+    static const char mesh_purpose[] = "argus-mesh-key"; /* its NUL counts */
+    uint8_t text[sizeof mesh_purpose + SIGNER_KEY_SIZE], hash[32];
+
+    memcpy(text, mesh_purpose, sizeof mesh_purpose);
+    memcpy(text + sizeof mesh_purpose, key, SIGNER_KEY_SIZE);
+    signer_digest(text, sizeof text, hash);
+    OPENSSL_cleanse(text, sizeof text);
+    for (size_t i = 0; i < (MESH_KEY_NAME_SIZE - 1) / 2; i++)
+        (void)snprintf(out + 2 * i, 3, "%02x", hash[i]);
+}
+
+int signer_make_mesh(const char *path, char id[MESH_KEY_NAME_SIZE],
+                     struct argus_error *err)
+{
+    BIO *bio = BIO_new(BIO_s_secmem());
+    uint8_t key[SIGNER_KEY_SIZE], line[4 * (SIGNER_KEY_SIZE / 3 + 1) + 1];
+    int rc;
+
+    if (bio == NULL || RAND_bytes(key, sizeof key) != 1 ||
+        EVP_EncodeBlock(line, key, sizeof key) <= 0 ||
+        BIO_printf(bio, "%s\n", (char *)line) <= 0) {
+        rc = argus_fail(err, ARGUS_ENOMEM, "no memory or no random numbers");
+    } else {
+        name_mesh_key(key, id);
+        rc = write_fresh(path, 0600, bio, err);
+    }
+    OPENSSL_cleanse(key, sizeof key);
+    OPENSSL_cleanse(line, sizeof line);
+    BIO_free(bio);
     return rc;
 }
 

@@ -1,5 +1,5 @@
-/* signer.h - an operator's private key: made, read, and used to sign. It never
- * leaves this process. */
+/* signer.h - keys that people make; an operator's private key, read and used to
+ * sign. It never leaves this process. */
 #ifndef ARGUS_CLI_SIGNER_H
 #define ARGUS_CLI_SIGNER_H
 
@@ -26,6 +26,17 @@ void fingerprint_of(const uint8_t key[SIGNER_KEY_SIZE],
  */
 int signer_make(const char *path, char fingerprint[FINGERPRINT_SIZE],
                 struct argus_error *err);
+
+/** 16 hex digits, the head of a hash of the key, and a NUL. */
+#define MESH_KEY_NAME_SIZE 17
+
+/**
+ * Make a keyring with one key of a mesh, mode 0600 (see runtime/keyring.h).
+ * @param id  names the key and says nothing about it.
+ * @retval ARGUS_EBUSY  the file is there. ARGUS_EIO, ARGUS_ENOMEM
+ */
+int signer_make_mesh(const char *path, char id[MESH_KEY_NAME_SIZE],
+                     struct argus_error *err);
 
 /**
  * Read a private key.

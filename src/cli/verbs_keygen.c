@@ -8,17 +8,21 @@
 #include "cli/signer.h"
 #include "cli/table.h"
 
+static int fail_making(const struct cli *cli, int rc,
+                       const struct argus_error *err)
+{
+    return cli_fail(cli, EXIT_BAD, rc == ARGUS_EBUSY ? "exists" : "failed",
+                    "%s", err->text);
+}
+
 static int make_operator(const struct cli *cli, const char *path)
 {
     char fingerprint[FINGERPRINT_SIZE];
     struct argus_error err = {{0}};
 
-    if (path[0] == '\0' || strlen(path) > 4000)
-        return cli_fail(cli, EXIT_USAGE, "usage", "FILE is no path");
     int rc = signer_make(path, fingerprint, &err);
     if (rc != ARGUS_OK)
-        return cli_fail(cli, EXIT_BAD, rc == ARGUS_EBUSY ? "exists" : "failed",
-                        "%s", err.text);
+        return fail_making(cli, rc, &err);
     if (cli->json) {
         char public_path[4096];
         (void)snprintf(public_path, sizeof public_path, "%s.pub", path);
@@ -36,6 +40,26 @@ static int make_operator(const struct cli *cli, const char *path)
     return EXIT_DONE;
 }
 
+static int make_mesh(const struct cli *cli, const char *path)
+{
+    char id[MESH_KEY_NAME_SIZE];
+    struct argus_error err = {{0}};
+
+    int rc = signer_make_mesh(path, id, &err);
+    if (rc != ARGUS_OK)
+        return fail_making(cli, rc, &err);
+    if (cli->json) {
+        json_print(json_pack("{s:o, s:s}", "file", json_text(path), "id", id));
+        return EXIT_DONE;
+    }
+    char *safe = table_escape(path);
+    printf("%s  secret: copy it to every node, readable by collectd alone, "
+           "and\nname it as KeyFile in <Security>\nid %s\n",
+           safe, id);
+    free(safe);
+    return EXIT_DONE;
+}
+
 static int run_keygen(struct cli *cli, int argc, char **argv)
 {
     static const struct cli_options options;
@@ -45,24 +69,28 @@ static int run_keygen(struct cli *cli, int argc, char **argv)
         return at < 0 ? EXIT_USAGE : EXIT_DONE;
     if (cli_refuse_watch(cli, "keygen"))
         return EXIT_USAGE;
-    if (at < argc && strcmp(argv[at], "mesh") == 0)
-        return cli_fail(cli, EXIT_USAGE, "not-built",
-                        "`keygen mesh` is not built yet");
-    if (at < argc && strcmp(argv[at], "operator") != 0)
+    bool is_mesh = at < argc && strcmp(argv[at], "mesh") == 0;
+    if (at < argc && !is_mesh && strcmp(argv[at], "operator") != 0)
         return cli_fail(cli, EXIT_USAGE, "usage",
-                        "keygen makes no `%s`, only `operator`", argv[at]);
+                        "keygen makes no `%s`, only `mesh` and `operator`",
+                        argv[at]);
     if (argc - at != 2)
         return cli_fail(cli, EXIT_USAGE, "usage",
-                        "keygen takes `operator` and one FILE");
-    return make_operator(cli, argv[at + 1]);
+                        "keygen takes `mesh` or `operator`, and one FILE");
+    const char *path = argv[at + 1];
+    if (path[0] == '\0' || strlen(path) > 4000)
+        return cli_fail(cli, EXIT_USAGE, "usage", "FILE is no path");
+    return is_mesh ? make_mesh(cli, path) : make_operator(cli, path);
 }
 
 const struct verb verb_keygen = {
     .name = "keygen",
-    .arguments = "operator FILE",
+    .arguments = "mesh|operator FILE",
     .help =
-        "Make a key pair of an operator: FILE is the private key, FILE.pub\n"
-        "the public one, which nodes name as TrustedKey. Neither is ever\n"
-        "overwritten.\n",
+        "keygen mesh: make a keyring with one key of a mesh, which all its\n"
+        "nodes name as KeyFile.\n"
+        "keygen operator: make a key pair: FILE is the private key, FILE.pub\n"
+        "the public one, which nodes name as TrustedKey.\n"
+        "No file is ever overwritten.\n",
     .run = run_keygen,
 };
