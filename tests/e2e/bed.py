@@ -104,11 +104,12 @@ class Daemon:
 
     def __init__(self, bed, name, role="agent", seeds=(), port=None, host="127.0.0.1",
                  netns=None, block="", plugins="", interval=1, bare=False, extra="",
-                 state_dir=None, env=None):
+                 state_dir=None, env=None, security=None):
         self.bed, self.name, self.role, self.seeds = bed, name, role, list(seeds)
         self.host, self.port, self.netns = host, port or bed.free_port(host), netns
         self.block, self.plugins, self.interval = block, plugins, interval
         self.bare, self.extra, self.env = bare, extra, env
+        self.security = security  # lines of <Security>; None: the key of the bed
         self.base = os.path.join(bed.dir, name)
         self.state_dir = state_dir or os.path.join(self.base, "argus")
         self.socket = os.path.join(self.base, "control.sock")
@@ -131,6 +132,11 @@ class Daemon:
         lines = ['Role "%s"' % self.role, 'Listen "%s" "%d"' % (self.host, self.port),
                  'StateDir "%s"' % self.state_dir, 'ControlSocket "%s"' % self.socket]
         lines += ['Seed "%s"' % s for s in self.seeds]
+        if "<Security>" not in self.block:
+            security = self.security
+            if security is None:
+                security = 'KeyFile "%s"' % self.bed.mesh_key()
+            lines += ["<Security>", security, "</Security>"]
         return "<Plugin argus>\n  %s\n%s\n</Plugin>\n" % ("\n  ".join(lines), self.block)
 
     def write_conf(self):
@@ -294,6 +300,21 @@ class Bed:
         for name in names:  # a file that a daemon has loaded stays as it is
             if not os.path.exists(os.path.join(self.plugin_dir, os.path.basename(name))):
                 shutil.copy(built(name), self.plugin_dir)
+
+    def new_mesh_key(self, name):
+        """A keyring file with one new key -> (path, id of the key)."""
+        path = os.path.join(self.dir, name)
+        done = subprocess.run([ARGUSCTL, "--json", "keygen", "mesh", path], check=True,
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        return path, json.loads(done.stdout)["id"]
+
+    def mesh_key(self):
+        """The keyring of all daemons that name no other <Security>. Each gets the same
+        file: who rotates keys gives each daemon one of its own."""
+        path = os.path.join(self.dir, "mesh.key")
+        if not os.path.exists(path):
+            self.new_mesh_key("mesh.key")
+        return path
 
     def free_port(self, host="127.0.0.1"):
         """Below the range the kernel hands out, so that no dial takes it."""

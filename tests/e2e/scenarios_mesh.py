@@ -151,8 +151,7 @@ def partition(bed, full):
     for i in range(NODES):
         side, host = (a, "10.77.1.2") if i < NODES // 2 else (b, "10.77.2.2")
         nodes.append(bed.daemon("n%02d" % i, netns=side, host=host,
-                                seeds=[nodes[0].address] if nodes else [],
-                                block="<Security>\nAllowPlaintext true\n</Security>"))
+                                seeds=[nodes[0].address] if nodes else []))
     for node in nodes:
         node.spawn()
     for node in nodes:
