@@ -259,13 +259,17 @@ static int start(struct argus_error *err)
 
 static void say_how_far(void)
 {
+    if (config_protects(&argus.config))
+        return;
     if (argus.config.options.allow_plaintext)
         log_write(LOG_LEVEL_WARNING,
                   "AllowPlaintext is true: links are not protected, whoever "
                   "reaches this node can read and send");
     else
-        log_write(LOG_LEVEL_NOTICE,
-                  "there is no key, so this node stays on loopback");
+        log_write(
+            LOG_LEVEL_NOTICE,
+            "there is no key (KeyFile in <Security>), so this node stays on "
+            "loopback");
 }
 
 static int on_init(void)

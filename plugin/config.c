@@ -102,6 +102,11 @@ static int own_user(struct config *c, const struct row *row,
         .name = (name_), .kind = KIND_TEXT, .field = FIELD(member), .min = 1,  \
         .max = TEXT_MAX(member), .text = (preset_)                             \
     }
+#define TEXT_IN(block_, name_, member)                                         \
+    {                                                                          \
+        .block = (block_), .name = (name_), .kind = KIND_TEXT,                 \
+        .field = FIELD(member), .min = 1, .max = TEXT_MAX(member), .text = ""  \
+    }
 #define OWN(name_, own_)                                                       \
     {                                                                          \
         .name = (name_), .kind = KIND_OWN, .own = (own_)                       \
@@ -132,11 +137,11 @@ static const struct row rows[] = {
     TEXT("ControlSocket", control_socket, ""),
     TEXT("ControlGroup", control_group, ""),
 
-    LATER("Security", "KeyFile"),
-    LATER("Security", "Certificate"),
-    LATER("Security", "PrivateKey"),
-    LATER("Security", "CA"),
-    LATER("Security", "CRL"),
+    TEXT_IN("Security", "KeyFile", key_file),
+    TEXT_IN("Security", "Certificate", certificate),
+    TEXT_IN("Security", "PrivateKey", private_key),
+    TEXT_IN("Security", "CA", ca),
+    TEXT_IN("Security", "CRL", crl),
     FLAG("Security", "AllowPlaintext", allow_plaintext, false),
 
     LATER("Membership", "Strategy"),
@@ -818,11 +823,11 @@ static bool is_beyond_loopback(const char *host)
 static int check_loopback(const struct config *c, struct argus_error *err)
 {
     const struct runtime_options *o = &c->options;
-    static const char why[] = "is beyond loopback, which needs "
-                              "\"AllowPlaintext true\" in <Security>, since "
-                              "there is no key";
+    static const char why[] = "is beyond loopback, which needs a KeyFile or "
+                              "certificates in <Security>, or there "
+                              "\"AllowPlaintext true\"";
 
-    if (o->allow_plaintext)
+    if (o->allow_plaintext || config_protects(c))
         return ARGUS_OK;
     for (uint32_t i = 0; i < o->listen_count; i++)
         if (is_beyond_loopback(o->listen[i].host))
@@ -837,6 +842,42 @@ static int check_loopback(const struct config *c, struct argus_error *err)
         if (is_beyond_loopback(at))
             return refuse(find_row(NULL, "Seed"), err, "\"%s\" %s", at, why);
     }
+    return ARGUS_OK;
+}
+
+bool config_protects(const struct config *c)
+{
+    return c->options.key_file[0] != '\0' || c->options.certificate[0] != '\0';
+}
+
+/* Either a keyring or certificates, and of those all that belongs together. */
+static int check_security(const struct config *c, struct argus_error *err)
+{
+    const struct runtime_options *o = &c->options;
+    const struct {
+        const char *name, *value;
+    } files[] = {{"Certificate", o->certificate},
+                 {"PrivateKey", o->private_key},
+                 {"CA", o->ca},
+                 {"CRL", o->crl}};
+    bool any = false;
+
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
+        any |= files[i].value[0] != '\0';
+    if (any && o->key_file[0] != '\0')
+        return refuse(find_row("Security", "KeyFile"), err,
+                      "stands beside certificates: links are protected by one "
+                      "or by the other");
+    for (size_t i = 0; any && i < 3; i++)
+        if (files[i].value[0] == '\0')
+            return refuse(find_row("Security", files[i].name), err,
+                          "is missing: Certificate, PrivateKey and CA go "
+                          "together");
+    if (config_protects(c) && o->allow_plaintext)
+        return refuse(find_row("Security", "AllowPlaintext"), err,
+                      "true contradicts %s: with a key every link is "
+                      "protected",
+                      any ? "Certificate" : "KeyFile");
     return ARGUS_OK;
 }
 
@@ -914,6 +955,33 @@ static int resolve_paths(struct config *c, const struct config_host *host,
         return rc;
     memcpy(o->state_dir, state_dir, sizeof state_dir);
     memcpy(o->control_socket, control_socket, sizeof control_socket);
+    return ARGUS_OK;
+}
+
+/* Relative ones start where collectd's do. */
+static int resolve_security(struct config *c, const struct config_host *host,
+                            struct argus_error *err)
+{
+    struct runtime_options *o = &c->options;
+    const struct {
+        const char *name;
+        char *path;
+    } files[] = {{"KeyFile", o->key_file},
+                 {"Certificate", o->certificate},
+                 {"PrivateKey", o->private_key},
+                 {"CA", o->ca},
+                 {"CRL", o->crl}};
+    char path[sizeof o->key_file];
+
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        if (files[i].path[0] == '\0')
+            continue;
+        int rc = path_of(find_row("Security", files[i].name), host->work_dir,
+                         files[i].path, path, sizeof path, err);
+        if (rc != ARGUS_OK)
+            return rc;
+        memcpy(files[i].path, path, sizeof path);
+    }
     return ARGUS_OK;
 }
 
@@ -1045,7 +1113,9 @@ int config_resolve(struct config *c, const struct config_host *host,
 
     if (!c->route_is_set)
         o->route = o->role == argus_Role_ROLE_AGENT;
-    int rc = check_together(c, err);
+    int rc = check_security(c, err);
+    if (rc == ARGUS_OK)
+        rc = check_together(c, err);
     if (rc != ARGUS_OK)
         return rc;
     if (o->name[0] == '\0') {
@@ -1058,6 +1128,8 @@ int config_resolve(struct config *c, const struct config_host *host,
         memcpy(o->name, host->hostname, length + 1);
     }
     rc = resolve_paths(c, host, err);
+    if (rc == ARGUS_OK)
+        rc = resolve_security(c, host, err);
     if (rc != ARGUS_OK)
         return rc;
     resolve_queue(o, host);

@@ -77,6 +77,9 @@ int config_resolve(struct config *c, const struct config_host *host,
 /** Will bundles run here? Of use after config_resolve(). */
 bool config_applies(const struct config *c);
 
+/** Is there a key, or a certificate, to protect links with? */
+bool config_protects(const struct config *c);
+
 void config_free(struct config *c);
 
 #endif

@@ -47,7 +47,10 @@
     X(identity)                                                                \
     X(store)                                                                   \
     X(operator_key)                                                            \
+    X(keyring)                                                                 \
+    X(security)                                                                \
     X(transport)                                                               \
+    X(guard)                                                                   \
     X(gate)                                                                    \
     X(worker)                                                                  \
     X(apply)                                                                   \

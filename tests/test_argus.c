@@ -63,7 +63,9 @@ static void test_no_block_runs_and_stops(void)
     CU_ASSERT_TRUE(mock_rt.signals_blocked);
     CU_ASSERT_EQUAL(mock_log_lines, 1);
     CU_ASSERT_STRING_EQUAL(
-        mock_log, "argus: there is no key, so this node stays on loopback");
+        mock_log,
+        "argus: there is no key (KeyFile in <Security>), so this node stays on "
+        "loopback");
 }
 
 /* Goal: who lifts the loopback rule is told so at every start. */

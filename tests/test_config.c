@@ -230,8 +230,9 @@ static void test_every_option_refuses(void)
         {"Listen \"127.0.0.1\" 0", "option \"Listen\": port 0 is outside "
                                    "1..65535"},
         {"Listen \"0.0.0.0\"", "option \"Listen\": \"0.0.0.0\" is beyond "
-                               "loopback, which needs \"AllowPlaintext true\" "
-                               "in <Security>"},
+                               "loopback, which needs a KeyFile or "
+                               "certificates in <Security>"},
+        {"Security.KeyFile \"\"", "option \"KeyFile\" in <Security>"},
         {"Listen \"::\"", "option \"Listen\": \"::\" is beyond loopback"},
         {"Advertise \"a:1\" 2", "option \"Advertise\": \"a\" has its port "
                                 "twice"},
@@ -342,11 +343,9 @@ static void test_every_option_refuses(void)
 static void test_later_options_are_refused_by_name(void)
 {
     static const char *const later[] = {
-        "SeedService",          "Multicast",           "Security.KeyFile",
-        "Security.Certificate", "Security.PrivateKey", "Security.CA",
-        "Security.CRL",         "Membership.Strategy", "Route.Placement",
-        "Route.Copies",         "Route.SpoolDisk",     "Route.Accept",
-        "Route.Dispatch",       "Clock.AlarmOffset",
+        "SeedService",     "Multicast",      "Membership.Strategy",
+        "Route.Placement", "Route.Copies",   "Route.SpoolDisk",
+        "Route.Accept",    "Route.Dispatch", "Clock.AlarmOffset",
     };
 
     begin();
@@ -426,6 +425,37 @@ static void test_plaintext_lifts_the_loopback_rule(void)
     CU_ASSERT_EQUAL(READ("Listen \"127.8.8.8\"", "Seed \"::ffff:127.0.0.1\"",
                          "Security.AllowPlaintext no"),
                     ARGUS_OK);
+    end();
+}
+
+/* Goal: so it does with a key; a key goes with nothing else, certificates go
+ * together. */
+static void test_security_options_go_together(void)
+{
+    const struct runtime_options *o = &config.options;
+
+    begin();
+    CU_ASSERT_EQUAL(READ("Listen \"0.0.0.0\"", "Security.KeyFile \"k\""),
+                    ARGUS_OK);
+    CU_ASSERT_TRUE(config_protects(&config));
+    CU_ASSERT_TRUE(o->key_file[0] == '/');
+    CU_ASSERT_EQUAL(READ("Security.Certificate \"/c\"",
+                         "Security.PrivateKey \"/p\"", "Security.CA \"/a\"",
+                         "Security.CRL \"/l\"", "Listen \"::\""),
+                    ARGUS_OK);
+    CU_ASSERT_TRUE(config_protects(&config));
+    CU_ASSERT_STRING_EQUAL(o->crl, "/l");
+    CU_ASSERT_EQUAL(
+        READ("Security.KeyFile \"/k\"", "Security.AllowPlaintext true"),
+        ARGUS_EINVAL);
+    CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "contradicts KeyFile"));
+    CU_ASSERT_EQUAL(READ("Security.KeyFile \"/k\"", "Security.CRL \"/l\""),
+                    ARGUS_EINVAL);
+    CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "beside certificates"));
+    CU_ASSERT_EQUAL(READ("Security.Certificate \"/c\"", "Security.CA \"/a\""),
+                    ARGUS_EINVAL);
+    CU_ASSERT_PTR_NOT_NULL(
+        strstr(err.text, "option \"PrivateKey\" in <Security>: is missing"));
     end();
 }
 
@@ -578,6 +608,7 @@ CU_TestInfo suite_config[] = {
      test_aggregator_that_routes_is_refused},
     {"plaintext_lifts_the_loopback_rule",
      test_plaintext_lifts_the_loopback_rule},
+    {"security_options_go_together", test_security_options_go_together},
     {"paths", test_paths},
     {"hostname_too_long_is_refused", test_hostname_too_long_is_refused},
     {"queue_options", test_queue_options},

@@ -21,6 +21,7 @@ struct out {
 
 static void on_timer(uv_timer_t *timer);
 static void start_write(struct conn *c);
+static void flush_cipher(struct conn *c);
 
 /* ------------------------------------------------------------ the end */
 
@@ -75,6 +76,11 @@ static void on_handle_closed(uv_handle_t *handle)
 
     if (--c->handles > 0)
         return;
+    tls_free(c->tls);
+    c->tls = NULL;
+    tls_context_release(c->protection);
+    c->protection = NULL;
+    free_list(c, &c->cipher);
     free_list(c, &c->control);
     free_list(c, &c->bulk);
     free_list(c, &c->flying);
@@ -254,6 +260,8 @@ static void on_body(struct conn *c, const uint8_t *body, size_t size)
     if (frame->which_body == argus_Frame_refuse_tag)
         conn_abort(c, LINK_END_CLOSED, frame->body.refuse.code,
                    frame->body.refuse.text);
+    else if (c->guard == GUARD_REFUSES)
+        conn_malformed(c, "a plain frame, in place of TLS");
     else
         c->shared->events.frame(c, frame);
 }
@@ -327,7 +335,7 @@ static size_t partial_add(struct conn *c, const uint8_t *data, size_t size)
     return take;
 }
 
-/* All bytes of the socket come in here. */
+/* All plain bytes come in here. */
 static void bytes_in(struct conn *c, const uint8_t *data, size_t size)
 {
     while (size > 0 && is_reading(c) && c->partial_used > 0) {
@@ -350,6 +358,109 @@ static void bytes_in(struct conn *c, const uint8_t *data, size_t size)
     }
 }
 
+/* ------------------------------------------------------------ TLS */
+
+static void end_handshake(struct conn *c, const char *text)
+{
+    c->shared->stats->handshakes_failed++;
+    flush_cipher(c); /* OpenSSL's alert */
+    conn_abort(c, LINK_END_CLOSED, argus_RefuseCode_REFUSE_KEY, text);
+}
+
+/* @return false: ended. */
+static bool begin_tls(struct conn *c, bool is_dialer)
+{
+    c->tls = tls_new(c->protection, is_dialer, &c->shared->cipher);
+    tls_context_release(c->protection);
+    c->protection = NULL;
+    if (c->tls == NULL) {
+        conn_abort(c, LINK_END_LOCAL, argus_RefuseCode_REFUSE_NONE,
+                   "no memory for TLS");
+        return false;
+    }
+    c->guard = GUARD_SHAKES;
+    if (is_dialer) {
+        tls_begin(c->tls);
+        flush_cipher(c);
+    }
+    return c->state == CONN_OPEN;
+}
+
+/* The first bytes tell who does not speak TLS. @return false: nothing more is
+ * to be done with them. */
+static bool check_first(struct conn *c, uint8_t first)
+{
+    bool is_tls = first == TLS_FIRST_BYTE || first == TLS_ALERT_BYTE;
+
+    switch (c->guard) {
+    case GUARD_NONE:
+        if (!is_tls)
+            return true;
+        conn_close(c, argus_RefuseCode_REFUSE_KEY,
+                   "TLS, and this node has no key: set KeyFile (or "
+                   "Certificate) in its <Security>");
+        return false;
+    case GUARD_AWAITS:
+        if (is_tls)
+            return begin_tls(c, false);
+        conn_close(c, argus_RefuseCode_REFUSE_KEY,
+                   "no TLS, and this node takes protected links only: set "
+                   "KeyFile (or Certificate) in <Security>, as here");
+        return false;
+    case GUARD_SHAKES:
+        if (!is_tls)
+            c->guard = GUARD_REFUSES;
+        return true;
+    case GUARD_UP:
+    case GUARD_REFUSES: break;
+    }
+    return true;
+}
+
+static void secure_in(struct conn *c, const uint8_t *data, size_t size)
+{
+    uint8_t *plain = c->shared->plain_buffer;
+    ssize_t got = 0;
+
+    if (c->guard == GUARD_SHAKES && (c->shaken += size) > CONN_HANDSHAKE_MAX) {
+        end_handshake(c, "more bytes than a handshake has");
+        return;
+    }
+    tls_lend(c->tls, data, size);
+    do {
+        got = tls_read(c->tls, plain, CONN_PLAIN_SIZE);
+        flush_cipher(c);
+        if (got < 0 && c->guard == GUARD_SHAKES) {
+            end_handshake(c, tls_text(c->tls));
+        } else if (got < 0) {
+            conn_abort(c, LINK_END_RESET, argus_RefuseCode_REFUSE_NONE,
+                       tls_text(c->tls));
+        } else if (got > 0) {
+            bytes_in(c, plain, (size_t)got);
+        } else if (c->guard == GUARD_SHAKES && tls_is_up(c->tls)) {
+            c->guard = GUARD_UP;
+            c->shared->events.talks(c);
+            got = 1; /* frames may have come with the last flight */
+        }
+    } while (got > 0 && is_reading(c));
+    tls_lend(c->tls, NULL, 0);
+}
+
+static void socket_in(struct conn *c, const uint8_t *data, size_t size)
+{
+    if (!is_reading(c) || size == 0)
+        return;
+    if (!c->has_read) {
+        c->has_read = true;
+        if (!check_first(c, data[0]))
+            return;
+    }
+    if (c->guard == GUARD_NONE || c->guard == GUARD_REFUSES)
+        bytes_in(c, data, size);
+    else
+        secure_in(c, data, size);
+}
+
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *out)
 {
     struct conn *c = handle->data;
@@ -370,19 +481,28 @@ static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf)
         return;
     }
     c->shared->stats->bytes_received += (uint64_t)size;
-    bytes_in(c, (const uint8_t *)buf->base, (size_t)size);
+    socket_in(c, (const uint8_t *)buf->base, (size_t)size);
 }
 
-bool conn_start(struct conn *c, size_t body_max, uint32_t wait_ms)
+bool conn_start(struct conn *c, struct tls_context *protection, bool is_dialer,
+                size_t body_max, uint32_t wait_ms)
 {
     c->state = CONN_OPEN;
     c->body_max = body_max;
     (void)uv_tcp_nodelay(&c->tcp, 1);
     (void)uv_timer_start(&c->timer, on_timer, wait_ms, 0);
     int status = uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read);
-    if (status != 0)
+    if (status != 0) {
         abort_uv(c, status);
-    return status == 0;
+        return false;
+    }
+    if (protection == NULL) {
+        c->shared->events.talks(c);
+        return is_reading(c);
+    }
+    c->protection = tls_context_hold(protection);
+    c->guard = GUARD_AWAITS;
+    return !is_dialer || begin_tls(c, true);
 }
 
 void conn_ready(struct conn *c, size_t queued_max)
@@ -452,6 +572,41 @@ static unsigned take_lane(struct conn *c, struct out_list *lane, uv_buf_t *bufs,
     return count;
 }
 
+/* Encrypt what is next in the lanes. */
+static void encrypt_lane(struct conn *c, struct out_list *lane, size_t *bytes)
+{
+    struct out *o;
+
+    while (*bytes < FLYING_BYTES_MAX && (o = STAILQ_FIRST(lane)) != NULL) {
+        STAILQ_REMOVE_HEAD(lane, next);
+        c->queued_bytes -= o->size;
+        *bytes += o->size;
+        if (!tls_write(c->tls, o->bytes, o->size))
+            conn_abort(c, LINK_END_LOCAL, argus_RefuseCode_REFUSE_NONE,
+                       tls_text(c->tls));
+        free(o);
+    }
+}
+
+/* What TLS has to send goes before all else: it is one stream. */
+static void queue_cipher(struct conn *c, size_t from)
+{
+    struct tls_output *cipher = &c->shared->cipher;
+    size_t size = cipher->used - from;
+    struct out *o = size > 0 ? malloc(sizeof *o + size) : NULL;
+
+    if (o != NULL) {
+        o->size = size;
+        memcpy(o->bytes, cipher->bytes + from, size);
+        STAILQ_INSERT_TAIL(&c->cipher, o, next);
+        c->queued_bytes += size;
+    } else if (size > 0) {
+        conn_abort(c, LINK_END_LOCAL, argus_RefuseCode_REFUSE_NONE,
+                   "no memory to send");
+    }
+    cipher->used = 0;
+}
+
 /* All bytes that had to wait leave through here. */
 static void start_write(struct conn *c)
 {
@@ -460,8 +615,19 @@ static void start_write(struct conn *c)
 
     if (c->is_writing || c->state == CONN_CLOSED)
         return;
-    unsigned count = take_lane(c, &c->control, bufs, 0, &bytes);
-    count = take_lane(c, &c->bulk, bufs, count, &bytes);
+    if (c->guard == GUARD_UP && STAILQ_EMPTY(&c->cipher)) {
+        encrypt_lane(c, &c->control, &bytes);
+        encrypt_lane(c, &c->bulk, &bytes);
+        queue_cipher(c, 0);
+        bytes = 0;
+    }
+    if (c->state == CONN_CLOSED)
+        return;
+    unsigned count = take_lane(c, &c->cipher, bufs, 0, &bytes);
+    if (c->guard != GUARD_UP) {
+        count = take_lane(c, &c->control, bufs, count, &bytes);
+        count = take_lane(c, &c->bulk, bufs, count, &bytes);
+    }
     if (count == 0)
         return;
     c->writing.data = c;
@@ -499,14 +665,18 @@ static void enqueue(struct conn *c, const uint8_t *bytes, size_t size,
         c->is_congested = true;
 }
 
-/* Without anything waiting, bytes go to the kernel at once. @return how many
- * went, or -1: broken. */
+static bool has_waiting(const struct conn *c)
+{
+    return c->is_writing || !STAILQ_EMPTY(&c->cipher) ||
+           !STAILQ_EMPTY(&c->control) || !STAILQ_EMPTY(&c->bulk);
+}
+
+/* Bytes go to the kernel at once, when nothing waits. @return how many went,
+ * or -1: broken. */
 static int write_now(struct conn *c, const uint8_t *bytes, int size)
 {
     uv_buf_t buf = uv_buf_init((char *)bytes, (unsigned)size);
 
-    if (c->is_writing || !STAILQ_EMPTY(&c->control) || !STAILQ_EMPTY(&c->bulk))
-        return 0;
     int sent = uv_try_write((uv_stream_t *)&c->tcp, &buf, 1);
     if (sent == UV_EAGAIN)
         return 0;
@@ -519,12 +689,45 @@ static int write_now(struct conn *c, const uint8_t *bytes, int size)
     return sent;
 }
 
+/* Whatever TLS wants to send: the handshake, an alert, frames. */
+static void flush_cipher(struct conn *c)
+{
+    struct tls_output *cipher = &c->shared->cipher;
+    int sent = 0;
+
+    if (cipher->used > 0 && c->state != CONN_CLOSED && !has_waiting(c))
+        sent = write_now(c, cipher->bytes, (int)cipher->used);
+    if (sent < 0 || c->state == CONN_CLOSED) {
+        cipher->used = 0;
+        return;
+    }
+    queue_cipher(c, (size_t)sent);
+    if (!STAILQ_EMPTY(&c->cipher))
+        start_write(c);
+}
+
+/* @return how many bytes of the frame need not be queued, or -1: broken. */
+static int send_now(struct conn *c, const uint8_t *bytes, int size)
+{
+    if (has_waiting(c))
+        return 0;
+    if (c->guard != GUARD_UP)
+        return write_now(c, bytes, size);
+    if (!tls_write(c->tls, bytes, (size_t)size)) {
+        conn_abort(c, LINK_END_LOCAL, argus_RefuseCode_REFUSE_NONE,
+                   tls_text(c->tls));
+        return -1;
+    }
+    flush_cipher(c);
+    return c->state == CONN_CLOSED ? -1 : size;
+}
+
 void conn_send(struct conn *c, const argus_Frame *frame, bool is_urgent)
 {
     uint8_t *bytes = c->shared->write_buffer;
     struct argus_error err = {{0}};
 
-    if (c->state != CONN_OPEN)
+    if (c->state != CONN_OPEN || c->guard == GUARD_SHAKES)
         return;
     int size = frame_encode(argus_Frame_fields, frame, bytes,
                             FRAME_HEADER_SIZE + FRAME_BODY_MAX, &err);
@@ -534,7 +737,7 @@ void conn_send(struct conn *c, const argus_Frame *frame, bool is_urgent)
         return;
     }
     c->shared->stats->frames_sent++;
-    int sent = write_now(c, bytes, size);
+    int sent = send_now(c, bytes, size);
     if (sent < 0 || sent == size)
         return;
     /* A frame begun is finished before any other: nothing else waits then. */
@@ -553,8 +756,10 @@ int conn_shared_init(struct conn_shared *shared, uv_loop_t *loop)
     shared->refuse = calloc(1, sizeof *shared->refuse);
     shared->read_buffer = malloc(CONN_READ_SIZE);
     shared->write_buffer = malloc(FRAME_HEADER_SIZE + FRAME_BODY_MAX);
+    shared->plain_buffer = malloc(CONN_PLAIN_SIZE);
     if (shared->frame == NULL || shared->refuse == NULL ||
-        shared->read_buffer == NULL || shared->write_buffer == NULL) {
+        shared->read_buffer == NULL || shared->write_buffer == NULL ||
+        shared->plain_buffer == NULL) {
         conn_shared_close(shared);
         return ARGUS_ENOMEM;
     }
@@ -569,14 +774,18 @@ void conn_shared_close(struct conn_shared *shared)
     free(shared->refuse);
     free(shared->read_buffer);
     free(shared->write_buffer);
+    free(shared->plain_buffer);
+    free(shared->cipher.bytes);
     shared->frame = shared->refuse = NULL;
-    shared->read_buffer = shared->write_buffer = NULL;
+    shared->read_buffer = shared->write_buffer = shared->plain_buffer = NULL;
+    shared->cipher = (struct tls_output){0};
 }
 
 int conn_init(struct conn *c, struct conn_shared *shared)
 {
     c->shared = shared;
     c->state = CONN_NEW;
+    STAILQ_INIT(&c->cipher);
     STAILQ_INIT(&c->control);
     STAILQ_INIT(&c->bulk);
     STAILQ_INIT(&c->flying);

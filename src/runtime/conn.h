@@ -2,8 +2,14 @@
  *
  * Two lanes wait for the socket, control before bulk, a frame at a time. What
  * waits is bounded in bytes and in time without progress; whoever breaks that
- * is told and cut. Plain bytes pass through bytes_in() and start_write() alone:
- * there memory BIOs of TLS will sit.
+ * is told and cut.
+ *
+ * Under TLS frames are encrypted when their turn comes, so that the lanes keep
+ * their meaning; what is encrypted waits in a lane of its own before both. Who
+ * waits for TLS and hears a plain frame (or the other way round) says so in a
+ * plain Refuse, which is all that a side with a key takes in the clear: it ends
+ * the link and shows up in a log line, nothing else. Of a handshake so many
+ * bytes are taken: CONN_HANDSHAKE_MAX.
  *
  * Events come from the loop, never from within a call below; ended comes once,
  * gone comes last. */
@@ -17,6 +23,7 @@
 
 #include "argus.pb.h"
 #include "core/peer.h"
+#include "runtime/tls.h"
 #include "runtime/transport.h"
 #include "wire/frame.h"
 
@@ -26,6 +33,7 @@ struct out; /* an encoded frame that waits */
 
 struct conn_events {
     void (*opened)(struct conn *c); /* conn_connect() went well */
+    void (*talks)(struct conn *c);  /* frames may be sent; after conn_start() */
     void (*frame)(struct conn *c, const argus_Frame *frame); /* not Refuse */
     void (*ended)(struct conn *c, enum link_end why, argus_RefuseCode code,
                   const char *text);
@@ -43,15 +51,22 @@ struct conn_shared {
     struct conn_events events;
     uint32_t stall_ms, linger_ms;
     struct transport_stats *stats;
-    uv_idle_t idle;         /* reports the ended */
-    struct conn_list ended; /* not yet reported */
-    argus_Frame *frame;     /* scratch of decoding */
-    argus_Frame *refuse;    /* scratch of saying why */
-    uint8_t *read_buffer;   /* CONN_READ_SIZE */
-    uint8_t *write_buffer;  /* one whole frame */
+    uv_idle_t idle;           /* reports the ended */
+    struct conn_list ended;   /* not yet reported */
+    argus_Frame *frame;       /* scratch of decoding */
+    argus_Frame *refuse;      /* scratch of saying why */
+    uint8_t *read_buffer;     /* CONN_READ_SIZE */
+    uint8_t *write_buffer;    /* one whole frame */
+    uint8_t *plain_buffer;    /* CONN_PLAIN_SIZE, what TLS decrypted */
+    struct tls_output cipher; /* what TLS has to send; empty between calls */
 };
 
 #define CONN_READ_SIZE 65536
+#define CONN_PLAIN_SIZE 16384 /* one record */
+
+/** Bytes taken of a peer until its handshake is done: chains of certificates
+ *  are the longest. */
+#define CONN_HANDSHAKE_MAX 32768
 
 enum conn_state {
     CONN_NEW,
@@ -59,6 +74,15 @@ enum conn_state {
     CONN_OPEN,
     CONN_CLOSING, /* flushing; what arrives is thrown away */
     CONN_CLOSED,  /* handles are on their way out */
+};
+
+/* How bytes are protected. */
+enum conn_guard {
+    GUARD_NONE,   /* in the clear */
+    GUARD_AWAITS, /* TLS, and the peer has not begun */
+    GUARD_SHAKES,
+    GUARD_UP,
+    GUARD_REFUSES, /* TLS, and the peer speaks plain: only Refuse passes */
 };
 
 STAILQ_HEAD(out_list, out);
@@ -75,6 +99,13 @@ struct conn {
     char where[96]; /* "ip:port" of the peer */
     char ip[64];
 
+    /* protection */
+    enum conn_guard guard;
+    struct tls_context *protection; /* until TLS has begun; held */
+    struct tls *tls;
+    size_t shaken; /* bytes of the peer's handshake */
+    bool has_read;
+
     /* reading */
     size_t body_max;
     uint8_t *partial; /* a frame that is not whole yet, header first */
@@ -82,7 +113,7 @@ struct conn {
     bool is_paused, is_ready;
 
     /* writing */
-    struct out_list control, bulk, flying;
+    struct out_list cipher, control, bulk, flying;
     size_t queued_bytes, queued_max;
     bool is_writing, is_congested, is_shut;
     uint64_t written, written_seen, progress_ms;
@@ -108,9 +139,15 @@ int conn_init(struct conn *c, struct conn_shared *shared);
 /** Begin to connect; opened or ended follows. */
 void conn_connect(struct conn *c, const struct sockaddr *to, uint32_t wait_ms);
 
-/** Accepted or connected: read frames of at most body_max; unless conn_ready()
- *  comes within wait_ms, it ends with TIMEOUT. @return false: ended. */
-bool conn_start(struct conn *c, size_t body_max, uint32_t wait_ms);
+/**
+ * Accepted or connected: shake hands, then read frames of at most body_max;
+ * unless conn_ready() comes within wait_ms, it ends with TIMEOUT. talks()
+ * follows; for a plain connection from within this call.
+ * @param protection  NULL: in the clear.
+ * @return false: ended.
+ */
+bool conn_start(struct conn *c, struct tls_context *protection, bool is_dialer,
+                size_t body_max, uint32_t wait_ms);
 
 /** Both Hellos went well: full frames, a queue of its kind. */
 void conn_ready(struct conn *c, size_t queued_max);

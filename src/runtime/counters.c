@@ -51,12 +51,25 @@ static void add_transport(const struct runtime *rt, struct counters *c)
     ADD("transport_", t, dials_failed, false);
     ADD("transport_", t, hellos_refused, false);
     ADD("transport_", t, strangers_refused, false);
+    ADD("transport_", t, handshakes_failed, false);
+    ADD("transport_", t, links_rekeyed_out, false);
     ADD("transport_", t, frames_received, false);
     ADD("transport_", t, frames_sent, false);
     ADD("transport_", t, frames_malformed, false);
     ADD("transport_", t, bytes_received, false);
     ADD("transport_", t, bytes_sent, false);
     ADD("transport_", t, peers_expelled, false);
+}
+
+static void add_security(const struct runtime *rt, struct counters *c)
+{
+    const struct security_stats *s = security_stats(rt->security);
+
+    ADD("security_", s, keys_reloaded, false);
+    ADD("security_", s, certificates_reloaded, false);
+    ADD("security_", s, reloads_failed, false);
+    ADD("security_", s, keyring_unwritten, false);
+    ADD("security_", s, orders_unfulfilled, false);
 }
 
 static void add_store(const struct runtime *rt, struct counters *c)
@@ -143,6 +156,7 @@ static void add_own(struct runtime *rt, struct counters *c)
 {
     add_queues(rt, c);
     add_transport(rt, c);
+    add_security(rt, c);
     add_store(rt, c);
     add_control(rt, c);
     add_apply(rt, c);

@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <openssl/crypto.h>
@@ -13,10 +12,11 @@
 #include <pb_decode.h>
 #include <pb_encode.h>
 
+#include "runtime/ed25519.h"
+#include "runtime/file.h"
 #include "runtime/operator_key.h"
 
-#define KEY_SIZE 32
-#define SIGNATURE_SIZE 64
+#define KEY_SIZE ED25519_KEY_SIZE
 #define HASH_SIZE 32
 /** A PEM with an Ed25519 key is 119 bytes; more is no key of ours. */
 #define PEM_SIZE_MAX 4096
@@ -68,78 +68,6 @@ static int adopt(struct identity *identity, EVP_PKEY *key)
     return ARGUS_OK;
 }
 
-static int write_error(struct argus_error *err, const char *verb,
-                       const char *path)
-{
-    bool is_full = errno == ENOSPC || errno == EDQUOT;
-
-    (void)argus_fail_errno(err, "%s %s", verb, path);
-    return is_full ? ARGUS_EFULL : ARGUS_EIO;
-}
-
-static int sync_folder(const char *path)
-{
-    char folder[1100];
-
-    (void)snprintf(folder, sizeof folder, "%s", path);
-    char *slash = strrchr(folder, '/');
-    if (slash == NULL)
-        return 0;
-    slash[slash == folder] = '\0';
-    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return -1;
-    int rc = fsync(fd);
-    (void)close(fd);
-    return rc;
-}
-
-static int write_all(int fd, const char *data, size_t size)
-{
-    while (size > 0) {
-        ssize_t n = write(fd, data, size);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return -1;
-        data += n;
-        size -= (size_t)n;
-    }
-    return fsync(fd);
-}
-
-/* Beside the target, then renamed over it: whole or not at all. */
-static int write_file(const char *path, const char *data, size_t size,
-                      struct argus_error *err)
-{
-    char fresh[1110];
-    int rc;
-
-    (void)snprintf(fresh, sizeof fresh, "%s.new", path);
-    (void)unlink(fresh); /* left by a crash; O_EXCL keeps links out */
-    int fd =
-        open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return write_error(err, "create", fresh);
-    if (write_all(fd, data, size) != 0) {
-        rc = write_error(err, "write", fresh);
-        goto close_fd;
-    }
-    if (rename(fresh, path) != 0) {
-        rc = write_error(err, "rename to", path);
-        goto close_fd;
-    }
-    (void)close(fd);
-    if (sync_folder(path) != 0)
-        return write_error(err, "sync the folder of", path);
-    return ARGUS_OK;
-
-close_fd:
-    (void)close(fd);
-    (void)unlink(fresh);
-    return rc;
-}
-
 static int store_key(EVP_PKEY *key, const char *path, struct argus_error *err)
 {
     BIO *bio = BIO_new(BIO_s_secmem());
@@ -152,7 +80,7 @@ static int store_key(EVP_PKEY *key, const char *path, struct argus_error *err)
         goto free_bio;
     }
     long size = BIO_get_mem_data(bio, &pem);
-    rc = write_file(path, pem, (size_t)size, err);
+    rc = file_replace(path, pem, (size_t)size, NULL, err);
 
 free_bio:
     BIO_free(bio);
@@ -270,7 +198,7 @@ static int keep_old(const char *path, struct argus_error *err)
         if (errno == ENOENT)
             return ARGUS_OK; /* nothing to keep */
         if (errno != EEXIST)
-            return write_error(err, "keep", old);
+            return file_fail(err, "keep", old);
     }
     return argus_fail(err, ARGUS_EIO, "%s was cloned more than %d times", path,
                       CLONED_MAX);
@@ -300,20 +228,12 @@ int identity_renew(struct identity *identity, struct argus_error *err)
 
 /* ------------------------------------------------------------ the seal */
 
-static bool sign(struct identity *identity, argus_Signed *s)
+/* The prefix and the statement, as they are signed. @return the size. */
+static size_t put_text(struct identity *identity, const argus_Signed *s)
 {
-    size_t size = SIGNATURE_SIZE;
-    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-
     memcpy(identity->text + identity->prefix, s->statement.bytes,
            s->statement.size);
-    bool ok = ctx != NULL &&
-              EVP_DigestSignInit(ctx, NULL, NULL, NULL, identity->key) == 1 &&
-              EVP_DigestSign(ctx, s->signature, &size, identity->text,
-                             identity->prefix + s->statement.size) == 1 &&
-              size == SIGNATURE_SIZE;
-    EVP_MD_CTX_free(ctx);
-    return ok;
+    return identity->prefix + s->statement.size;
 }
 
 static size_t seal_close(void *context, const argus_Statement *statement,
@@ -328,30 +248,13 @@ static size_t seal_close(void *context, const argus_Statement *statement,
         return 0;
     s->statement.size = (pb_size_t)stream.bytes_written;
     memcpy(s->key, identity->public_key, KEY_SIZE);
-    if (!sign(identity, s))
+    if (!ed25519_sign(identity->key, identity->text, put_text(identity, s),
+                      s->signature))
         return 0;
     stream = pb_ostream_from_buffer(out, SEALED_SIZE_MAX);
     if (!pb_encode(&stream, argus_Signed_fields, s))
         return 0;
     return stream.bytes_written;
-}
-
-static bool verify(struct identity *identity, const argus_Signed *s)
-{
-    EVP_PKEY *key =
-        EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, s->key, KEY_SIZE);
-    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-
-    memcpy(identity->text + identity->prefix, s->statement.bytes,
-           s->statement.size);
-    bool ok =
-        key != NULL && ctx != NULL &&
-        EVP_DigestVerifyInit(ctx, NULL, NULL, NULL, key) == 1 &&
-        EVP_DigestVerify(ctx, s->signature, SIGNATURE_SIZE, identity->text,
-                         identity->prefix + s->statement.size) == 1;
-    EVP_MD_CTX_free(ctx);
-    EVP_PKEY_free(key);
-    return ok;
 }
 
 static bool seal_open(void *context, const uint8_t *data, size_t size,
@@ -361,7 +264,9 @@ static bool seal_open(void *context, const uint8_t *data, size_t size,
     argus_Signed *s = &identity->scratch;
 
     pb_istream_t stream = pb_istream_from_buffer(data, size);
-    if (!pb_decode(&stream, argus_Signed_fields, s) || !verify(identity, s))
+    if (!pb_decode(&stream, argus_Signed_fields, s) ||
+        !ed25519_verify(s->key, identity->text, put_text(identity, s),
+                        s->signature))
         return false;
     stream = pb_istream_from_buffer(s->statement.bytes, s->statement.size);
     if (!pb_decode(&stream, argus_Statement_fields, statement) ||
@@ -389,4 +294,42 @@ struct seal identity_seal(struct identity *identity)
         .digest = digest,
         .vouches = seal_vouches,
     };
+}
+
+/* ------------------------------------------------------------ its links */
+
+static const char link_purpose[] = "argus-link-1"; /* its NUL is signed too */
+
+#define LINK_TEXT_SIZE (sizeof link_purpose + 1 + 32)
+
+static void put_link_text(char side, const uint8_t exported[32],
+                          uint8_t out[LINK_TEXT_SIZE])
+{
+    memcpy(out, link_purpose, sizeof link_purpose);
+    out[sizeof link_purpose] = (uint8_t)side;
+    memcpy(out + sizeof link_purpose + 1, exported, 32);
+}
+
+bool identity_prove(const struct identity *identity, char side,
+                    const uint8_t exported[32], uint8_t key[IDENTITY_KEY_SIZE],
+                    uint8_t proof[IDENTITY_PROOF_SIZE])
+{
+    uint8_t text[LINK_TEXT_SIZE];
+
+    put_link_text(side, exported, text);
+    memcpy(key, identity->public_key, KEY_SIZE);
+    return ed25519_sign(identity->key, text, sizeof text, proof);
+}
+
+bool identity_is_proven(const uint8_t id[NODE_ID_SIZE], char side,
+                        const uint8_t exported[32],
+                        const uint8_t key[IDENTITY_KEY_SIZE],
+                        const uint8_t proof[IDENTITY_PROOF_SIZE])
+{
+    uint8_t text[LINK_TEXT_SIZE], hash[CONTENT_ID_SIZE];
+
+    identity_hash(key, KEY_SIZE, hash);
+    put_link_text(side, exported, text);
+    return memcmp(hash, id, NODE_ID_SIZE) == 0 &&
+           ed25519_verify(key, text, sizeof text, proof);
 }

@@ -38,6 +38,21 @@ struct seal identity_seal(struct identity *identity);
  */
 int identity_renew(struct identity *identity, struct argus_error *err);
 
+#define IDENTITY_KEY_SIZE 32
+#define IDENTITY_PROOF_SIZE 64
+
+/** Sign that this node is at one side ('D' dialed, 'A' accepted) of the
+ *  connection that exported those bytes (see Hello in argus.proto). */
+bool identity_prove(const struct identity *identity, char side,
+                    const uint8_t exported[32], uint8_t key[IDENTITY_KEY_SIZE],
+                    uint8_t proof[IDENTITY_PROOF_SIZE]);
+
+/** Is it the node with that id? */
+bool identity_is_proven(const uint8_t id[NODE_ID_SIZE], char side,
+                        const uint8_t exported[32],
+                        const uint8_t key[IDENTITY_KEY_SIZE],
+                        const uint8_t proof[IDENTITY_PROOF_SIZE]);
+
 /** The hash of seal.h: head of the SHA-256. */
 void identity_hash(const uint8_t *data, size_t size,
                    uint8_t out[CONTENT_ID_SIZE]);

@@ -42,24 +42,28 @@ void mesh_key_id_format(const uint8_t id[MESH_KEY_ID_SIZE],
                         char out[MESH_KEY_ID_TEXT_SIZE]);
 
 /**
+ * Parse the text of a keyring.
+ * @param where  for the text of an error, such as the path.
+ * @retval ARGUS_ECORRUPT  as keyring_read().
+ */
+int keyring_parse(const char *text, size_t size, const char *where,
+                  struct keyring *out, struct argus_error *err);
+
+/**
  * Read a keyring (KeyFile).
  * @retval ARGUS_EIO       cannot read; err names the file.
- * @retval ARGUS_EDENIED   others than its owner and group may read it.
+ * @retval ARGUS_EDENIED   others than its owner and its group may read it.
  * @retval ARGUS_ECORRUPT  a line is no key, a key comes twice, there is none or
  *                         there are too many; err names the line.
  */
 int keyring_read(const char *path, struct keyring *out,
                  struct argus_error *err);
 
-/** Replace the file by fsync and rename; it keeps owner and mode, its comments
- *  are lost. @retval ARGUS_EIO  the old file is as it was. */
+/** Replace the file by fsync and rename; it keeps owner and mode (where that is
+ *  allowed), its comments are lost.
+ *  @retval ARGUS_EIO, ARGUS_EFULL  the old file is as it was. */
 int keyring_write(const char *path, const struct keyring *ring,
                   struct argus_error *err);
-
-/** Make a new file with one random key, mode 0600. @retval ARGUS_EBUSY: it
- *  exists; ARGUS_EIO. */
-int keyring_make(const char *path, struct mesh_key *out,
-                 struct argus_error *err);
 
 /** NULL: not held. */
 const struct mesh_key *keyring_find(const struct keyring *ring,

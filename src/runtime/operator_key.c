@@ -10,8 +10,9 @@
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 
-#define KEY_SIZE 32
-#define SIGNATURE_SIZE 64
+#include "runtime/ed25519.h"
+
+#define KEY_SIZE ED25519_KEY_SIZE
 /** A PEM with an Ed25519 public key is 113 bytes; people add comments. */
 #define PEM_SIZE_MAX 16384
 
@@ -76,14 +77,5 @@ bool operator_key_vouches(const argus_SignedBundle *bundle, const char *cluster)
     memcpy(text + used, bundle->manifest.bytes, bundle->manifest.size);
     used += bundle->manifest.size;
 
-    EVP_PKEY *key = EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL,
-                                                bundle->key, KEY_SIZE);
-    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    bool ok = key != NULL && ctx != NULL &&
-              EVP_DigestVerifyInit(ctx, NULL, NULL, NULL, key) == 1 &&
-              EVP_DigestVerify(ctx, bundle->signature, SIGNATURE_SIZE, text,
-                               used) == 1;
-    EVP_MD_CTX_free(ctx);
-    EVP_PKEY_free(key);
-    return ok;
+    return ed25519_verify(bundle->key, text, used, bundle->signature);
 }

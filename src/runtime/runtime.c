@@ -122,6 +122,7 @@ static void close_rest(struct runtime *rt)
     engine_free(rt->engine);
     store_close(rt->store);
     identity_free(rt->identity);
+    security_close(rt->security);
     rt->apply = NULL;
     rt->engine = NULL;
     rt->store = NULL;
@@ -298,6 +299,8 @@ static void on_tick(uv_timer_t *timer)
         counters_snapshot(rt);
     if (rt->ticks % SWEEP_TICKS == 0)
         carry_sweep(rt);
+    if (rt->ticks % SECURITY_TICKS == 0 && security_poll(rt->security))
+        transport_set_protection(rt->transport, security_context(rt->security));
 }
 
 static void wake_loop(void *context)
@@ -371,6 +374,11 @@ static bool is_anywhere(const char *host)
            strcmp(host, "::") == 0 || strcmp(host, "0.0.0.0") == 0;
 }
 
+static bool reaches_out(const struct runtime *rt)
+{
+    return rt->security != NULL || rt->options.allow_plaintext;
+}
+
 /* Without a Listen: all interfaces if links may leave the host, else
  * loopback, in which IPv6 may be missing. */
 static int listen_default(struct runtime *rt, uint16_t *port,
@@ -379,7 +387,7 @@ static int listen_default(struct runtime *rt, uint16_t *port,
     struct argus_error v6_err;
     uint16_t v6_port;
 
-    if (rt->options.allow_plaintext)
+    if (reaches_out(rt))
         return transport_listen(rt->transport, "::", ARGUS_PORT, port, err);
     int rc =
         transport_listen(rt->transport, "127.0.0.1", ARGUS_PORT, port, err);
@@ -445,7 +453,7 @@ static int choose_address(struct runtime *rt, uint16_t port,
 
     (void)snprintf(number, sizeof number, "%u", port);
     if (host[0] == '\0' && o->listen_count == 0)
-        host = o->allow_plaintext ? "" : "127.0.0.1";
+        host = reaches_out(rt) ? "" : "127.0.0.1";
     else if (host[0] == '\0' && !is_anywhere(listened))
         host = listened;
     if (!text_join_address(rt->self.address, sizeof rt->self.address, host,
@@ -458,10 +466,27 @@ static int choose_address(struct runtime *rt, uint16_t port,
     return ARGUS_OK;
 }
 
+static int open_security(struct runtime *rt, struct argus_error *err)
+{
+    const struct security_options options = {
+        .key_file = rt->options.key_file,
+        .certificate = rt->options.certificate,
+        .private_key = rt->options.private_key,
+        .ca = rt->options.ca,
+        .crl = rt->options.crl,
+        .name = rt->options.name,
+    };
+
+    return security_open(&options, &rt->security, err);
+}
+
 static int open_transport(struct runtime *rt, struct argus_error *err)
 {
     struct transport_options options = {
-        .self = rt->self, .allow_plaintext = rt->options.allow_plaintext};
+        .self = rt->self,
+        .protection = security_context(rt->security),
+        .identity = rt->identity,
+        .allow_plaintext = rt->options.allow_plaintext};
     struct transport_listener listener = carry_listener(rt);
     uint16_t port = 0;
 
@@ -507,8 +532,10 @@ static int fill_self(struct runtime *rt, struct argus_error *err)
 
 static int open_all(struct runtime *rt, struct argus_error *err)
 {
-    int rc = open_files(rt, err);
+    int rc = open_security(rt, err);
 
+    if (rc == ARGUS_OK)
+        rc = open_files(rt, err);
     if (rc == ARGUS_OK)
         rc = fill_self(rt, err);
     if (rc == ARGUS_OK)

@@ -31,7 +31,7 @@ struct runtime_options {
     argus_Role role;
     char cluster[64];
     struct runtime_address listen[8];
-    uint32_t listen_count;            /* 0: loopback (there is no key yet) */
+    uint32_t listen_count; /* 0: all interfaces with a key, else loopback */
     struct runtime_address advertise; /* empty host: as observed */
     const char *const *seeds;         /* "host:port"; copied */
     uint32_t seeds_count;
@@ -42,7 +42,11 @@ struct runtime_options {
     char state_dir[1024];
     char control_socket[108]; /* fits sockaddr_un; empty: none */
     char control_group[64];   /* empty: leave the group */
-    bool allow_plaintext;     /* links beyond loopback */
+
+    /* <Security>: paths, empty where there is none */
+    char key_file[1024];
+    char certificate[1024], private_key[1024], ca[1024], crl[1024];
+    bool allow_plaintext; /* clear links beyond loopback */
 
     uint32_t active_max, passive_max;
     uint32_t shuffle_ms, ping_ms, suspect_ms;
@@ -56,7 +60,7 @@ struct runtime_options {
     uint32_t event_rate;
 
     /* <Apply> */
-    bool apply;                  /* run what is pushed, if a key is trusted */
+    bool apply;                   /* run what is pushed, if a key is trusted */
     uint8_t trusted_keys[16][32]; /* Ed25519 */
     uint32_t trusted_keys_count;
     char allow[64][64]; /* plugin names; "*": any */
@@ -71,7 +75,7 @@ struct runtime_options {
     /* of collectd, for the configuration of a worker */
     char hostname[128];
     char plugin_dir[1024];
-    char types_db[1024];    /* the stock one */
+    char types_db[1024]; /* the stock one */
     double interval_s;
     uint32_t write_threads; /* collectd's WriteThreads */
     uint64_t write_limit;   /* collectd's WriteQueueLimitLow; 0: none */
@@ -83,9 +87,9 @@ struct runtime_counter {
     uint64_t value;
 };
 
-/* What the plugin does for the runtime. describe, counters, is_held, backlog and
- * is_loaded are called in the loop thread, the others in the deliver thread, in the order of
- * the mesh. */
+/* What the plugin does for the runtime. describe, counters, is_held, backlog
+ * and is_loaded are called in the loop thread, the others in the deliver
+ * thread, in the order of the mesh. */
 struct runtime_hooks {
     void *context;
     value_describe describe;

@@ -21,6 +21,7 @@
 #include "runtime/identity.h"
 #include "runtime/mailbox.h"
 #include "runtime/runtime.h"
+#include "runtime/security.h"
 #include "runtime/store.h"
 #include "runtime/transport.h"
 
@@ -49,6 +50,9 @@
 
 /** Counters and stored changes are looked after so often. */
 #define TICK_MS 500
+
+/** Ticks between two looks at the files of keys and certificates. */
+#define SECURITY_TICKS (2000 / TICK_MS)
 
 /** Ticks between two looks for content that is no longer used. */
 #define SWEEP_TICKS (60000 / TICK_MS)
@@ -106,6 +110,7 @@ struct runtime {
     int lock_fd;
     struct identity *identity;
     struct store *store;
+    struct security *security; /* NULL: links in the clear */
     struct transport *transport;
     struct control *control;
     uint32_t own_member; /* where we were last found among the members */
@@ -115,10 +120,10 @@ struct runtime {
     struct hello_facts self;
     struct actions sink;
     bool in_step, wants_identity;
-    bool bundles_changed; /* ACTION_BUNDLES since it was last looked at */
-    bool is_backlogged;   /* workers wait for collectd's queue */
-    uint32_t passes;      /* of workers, since the backlog was looked at */
-    bool is_applying;     /* apply was started */
+    bool bundles_changed;  /* ACTION_BUNDLES since it was last looked at */
+    bool is_backlogged;    /* workers wait for collectd's queue */
+    uint32_t passes;       /* of workers, since the backlog was looked at */
+    bool is_applying;      /* apply was started */
     uint64_t token_offset; /* differs for each identity: tokens of values that
                             * an engine of before dispatched mean nothing */
     enum phase phase;

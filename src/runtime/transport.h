@@ -1,4 +1,7 @@
-/* transport.h - links to other nodes: TCP, Hello, frames, bounded queues.
+/* transport.h - links to other nodes: TCP, TLS, Hello, frames, bounded queues.
+ *
+ * With protection set every link is TLS, on loopback too, and each side proves
+ * its id: it signs what TLS exports for the connection.
  *
  * A link is one connection on which both Hellos went well. Everything a peer
  * sends is bounded before it is believed: bytes before its Hello, length of a
@@ -16,11 +19,14 @@
 #include "base/status.h"
 #include "core/actions.h"
 #include "core/peer.h"
+#include "runtime/keyring.h"
 #include "wire/hello.h"
 
 /** The port when none is named. */
 #define ARGUS_PORT "25827"
 
+struct identity;
+struct tls_context;
 struct transport;
 
 struct transport_listener {
@@ -44,7 +50,9 @@ struct transport_listener {
 /* Zero stands for the default in the comment. */
 struct transport_options {
     struct hello_facts self;
-    bool allow_plaintext;             /* links beyond loopback */
+    struct tls_context *protection;   /* held; NULL: links in the clear */
+    const struct identity *identity;  /* proves the id under TLS */
+    bool allow_plaintext;             /* clear links beyond loopback */
     uint32_t links_max;               /* 16384, all states */
     uint32_t strangers_max;           /* 256 accepted, Hello not yet seen */
     uint32_t strangers_source_max;    /* 64 of them from one IP address */
@@ -52,6 +60,8 @@ struct transport_options {
     uint32_t connect_ms, hello_ms;    /* 3000 each, for each address */
     uint32_t stall_ms;                /* 10000 without progress: slow */
     uint32_t linger_ms;               /* 1000 to flush on close */
+    uint32_t grace_ms;                /* 5000 from a key's removal to the end
+                                       * of links that have shown no other */
     uint32_t queue_bytes_max;         /* 1 MiB, mesh, sync and probe */
     uint32_t queue_metrics_bytes_max; /* 4 MiB */
 };
@@ -62,6 +72,8 @@ struct transport_stats {
     uint64_t dials_failed;
     uint64_t hellos_refused;    /* by us */
     uint64_t strangers_refused; /* for want of room */
+    uint64_t handshakes_failed; /* of TLS */
+    uint64_t links_rekeyed_out; /* ended: key removed, certificate revoked */
     uint64_t frames_received, frames_sent;
     uint64_t frames_malformed;
     uint64_t bytes_received, bytes_sent;
@@ -85,6 +97,16 @@ int transport_listen(struct transport *t, const char *host, const char *port,
 
 /** A new identity: what the next Hellos say. */
 void transport_set_self(struct transport *t, const struct hello_facts *self);
+
+/** What new links are protected by. Those that are up live on if their peer has
+ *  shown a key that is still in the ring, or its certificate still passes; the
+ *  others end after a few seconds. Not from plain to TLS or back. */
+void transport_set_protection(struct transport *t,
+                              struct tls_context *protection);
+
+/** Links that began with that key of the ring. */
+uint32_t transport_links_of_key(const struct transport *t,
+                                const uint8_t id[MESH_KEY_ID_SIZE]);
 
 void transport_dial(struct transport *t, dial_id dial, argus_LinkKind kind,
                     const char *address, const struct node_id *expected);

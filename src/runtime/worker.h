@@ -31,7 +31,7 @@
 #define WORKER_SECOND_OUTPUT 65536u      /* of standard output and error */
 #define WORKER_DOWN_BYTES_MAX (4u << 20) /* that wait for it to read */
 #define WORKER_FLOOD_SECONDS 4u /* that it may spend whole; then it must go */
-#define WORKER_LOG_BURST 20u             /* log lines in ten seconds */
+#define WORKER_LOG_BURST 20u    /* log lines in ten seconds */
 
 /* Time-outs; WORKERS.md. */
 #define WORKER_HELLO_MS 5000u

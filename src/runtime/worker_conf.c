@@ -16,7 +16,8 @@
 #define READ_TIMEOUT_MAX 10.0
 
 /** Processes and threads that its user may have on top of those there are: a
- *  hundred daemons on one machine may start their workers at the same moment. */
+ *  hundred daemons on one machine may start their workers at the same moment.
+ */
 #define PROCESSES 1024
 
 struct text {
