@@ -13,6 +13,7 @@
 #include "core/content.h"
 #include "core/manifest.h"
 #include "folder.h"
+#include "runtime/keyring.h"
 #include "runtime/operator_key.h"
 
 #define VERSIONS_MAX 16
@@ -373,8 +374,36 @@ static void test_keygen_makes_a_pair_once(void)
     CU_ASSERT_EQUAL(run("keygen operator /nowhere/at/all"), 1);
     CU_ASSERT_TRUE(complains("/nowhere/at/all"));
     CU_ASSERT_EQUAL(run("keygen operator"), 2);
-    CU_ASSERT_EQUAL(run("keygen mesh DIR/m"), 2);
-    CU_ASSERT_FALSE(file_exists(bed.dir, "m"));
+    bed_finish();
+}
+
+/* Goal: what keygen makes is a keyring, under the id that it prints; it is not
+ * overwritten either. */
+static void test_keygen_makes_a_keyring(void)
+{
+    char path[400], id[MESH_KEY_ID_TEXT_SIZE];
+    struct argus_error err = {{0}};
+    struct keyring ring, again;
+    struct stat st;
+
+    begin();
+    (void)snprintf(path, sizeof path, "%s/mesh", bed.dir);
+    CU_ASSERT_EQUAL(run("--json keygen mesh DIR/mesh"), 0);
+    CU_ASSERT_STRING_EQUAL(text_at(bed.json, "file"), path);
+    CU_ASSERT_EQUAL_FATAL(stat(path, &st), 0);
+    CU_ASSERT_EQUAL(st.st_mode & 07777, 0600);
+    CU_ASSERT_EQUAL_FATAL(keyring_read(path, &ring, &err), ARGUS_OK);
+    CU_ASSERT_EQUAL(ring.count, 1);
+    mesh_key_id_format(ring.keys[0].id, id);
+    CU_ASSERT_STRING_EQUAL(text_at(bed.json, "id"), id);
+
+    CU_ASSERT_EQUAL(run("--json keygen mesh DIR/mesh"), 1);
+    CU_ASSERT_STRING_EQUAL(error_code(), "exists");
+    CU_ASSERT_EQUAL(run("keygen mesh DIR/other"), 0);
+    (void)snprintf(path, sizeof path, "%s/other", bed.dir);
+    CU_ASSERT_EQUAL_FATAL(keyring_read(path, &again, &err), ARGUS_OK);
+    CU_ASSERT_NOT_EQUAL(
+        memcmp(again.keys[0].secret, ring.keys[0].secret, MESH_KEY_SIZE), 0);
     bed_finish();
 }
 
@@ -884,6 +913,7 @@ static void test_workers_and_bundles_are_shown(void)
 
 CU_TestInfo suite_cli_config[] = {
     {"keygen_makes_a_pair_once", test_keygen_makes_a_pair_once},
+    {"keygen_makes_a_keyring", test_keygen_makes_a_keyring},
     {"push_is_signed_and_whole", test_push_is_signed_and_whole},
     {"sign_then_push", test_sign_then_push},
     {"refused_before_anything_is_sent", test_refused_before_anything_is_sent},
