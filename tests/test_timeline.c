@@ -251,6 +251,36 @@ static void test_many_events_cost_little(void)
     timeline_free(t);
 }
 
+/* Goal: an origin that says much cannot push out what others said, be it
+ * stamped ahead or not; what it says itself comes and goes in its own share. */
+static void test_loud_origin_keeps_to_its_share(void)
+{
+    struct timeline *t = timeline_of(100);
+    struct node_id quiet = origin_of(7), loud = origin_of(8);
+
+    for (uint32_t i = 0; i < 60; i++) {
+        argus_Event e = event_of(1000 + i, 1, i);
+        CU_ASSERT_EQUAL(timeline_add(t, &quiet, &e, 0), TIMELINE_ADDED);
+    }
+    for (uint32_t i = 0; i < 5000; i++) {
+        argus_Event e = event_of(2000000 + i, 1, i);
+        CU_ASSERT_EQUAL(timeline_add(t, &loud, &e, 0), TIMELINE_ADDED);
+    }
+    CU_ASSERT_EQUAL(timeline_count(t), 100);
+    CU_ASSERT_TRUE(is_in_order(t));
+    for (uint32_t i = 0; i < 60; i++)
+        CU_ASSERT_TRUE(timeline_has(t, &quiet, 1, i));
+    CU_ASSERT_TRUE(timeline_has(t, &loud, 1, 4999));
+    CU_ASSERT_FALSE(timeline_has(t, &loud, 1, 4959));
+    CU_ASSERT_EQUAL(timeline_stats(t)->event_share_spent, 4960);
+
+    argus_Event e = event_of(3000000, 1, 4959); /* old among its own */
+    CU_ASSERT_EQUAL(timeline_add(t, &loud, &e, 0), TIMELINE_TOO_OLD);
+    e = event_of(3000, 1, 60); /* a quiet one costs the oldest of all */
+    CU_ASSERT_EQUAL(timeline_add(t, &quiet, &e, 0), TIMELINE_ADDED);
+    timeline_free(t);
+}
+
 static void test_bad_options_are_refused(void)
 {
     struct timeline *t = NULL;
@@ -260,6 +290,9 @@ static void test_bad_options_are_refused(void)
     o.retain_events = UINT32_MAX;
     CU_ASSERT_EQUAL(timeline_new(&o, &t), ARGUS_EINVAL);
     o = (struct timeline_options){.retain_events = 1, .event_rate = 0};
+    CU_ASSERT_EQUAL(timeline_new(&o, &t), ARGUS_EINVAL);
+    o = (struct timeline_options){.retain_events = 1,
+                                  .event_rate = TIMELINE_RATE_MAX + 1};
     CU_ASSERT_EQUAL(timeline_new(&o, &t), ARGUS_EINVAL);
     CU_ASSERT_PTR_NULL(t);
 }
@@ -271,6 +304,7 @@ CU_TestInfo suite_timeline[] = {
     {"find_gives_first_not_before", test_find_gives_first_not_before},
     {"own_events_over_rate_are_refused", test_own_events_over_rate_are_refused},
     {"many_events_cost_little", test_many_events_cost_little},
+    {"loud_origin_keeps_to_its_share", test_loud_origin_keeps_to_its_share},
     {"bad_options_are_refused", test_bad_options_are_refused},
     CU_TEST_INFO_NULL,
 };

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/status.h"
+#include "core/bucket.h"
 
 #define HASH_NONFATAL_OOM 1
 #include <uthash.h>
@@ -51,10 +52,8 @@ struct timeline {
     struct row events;      /* by (hlc, origin, generation, number) */
     size_t bytes;
     uint64_t own_number;
-    uint64_t tokens_milli; /* thousandths of an event of our own */
-    uint64_t tokens_ms;    /* when they were last counted */
-    bool tokens_counted;
-    bool out_of_memory; /* set within one insertion */
+    struct bucket tokens; /* for events of our own */
+    bool out_of_memory;   /* set within one insertion */
 };
 
 /* ------------------------------------------------------------------ rows */
@@ -289,16 +288,45 @@ static size_t entry_size(const struct entry *e)
     return (size_t)(in - (const uint8_t *)e);
 }
 
-static void drop_oldest(struct timeline *t)
+static void drop_entry(struct timeline *t, struct entry *e, uint32_t place)
 {
-    struct entry *e = t->events.at[t->events.head];
     struct origin *o = e->origin;
 
-    row_remove(&t->events, 0);
+    row_remove(&t->events, place);
     row_remove(&o->events, row_find(&o->events, e, compare_number));
     t->bytes -= entry_size(e);
     free(e);
     origin_drop_unused(t, o);
+}
+
+static void drop_oldest(struct timeline *t)
+{
+    drop_entry(t, t->events.at[t->events.head], 0);
+}
+
+/* An origin in order numbers its events as it stamps them; of one that does not
+ * some other event than the oldest goes, which is its own affair. */
+static struct entry *first_of(const struct origin *o)
+{
+    return o->events.at[o->events.head];
+}
+
+static bool has_spent_share(const struct timeline *t, const struct origin *o)
+{
+    return o != NULL &&
+           o->events.count > t->options.retain_events / TIMELINE_SHARE;
+}
+
+static void make_room(struct timeline *t, struct origin *o)
+{
+    struct entry *e = t->events.at[t->events.head];
+
+    t->stats.event_dropped++;
+    if (has_spent_share(t, o) && first_of(o) != e) {
+        t->stats.event_share_spent++;
+        e = first_of(o);
+    }
+    drop_entry(t, e, row_find(&t->events, e, compare_place));
 }
 
 /** @return NULL: no memory; t keeps nothing of it. */
@@ -348,14 +376,18 @@ bool timeline_has(const struct timeline *t, const struct node_id *origin,
 static bool is_too_old(const struct timeline *t, const struct node_id *origin,
                        const argus_Event *event)
 {
+    const struct origin *known = origin_find(t, origin);
     struct origin o = {.id = *origin};
     const struct entry key = {.hlc = event->hlc,
                               .origin = &o,
                               .generation = event->generation,
                               .number = event->number};
 
-    return t->events.count == t->options.retain_events &&
-           compare_place(&key, t->events.at[t->events.head]) < 0;
+    if (t->events.count < t->options.retain_events)
+        return false;
+    if (has_spent_share(t, known) && compare_number(&key, first_of(known)) < 0)
+        return true;
+    return compare_place(&key, t->events.at[t->events.head]) < 0;
 }
 
 enum timeline_result timeline_add(struct timeline *t,
@@ -385,10 +417,8 @@ enum timeline_result timeline_add(struct timeline *t,
     row_insert(&o->events, row_find(&o->events, e, compare_number), e);
     row_insert(&t->events, row_find(&t->events, e, compare_place), e);
     t->stats.event_added++;
-    if (t->events.count > t->options.retain_events) {
-        t->stats.event_dropped++;
-        drop_oldest(t);
-    }
+    if (t->events.count > t->options.retain_events)
+        make_room(t, o);
     return TIMELINE_ADDED;
 }
 
@@ -431,23 +461,14 @@ const struct timeline_stats *timeline_stats(const struct timeline *t)
 
 /* ----------------------------------------------------------- own, life */
 
-/* A bucket of tokens; it is full at start. */
 static bool take_token(struct timeline *t, uint64_t now_ms)
 {
-    uint64_t full = (uint64_t)t->options.event_rate * TIMELINE_BURST_S * 1000;
+    uint32_t rate = t->options.event_rate;
+    uint32_t burst = rate * TIMELINE_BURST_S;
 
-    if (!t->tokens_counted || now_ms - t->tokens_ms >= TIMELINE_BURST_S * 1000)
-        t->tokens_milli = full;
-    else
-        t->tokens_milli += (now_ms - t->tokens_ms) * t->options.event_rate;
-    if (t->tokens_milli > full)
-        t->tokens_milli = full;
-    t->tokens_counted = true;
-    t->tokens_ms = now_ms;
-    if (t->tokens_milli < 1000)
-        return false;
-    t->tokens_milli -= 1000;
-    return true;
+    if (burst > TIMELINE_BURST_MAX)
+        burst = TIMELINE_BURST_MAX;
+    return bucket_take(&t->tokens, now_ms, rate, burst, 1);
 }
 
 bool timeline_stamp_own(struct timeline *t, struct hlc *h, uint64_t now_ms,
@@ -466,7 +487,7 @@ bool timeline_stamp_own(struct timeline *t, struct hlc *h, uint64_t now_ms,
 int timeline_new(const struct timeline_options *options, struct timeline **out)
 {
     if (options->retain_events == 0 || options->retain_events > RETAIN_MAX ||
-        options->event_rate == 0)
+        options->event_rate == 0 || options->event_rate > TIMELINE_RATE_MAX)
         return ARGUS_EINVAL;
 
     struct timeline *t = calloc(1, sizeof *t);

@@ -2,7 +2,9 @@
  *
  * Order: (hlc, origin id, generation, number), total and the same on every
  * node. An event is known by (origin, generation, number) and kept once. At
- * most retain_events are kept, the oldest in that order go first, counted.
+ * most retain_events are kept, the oldest in that order go first, counted; but
+ * an origin that has more than 1/TIMELINE_SHARE of all makes room among its own
+ * for what it adds, so that it cannot push out what others said.
  *
  * Events lie packed: their strings one behind the other, what an origin repeats
  * (its id and name) once an origin. Memory grows with use; a failed malloc
@@ -18,8 +20,16 @@
 #include "base/node_id.h"
 #include "core/hlc.h"
 
-/** Events an origin may make at once: so many seconds of event_rate. */
+/** Events an origin may make at once: so many seconds of event_rate, at most
+ *  TIMELINE_BURST_MAX. */
 #define TIMELINE_BURST_S 10
+#define TIMELINE_BURST_MAX 2000
+
+/** Highest event_rate: others take an author of more for a flood (origins.h).
+ */
+#define TIMELINE_RATE_MAX 1000
+
+#define TIMELINE_SHARE 4
 
 struct timeline; /* opaque */
 
@@ -27,13 +37,14 @@ struct timeline_options {
     struct node_id self;
     uint32_t generation;
     uint32_t retain_events; /* at least 1 */
-    uint32_t event_rate;    /* own events a second, at least 1 */
+    uint32_t event_rate;    /* own events a second, 1..TIMELINE_RATE_MAX */
 };
 
 enum timeline_result {
     TIMELINE_ADDED,
     TIMELINE_KNOWN,   /* that (origin, generation, number) is here */
-    TIMELINE_TOO_OLD, /* the timeline is full of newer ones */
+    TIMELINE_TOO_OLD, /* the timeline, or the origin's share, is full of newer
+                         ones */
     TIMELINE_FAILED,  /* no memory */
 };
 
@@ -41,8 +52,9 @@ struct timeline_stats {
     uint64_t event_added;
     uint64_t event_duplicate;
     uint64_t event_too_old;
-    uint64_t event_dropped; /* the oldest, to make room */
-    uint64_t event_limited; /* own, over event_rate */
+    uint64_t event_dropped;     /* the oldest, to make room */
+    uint64_t event_share_spent; /* of these, the oldest of their origin alone */
+    uint64_t event_limited;     /* own, over event_rate */
     uint64_t memory_refused;
 };
 
