@@ -368,6 +368,11 @@ uint32_t directory_count(const struct directory *d, argus_MemberState state)
     return d->members.in_state[state];
 }
 
+uint32_t directory_members(const struct directory *d)
+{
+    return d->members.count;
+}
+
 const struct member *directory_member(const struct directory *d, uint32_t index)
 {
     return index < d->members.count ? d->members.list[index] : NULL;

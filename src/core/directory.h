@@ -52,8 +52,14 @@
 #include "core/members.h"
 #include "core/peer.h"
 
-/** Members known at most, if the owner does not say; beyond: refused. */
+/** Members known at most, if the owner does not say. Beyond, whoever is gone
+ *  longest makes room for a new one; else whoever was heard of by hearsay alone
+ *  and is the longest without a new word, without leaving a tombstone. So
+ *  identities that were made up cannot keep others out. Nobody else goes, and
+ *  at most DIRECTORY_EVICT_RATE a second: then a new one is refused. */
 #define DIRECTORY_MEMBERS_MAX 65536
+#define DIRECTORY_EVICT_RATE 20
+#define DIRECTORY_EVICT_BURST 100
 
 /** Top byte of the dial numbers that the directory makes. */
 #define DIRECTORY_DIAL_TAG 2
@@ -90,6 +96,7 @@ struct directory_stats {
     uint64_t records_news, records_stale, records_bad;
     uint64_t reports_news, reports_stale, reports_bad, reports_stranger;
     uint64_t members_refused; /* the table is full */
+    uint64_t members_evicted; /* ... and they made room */
     uint64_t memory_refused;
     uint64_t members_forgotten, members_superseded;
     uint64_t tombstones_dropped; /* before their time: too many */
@@ -206,6 +213,9 @@ uint64_t directory_deadline_ms(const struct directory *d);
 
 /** Members in a state, this node among the online ones (or left). */
 uint32_t directory_count(const struct directory *d, argus_MemberState state);
+
+/** In all states. */
+uint32_t directory_members(const struct directory *d);
 
 /** In insertion order, from 0; NULL behind the last. O(1). */
 const struct member *directory_member(const struct directory *d,

@@ -3,6 +3,7 @@
 #define ARGUS_CORE_DIRECTORY_STATE_H
 
 #include "base/prng.h"
+#include "core/bucket.h"
 #include "core/directory.h"
 #include "core/failure.h"
 #include "core/own_record.h"
@@ -24,6 +25,7 @@ struct directory {
     uint64_t dials;           /* counts dial numbers */
     struct members members;
     struct suspicion_queue suspicions; /* by deadline */
+    struct bucket evictions;
     struct own own;
     struct failure failure;
     struct sync sync;

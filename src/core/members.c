@@ -66,6 +66,17 @@ struct member *members_at(const struct members *t, const char *address)
     return m;
 }
 
+/* So many at one address is nobody's honest doing, and each of them would walk
+ * past all others. */
+static bool chain_is_full(const struct member *head)
+{
+    uint32_t length = 0;
+
+    for (; head != NULL; head = head->same_address)
+        length++;
+    return length >= SAME_ADDRESS_MAX;
+}
+
 static void address_link(struct members *t, struct member *m)
 {
     if (m->address == NULL || !address_has_host(m->address))
@@ -73,6 +84,8 @@ static void address_link(struct members *t, struct member *m)
 
     struct member *head = members_at(t, m->address);
     if (head != NULL) {
+        if (chain_is_full(head))
+            return;
         m->same_address = head->same_address;
         head->same_address = m;
         return;

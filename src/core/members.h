@@ -27,6 +27,9 @@
 /** Independent witnesses kept for one report. */
 #define WITNESSES_MAX 4
 
+/** Members found by one address; further ones are found by id alone. */
+#define SAME_ADDRESS_MAX 16
+
 struct member;
 
 /* The report in force about a member. Of several about one version: OFFLINE

@@ -463,8 +463,47 @@ bool statements_keep_record(struct directory *d, struct member *m,
     return true;
 }
 
-static struct member *add_member(struct directory *d, const struct node_id *id)
+/* See DIRECTORY_MEMBERS_MAX. NULL: nobody can go. */
+static struct member *dispensable(const struct directory *d)
 {
+    struct member *gone = NULL, *hearsay = NULL;
+
+    for (uint32_t i = 0; i < d->members.count; i++) {
+        struct member *m = d->members.list[i];
+        if (m->is_self || m->is_neighbor)
+            continue;
+        if (member_is_gone(m)) {
+            if (gone == NULL || m->since_us < gone->since_us)
+                gone = m;
+        } else if (m->heard_us == 0) {
+            if (hearsay == NULL || m->renewed_ms < hearsay->renewed_ms)
+                hearsay = m;
+        }
+    }
+    return gone != NULL ? gone : hearsay;
+}
+
+static void make_room(struct directory *d, struct actions *out)
+{
+    struct member *m;
+
+    if (d->members.count < d->members.max ||
+        !bucket_take(&d->evictions, d->now_ms, DIRECTORY_EVICT_RATE,
+                     DIRECTORY_EVICT_BURST, 1) ||
+        (m = dispensable(d)) == NULL)
+        return;
+    struct node_id id = m->id;
+    bool was_gone = member_is_gone(m);
+    d->stats.members_evicted++;
+    statements_forget(d, m, out);
+    if (!was_gone)
+        members_unbury(&d->members, &id);
+}
+
+static struct member *add_member(struct directory *d, const struct node_id *id,
+                                 struct actions *out)
+{
+    make_room(d, out);
     struct member *m = members_add(&d->members, id);
 
     if (m == NULL) {
@@ -519,7 +558,7 @@ apply_record(struct directory *d, enum statement_source source,
         return on_known_version(d, m);
 
     bool is_new = m == NULL;
-    if (is_new && (m = add_member(d, author)) == NULL)
+    if (is_new && (m = add_member(d, author, out)) == NULL)
         return DIRECTORY_STALE;
     if (source == FROM_BROADCAST && is_fresh(d, record->hlc))
         statements_heard(d, m);
