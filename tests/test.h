@@ -26,6 +26,7 @@
     X(pair)                                                                    \
     X(hlc)                                                                     \
     X(links)                                                                   \
+    X(quarantine)                                                              \
     X(hyparview)                                                               \
     X(plumtree)                                                                \
     X(timeline)                                                                \
@@ -43,6 +44,7 @@
     X(engine)                                                                  \
     X(engine_bundles)                                                          \
     X(mesh)                                                                    \
+    X(insiders)                                                                \
     X(mailbox)                                                                 \
     X(identity)                                                                \
     X(store)                                                                   \

@@ -7,7 +7,7 @@
 #include "core/links.h"
 
 static struct {
-    uint32_t pings, pongs, closes, silent, audits;
+    uint32_t pings, pongs, closes, silent, audits, floods;
     bool last_active, claimed;
     argus_Ping ping;
     argus_Pong pong;
@@ -63,14 +63,26 @@ static void on_audited(void *context, link_id link, bool active,
     seen.claimed = active;
 }
 
+static void on_flooded(void *context, link_id link,
+                       const struct peer_info *peer, struct actions *o)
+{
+    (void)context;
+    (void)link;
+    (void)peer;
+    (void)o;
+    seen.floods++;
+}
+
 static struct links *new_links(uint32_t max)
 {
     struct links_options o = {.ping_ms = 2000,
                               .suspect_ms = 3500,
                               .links_max = max,
                               .peer_links_max = 3};
-    struct links_listener up = {
-        .silent = on_silent, .is_active = is_active, .audited = on_audited};
+    struct links_listener up = {.silent = on_silent,
+                                .is_active = is_active,
+                                .audited = on_audited,
+                                .flooded = on_flooded};
     struct links *l = NULL;
 
     memset(&seen, 0, sizeof seen);
@@ -266,6 +278,123 @@ static void test_too_many_links_are_refused(void)
     links_free(l);
 }
 
+/* Goal: a peer has one budget for all of its links, which comes back with time,
+ * and does not come back with a new link. */
+static void test_useless_frames_use_up_one_budget(void)
+{
+    struct links *l = new_links(64);
+    uint32_t taken = 0;
+
+    CU_ASSERT_TRUE(up(l, 1000, 1, 1, argus_LinkKind_LINK_MESH));
+    CU_ASSERT_TRUE(up(l, 1000, 2, 1, argus_LinkKind_LINK_PROBE));
+    CU_ASSERT_TRUE(up(l, 1000, 3, 2, argus_LinkKind_LINK_MESH));
+    for (uint32_t i = 0; seen.floods == 0 && i < 100000; i++)
+        taken += frame(l, 1000, 0, 1 + i % 2, argus_Frame_prune_tag, NULL);
+    CU_ASSERT_EQUAL(taken, LINKS_BUDGET_BURST - 2 * LINKS_UP_COST);
+    CU_ASSERT_EQUAL(links_stats(l)->peer_flooded, 1);
+    CU_ASSERT_TRUE(frame(l, 1000, 0, 3, argus_Frame_prune_tag, NULL));
+
+    links_forget(l, 1);
+    links_forget(l, 2);
+    CU_ASSERT_TRUE(up(l, 1010, 4, 1, argus_LinkKind_LINK_MESH));
+    CU_ASSERT_EQUAL(seen.floods, 2); /* the link itself was too much */
+    for (uint32_t i = 0, floods = seen.floods; i < 30; i++) {
+        CU_ASSERT_TRUE(frame(l, 1100, 0, 4, argus_Frame_prune_tag, NULL));
+        CU_ASSERT_EQUAL(seen.floods, floods);
+    }
+    links_free(l);
+}
+
+/* Goal: frames that brought news cost nothing, however many there are, and a
+ * broadcast may come once by each link; but not for whoever brought it first.
+ */
+static void test_useful_frames_cost_nothing(void)
+{
+    struct links *l = new_links(64);
+
+    CU_ASSERT_TRUE(up(l, 1000, 1, 1, argus_LinkKind_LINK_MESH));
+    CU_ASSERT_TRUE(up(l, 1000, 2, 2, argus_LinkKind_LINK_MESH));
+    for (uint32_t i = 0; i < 200000; i++) {
+        CU_ASSERT_TRUE_FATAL(
+            frame(l, 1000, 0, 1, argus_Frame_gossip_tag, NULL));
+        links_refund(l, 1, 1);
+        links_know(l, 1);
+        CU_ASSERT_TRUE_FATAL(
+            frame(l, 1000, 0, 2, argus_Frame_gossip_tag, NULL));
+    }
+    CU_ASSERT_EQUAL(seen.floods, 0);
+    /* known, but no news */
+    for (uint32_t i = 0; i <= LINKS_BUDGET_BURST + LINKS_COPIES_MAX; i++) {
+        (void)frame(l, 1000, 0, 1, argus_Frame_gossip_tag, NULL);
+        links_know(l, 1);
+    }
+    CU_ASSERT_TRUE(seen.floods > 0);
+    links_free(l);
+}
+
+/* Goal: full batches pay for the series they name; names alone, and batches of
+ * a value each, are a flood. */
+static void test_metrics_links_pay_for_names(void)
+{
+    struct links *l = new_links(64);
+    static argus_Frame defs, batch;
+
+    defs.which_body = argus_Frame_series_defs_tag;
+    defs.body.series_defs.series_count = 4;
+    batch.which_body = argus_Frame_batch_tag;
+    CU_ASSERT_TRUE(up(l, 1000, 1, 1, argus_LinkKind_LINK_METRICS));
+    for (uint32_t i = 0; i < 1000; i++) {
+        for (uint32_t k = 0; k < 256; k++)
+            CU_ASSERT_TRUE_FATAL(links_on_frame(l, 1000, 0, 1, &defs, &out));
+        for (uint32_t k = 0; k < 2; k++) {
+            batch.body.batch.series_count = 1024;
+            CU_ASSERT_TRUE_FATAL(links_on_frame(l, 1000, 0, 1, &batch, &out));
+        }
+    }
+    uint32_t named = 0;
+    while (links_on_frame(l, 1000, 0, 1, &defs, &out))
+        named += 4;
+    CU_ASSERT_TRUE(named <= LINKS_BUDGET_BURST);
+    CU_ASSERT_EQUAL(seen.floods, 1);
+    batch.body.batch.series_count = 1;
+    CU_ASSERT_FALSE(links_on_frame(l, 1000, 0, 1, &batch, &out));
+    links_free(l);
+}
+
+/* Goal: strikes count within a minute, over several links of a peer. */
+static void test_strikes_of_a_minute_count(void)
+{
+    struct links *l = new_links(64);
+
+    CU_ASSERT_TRUE(up(l, 1000, 1, 1, argus_LinkKind_LINK_MESH));
+    CU_ASSERT_EQUAL(links_strike(l, 1000, 1), 1);
+    links_forget(l, 1);
+    CU_ASSERT_TRUE(up(l, 2000, 2, 1, argus_LinkKind_LINK_MESH));
+    CU_ASSERT_EQUAL(links_strike(l, 50000, 2), 2);
+    CU_ASSERT_EQUAL(links_strike(l, 61000, 2), 1);
+    CU_ASSERT_EQUAL(links_strike(l, 61000, 9), 0); /* no such link */
+    CU_ASSERT_EQUAL(links_stats(l)->peer_struck, 3);
+    links_free(l);
+}
+
+/* Goal: budgets of peers without links are few, the oldest goes, counted. */
+static void test_budgets_of_absent_peers_are_bounded(void)
+{
+    struct links *l = new_links(64);
+    struct peer_info p = {.kind = argus_LinkKind_LINK_MESH};
+
+    for (uint32_t i = 1; i <= LINKS_ACCOUNTS_MAX + 10; i++) {
+        memcpy(p.id.bytes, &i, sizeof i);
+        CU_ASSERT_TRUE_FATAL(links_on_link_up(l, 1000, i, 0, &p, &out));
+        links_forget(l, i);
+    }
+    CU_ASSERT_EQUAL(links_stats(l)->account_dropped, 10);
+    CU_ASSERT_TRUE(links_on_link_up(l, 1000000, 9999, 0, &p, &out));
+    links_forget(l, 9999);
+    CU_ASSERT_EQUAL(links_stats(l)->account_dropped, 10); /* all had expired */
+    links_free(l);
+}
+
 CU_TestInfo suite_links[] = {
     {"silent_link_is_closed_and_reported",
      test_silent_link_is_closed_and_reported},
@@ -274,5 +403,11 @@ CU_TestInfo suite_links[] = {
     {"best_of_eight_tells_the_offset", test_best_of_eight_tells_the_offset},
     {"false_pongs_are_refused", test_false_pongs_are_refused},
     {"too_many_links_are_refused", test_too_many_links_are_refused},
+    {"useless_frames_use_up_one_budget", test_useless_frames_use_up_one_budget},
+    {"useful_frames_cost_nothing", test_useful_frames_cost_nothing},
+    {"metrics_links_pay_for_names", test_metrics_links_pay_for_names},
+    {"strikes_of_a_minute_count", test_strikes_of_a_minute_count},
+    {"budgets_of_absent_peers_are_bounded",
+     test_budgets_of_absent_peers_are_bounded},
     CU_TEST_INFO_NULL,
 };

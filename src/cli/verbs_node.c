@@ -52,8 +52,16 @@ static json_t *worker_json(const argus_WorkerReply *w)
                      (json_int_t)w->pid, "state", json_text(w->state));
 }
 
+static json_t *quarantine_json(const argus_QuarantineReply *q)
+{
+    return json_pack("{s:o, s:o, s:o, s:o}", "name", json_text(q->name), "id",
+                     json_id(q->id), "reason", json_text(q->reason), "until",
+                     json_time(q->until_us));
+}
+
 static json_t *status_json(const argus_StatusReply *s)
 {
+    json_t *quarantined = json_array();
     json_t *aggregators = json_array();
     json_t *counters = json_object();
     json_t *workers = json_array();
@@ -65,10 +73,13 @@ static json_t *status_json(const argus_StatusReply *s)
                                   json_count(s->counters[i].value));
     for (pb_size_t i = 0; i < s->workers_count; i++)
         (void)json_array_append_new(workers, worker_json(&s->workers[i]));
+    for (pb_size_t i = 0; i < s->quarantined_count; i++)
+        (void)json_array_append_new(quarantined,
+                                    quarantine_json(&s->quarantined[i]));
     return json_pack(
         "{s:o, s:o, s:s, s:o, s:o, s:s, s:o, s:o,"
         " s:{s:o, s:o, s:o, s:b}, s:{s:i, s:i}, s:{s:i, s:i, s:i, s:i},"
-        " s:o, s:{s:o, s:o}, s:{s:i, s:i}, s:o, s:o, s:o, s:I}",
+        " s:o, s:{s:o, s:o}, s:{s:i, s:i}, s:o, s:o, s:o, s:I, s:o}",
         "name", json_text(s->name), "id", json_id(s->id), "role",
         role_text(s->role), "cluster", json_text(s->cluster), "zone",
         json_text(s->zone), "state", node_state_text(s->state), "uptime_s",
@@ -86,7 +97,7 @@ static json_t *status_json(const argus_StatusReply *s)
         json_count(s->queue_values), "bytes", json_count(s->queue_bytes),
         "spool", "values", 0, "bytes", 0, "workers", workers, "counters",
         counters, "address", json_text(s->address), "generation",
-        (json_int_t)s->generation);
+        (json_int_t)s->generation, "quarantined", quarantined);
 }
 
 static enum table_color state_color(argus_NodeState state)
@@ -156,6 +167,21 @@ static void status_rows_mesh(struct table *t, const argus_StatusReply *s)
     }
 }
 
+static void status_rows_quarantine(struct table *t, const argus_StatusReply *s)
+{
+    char id[NODE_ID_TEXT_SIZE], until[TIME_TEXT_SIZE];
+
+    for (pb_size_t i = 0; i < s->quarantined_count; i++) {
+        const argus_QuarantineReply *q = &s->quarantined[i];
+        struct node_id node = node_id_of(q->id);
+        node_id_format(&node, id);
+        time_text(q->until_us, until);
+        key(t, i == 0 ? "quarantine" : "");
+        table_cell(t, COLOR_BAD, "%s (%s) until %s: %s", q->name, id, until,
+                   q->reason);
+    }
+}
+
 static void status_table(const struct cli *cli, const argus_StatusReply *s)
 {
     static const char *const titles[] = {"THIS NODE", "", NULL};
@@ -181,6 +207,7 @@ static void status_table(const struct cli *cli, const argus_StatusReply *s)
     key(t, "uptime");
     cell_uptime(t, s->uptime_s);
     status_rows_mesh(t, s);
+    status_rows_quarantine(t, s);
     for (pb_size_t i = 0; i < s->counters_count; i++) {
         if (s->counters[i].value == 0)
             continue; /* all of them: --json */

@@ -18,6 +18,14 @@ static void engine_emit(void *context, const struct action *action)
     struct engine *e = context;
 
     switch (action->type) {
+    case ACTION_DIAL:
+        if (!insiders_on_dial(e, action->dial.dial, action->dial.expected))
+            return;
+        break;
+    case ACTION_LOG:
+        if (!insiders_on_log(e, action->log.level))
+            return;
+        break;
     case ACTION_SEND:
         if (!links_is_open(e->links, action->send.link)) {
             e->stats.send_dropped++;
@@ -33,6 +41,8 @@ static void engine_emit(void *context, const struct action *action)
         if (links_peer(e->links, action->close.link) != NULL &&
             !links_on_close(e->links, action->close.link))
             return;
+        if (action->close.code == argus_RefuseCode_REFUSE_MALFORMED)
+            insiders_strike(e, action->close.link);
         break;
     default: break;
     }
@@ -61,6 +71,14 @@ static void links_silent(void *context, link_id link,
     (void)out;
     on_link_down(context, link, peer, LINK_END_TIMEOUT,
                  argus_RefuseCode_REFUSE_SILENT);
+}
+
+static void links_flooded(void *context, link_id link,
+                          const struct peer_info *peer, struct actions *out)
+{
+    (void)link;
+    (void)out;
+    insiders_on_flood(context, peer);
 }
 
 static bool links_is_active(void *context, link_id link)
@@ -167,7 +185,9 @@ static bool any_member(void *context, uint32_t pick, bool live,
 static void spread(void *context, const uint8_t *payload, size_t size)
 {
     struct engine *e = context;
-    (void)plumtree_broadcast(e->plumtree, e->now_ms, payload, size, &e->out);
+
+    if (plumtree_broadcast(e->plumtree, e->now_ms, payload, size, &e->out))
+        links_know(e->links, 0);
 }
 
 static uint64_t stamp_own(void *context)
@@ -364,13 +384,39 @@ static enum plumtree_verdict deliver_event(struct engine *e,
     return PLUMTREE_NEWS;
 }
 
+static enum plumtree_verdict deliver_body(struct engine *e, link_id from,
+                                          const uint8_t *payload, size_t size,
+                                          const argus_Statement *s,
+                                          const struct node_id *author)
+{
+    switch (s->which_body) {
+    case argus_Statement_event_tag:
+        return deliver_event(e, &s->body.event, author);
+    case argus_Statement_bundle_tag:
+        return engine_bundles_deliver(e, from, &s->body.bundle);
+    case argus_Statement_record_tag:
+    case argus_Statement_report_tag: break;
+    default: /* of a later version; it is signed, so pass it on */
+        return PLUMTREE_NEWS;
+    }
+    switch (directory_on_statement(e->directory, e->now_ms, e->wall_us, payload,
+                                   size, s, author, &e->out)) {
+    case DIRECTORY_NEWS: return PLUMTREE_NEWS;
+    case DIRECTORY_BAD: e->stats.statement_bad++; return PLUMTREE_BAD;
+    case DIRECTORY_STALE: break;
+    }
+    return PLUMTREE_STALE;
+}
+
 static enum plumtree_verdict deliver(void *context, link_id from,
                                      const uint8_t *payload, size_t size,
                                      const uint8_t id[CONTENT_ID_SIZE])
 {
     struct engine *e = context;
+    enum plumtree_verdict verdict = PLUMTREE_STALE;
     argus_Statement s;
     struct node_id author;
+    struct guarded g;
 
     (void)id;
     if (!e->options.seal.open(e->options.seal.context, payload, size, &s,
@@ -378,23 +424,10 @@ static enum plumtree_verdict deliver(void *context, link_id from,
         e->stats.statement_bad++;
         return PLUMTREE_BAD;
     }
-    switch (s.which_body) {
-    case argus_Statement_event_tag:
-        return deliver_event(e, &s.body.event, &author);
-    case argus_Statement_bundle_tag:
-        return engine_bundles_deliver(e, from, &s.body.bundle);
-    case argus_Statement_record_tag:
-    case argus_Statement_report_tag: break;
-    default: /* of a later version; it is signed, so pass it on */
-        return PLUMTREE_NEWS;
-    }
-    switch (directory_on_statement(e->directory, e->now_ms, e->wall_us, payload,
-                                   size, &s, &author, &e->out)) {
-    case DIRECTORY_NEWS: return PLUMTREE_NEWS;
-    case DIRECTORY_BAD: e->stats.statement_bad++; return PLUMTREE_BAD;
-    case DIRECTORY_STALE: break;
-    }
-    return PLUMTREE_STALE;
+    if (insiders_admit(e, from, &s, &author, &g))
+        verdict = deliver_body(e, from, payload, size, &s, &author);
+    insiders_judge(e, &g, verdict);
+    return verdict;
 }
 
 /* ------------------------------------------------------------- life */
@@ -409,7 +442,8 @@ static int new_views(struct engine *e, uint64_t seed)
     struct links_listener links_up = {.context = e,
                                       .silent = links_silent,
                                       .is_active = links_is_active,
-                                      .audited = links_audited};
+                                      .audited = links_audited,
+                                      .flooded = links_flooded};
     struct hyparview_options views = {.seed = seed,
                                       .id = o->id,
                                       .generation = o->generation,
@@ -493,6 +527,7 @@ int engine_new(const struct engine_options *options, struct engine **out)
         return ARGUS_ENOMEM;
     e->options = *options;
     e->out = (struct actions){.emit = engine_emit, .context = e};
+    insiders_open(e);
     /* A generator of its own for each part: a change in one does not change
      * the run of the others. */
     prng_seed(&seeds, options->seed);
@@ -518,6 +553,7 @@ void engine_free(struct engine *e)
 {
     if (e == NULL)
         return;
+    insiders_close(e);
     engine_bundles_free(e);
     router_free(e->router);
     intake_free(e->intake);
@@ -567,7 +603,7 @@ static void on_stop(struct engine *e)
 
 /* ------------------------------------------------------------ links */
 
-static void on_dial_failed(struct engine *e, dial_id dial, enum link_end why,
+void engine_on_dial_failed(struct engine *e, dial_id dial, enum link_end why,
                            argus_RefuseCode code)
 {
     switch (dial >> 56) {
@@ -594,10 +630,12 @@ static void on_link_up(struct engine *e, link_id link, dial_id dial,
 {
     uint32_t tag = (uint32_t)(dial >> 56);
 
+    if (!insiders_on_link_up(e, link, dial, peer))
+        return;
     if (!links_on_link_up(e->links, e->now_ms, link, dial, peer, &e->out)) {
         if (dial != 0)
-            on_dial_failed(e, dial, LINK_END_LOCAL,
-                           argus_RefuseCode_REFUSE_BUSY);
+            engine_on_dial_failed(e, dial, LINK_END_LOCAL,
+                                  argus_RefuseCode_REFUSE_BUSY);
         return;
     }
     directory_heard(e->directory, e->now_ms, e->wall_us, &peer->id);
@@ -658,12 +696,20 @@ static void on_link_ended(struct engine *e, link_id link, enum link_end why,
     if (known == NULL) /* refused, or closed for silence before */
         return;
     struct peer_info peer = *known;
+    if (why == LINK_END_BROKEN) {
+        insiders_strike(e, link);
+        why = LINK_END_CLOSED;
+    }
     links_forget(e->links, link);
     on_link_down(e, link, &peer, why, code);
 }
 
 static void on_mesh_frame(struct engine *e, link_id link, const argus_Frame *f)
 {
+    if ((f->which_body == argus_Frame_forward_join_tag ||
+         f->which_body == argus_Frame_shuffle_tag) &&
+        !insiders_on_walk(e))
+        return;
     switch (f->which_body) {
     case argus_Frame_gossip_tag:
     case argus_Frame_ihave_tag:
@@ -684,6 +730,36 @@ static void on_mesh_frame(struct engine *e, link_id link, const argus_Frame *f)
     }
 }
 
+/* A member that was not known is worth its price, a newer word of one that was
+ * half of it: a peer can make up many. */
+static void on_sync_frame(struct engine *e, link_id link, const argus_Frame *f)
+{
+    const struct directory_stats *stats = directory_stats(e->directory);
+    uint64_t news = stats->records_news + stats->reports_news;
+    uint32_t members = directory_members(e->directory);
+
+    directory_on_frame(e->directory, e->now_ms, e->wall_us, link, f, &e->out);
+    news = stats->records_news + stats->reports_news - news;
+    if (news > 0)
+        links_refund(e->links, link,
+                     (uint32_t)news / 2 +
+                         (directory_members(e->directory) - members));
+}
+
+static void on_metrics_frame(struct engine *e, link_id link,
+                             const argus_Frame *f)
+{
+    uint64_t released = intake_stats(e->intake)->hosts_released;
+
+    if (links_dial(e->links, link) != 0) {
+        spool_on_frame(e->spool, e->now_ms, link, f, &e->out);
+        return;
+    }
+    intake_on_frame(e->intake, e->now_ms, link, f, &e->out);
+    if (intake_stats(e->intake)->hosts_released != released)
+        links_refund(e->links, link, 1);
+}
+
 static void on_frame(struct engine *e, link_id link, const argus_Frame *f)
 {
     if (!links_on_frame(e->links, e->now_ms, e->wall_us, link, f, &e->out))
@@ -696,16 +772,8 @@ static void on_frame(struct engine *e, link_id link, const argus_Frame *f)
         return;
     switch (links_peer(e->links, link)->kind) {
     case argus_LinkKind_LINK_MESH: on_mesh_frame(e, link, f); break;
-    case argus_LinkKind_LINK_METRICS:
-        if (links_dial(e->links, link) != 0)
-            spool_on_frame(e->spool, e->now_ms, link, f, &e->out);
-        else
-            intake_on_frame(e->intake, e->now_ms, link, f, &e->out);
-        break;
-    case argus_LinkKind_LINK_SYNC:
-        directory_on_frame(e->directory, e->now_ms, e->wall_us, link, f,
-                           &e->out);
-        break;
+    case argus_LinkKind_LINK_METRICS: on_metrics_frame(e, link, f); break;
+    case argus_LinkKind_LINK_SYNC: on_sync_frame(e, link, f); break;
     case argus_LinkKind_LINK_BUNDLE:
         bundle_sync_on_frame(e->bundle_sync, e->now_ms, e->wall_us, link, f,
                              &e->out);
@@ -726,6 +794,7 @@ static void on_timeout(struct engine *e)
     intake_on_timeout(e->intake, e->now_ms, &e->out);
     bundles_on_timeout(e->bundles, e->now_ms, e->wall_us);
     bundle_sync_on_timeout(e->bundle_sync, e->now_ms, e->wall_us, &e->out);
+    insiders_on_timeout(e);
 }
 
 void engine_notice(struct engine *e, const argus_Event *event, bool always,
@@ -759,7 +828,7 @@ void engine_notice(struct engine *e, const argus_Event *event, bool always,
      * did not. */
     if (always && is_aggregator(e))
         tell_event(e, ACTION_NOTIFY, &s.body.event, &e->options.id);
-    (void)plumtree_broadcast(e->plumtree, e->now_ms, packed, size, &e->out);
+    spread(e, packed, size);
     e->stats.event_sent++;
     *hlc = s.body.event.hlc;
     *number = s.body.event.number;
@@ -832,8 +901,8 @@ static void dispatch(struct engine *e, const struct event *event)
                       event->link_down.code);
         break;
     case EVENT_DIAL_FAILED:
-        on_dial_failed(e, event->dial_failed.dial, event->dial_failed.why,
-                       event->dial_failed.code);
+        engine_on_dial_failed(e, event->dial_failed.dial,
+                              event->dial_failed.why, event->dial_failed.code);
         break;
     case EVENT_FRAME: on_frame(e, event->frame.link, event->frame.frame); break;
     case EVENT_LINK_DRAINED:
@@ -900,6 +969,7 @@ void engine_step(struct engine *e, const struct event *event,
     e->owner = out;
     e->steps++;
     dispatch(e, event);
+    insiders_settle(e);
     settle_changes(e);
     settle_aggregators(e);
     engine_bundles_settle(e);
@@ -920,6 +990,7 @@ uint64_t engine_deadline_ms(const struct engine *e)
     d = least(d, spool_deadline_ms(e->spool));
     d = least(d, bundles_deadline_ms(e->bundles));
     d = least(d, bundle_sync_deadline_ms(e->bundle_sync));
+    d = least(d, insiders_deadline_ms(e));
     return least(d, intake_deadline_ms(e->intake));
 }
 

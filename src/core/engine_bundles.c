@@ -20,7 +20,8 @@ static void spread(void *context, const argus_SignedBundle *bundle)
         e->stats.bundle_unsealed++;
         return;
     }
-    (void)plumtree_broadcast(e->plumtree, e->now_ms, packed, size, &e->out);
+    if (plumtree_broadcast(e->plumtree, e->now_ms, packed, size, &e->out))
+        links_know(e->links, 0);
 }
 
 static const char *member_address(void *context, const struct node_id *id)

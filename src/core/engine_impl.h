@@ -1,6 +1,7 @@
 /* engine_impl.h - what the files of the engine share. Nobody else includes it.
  *   engine.c          inputs, wiring
  *   engine_bundles.c  the same for bundles, and the questions about them
+ *   engine_insiders.c    what insiders may not do: rates, quarantine
  *   engine_query.c    all other questions */
 #ifndef ARGUS_CORE_ENGINE_IMPL_H
 #define ARGUS_CORE_ENGINE_IMPL_H
@@ -13,7 +14,9 @@
 #include "core/hyparview.h"
 #include "core/intake.h"
 #include "core/links.h"
+#include "core/origins.h"
 #include "core/plumtree.h"
+#include "core/quarantine.h"
 #include "core/router.h"
 #include "core/spool.h"
 #include "core/timeline.h"
@@ -33,6 +36,36 @@ struct engine_stats {
     uint64_t value_unrouted;  /* came although routing is off */
     uint64_t bundle_unsealed; /* too large to sign */
     uint64_t memory_refused;
+    uint64_t walk_limited;          /* ForwardJoin, Shuffle: not passed on */
+    uint64_t statement_limited;     /* over the rate of its author */
+    uint64_t statement_quarantined; /* by an author in quarantine */
+    uint64_t quarantine_link_refused, quarantine_dial_refused;
+    uint64_t log_held; /* lines that were too many */
+};
+
+/** Dials refused here in one step; beyond, the other end is refused. */
+#define INSIDERS_DIALS_MAX 64
+#define INSIDERS_PENDING_MAX 8
+
+/* Of engine_insiders.c. */
+struct insiders {
+    struct quarantine quarantine;
+    struct origins origins;
+    struct bucket walks;
+    struct bucket lines[2]; /* of the log: warnings, others */
+    dial_id
+        dials[INSIDERS_DIALS_MAX]; /* refused, to be told so after the step */
+    uint32_t dials_count;
+    struct peer_info
+        pending[INSIDERS_PENDING_MAX]; /* struck out in this step */
+    uint32_t pending_count;
+};
+
+/* A broadcast between insiders_admit() and insiders_judge(). */
+struct guarded {
+    link_id from;
+    struct node_id author;
+    enum origin_kind kind;
 };
 
 /* Where engine_bundle_node() was: rows are read in order, and members are many.
@@ -58,6 +91,7 @@ struct engine {
     struct bundles *bundles;
     struct bundle_sync *bundle_sync;
     struct bundle_cursor *bundle_cursor;
+    struct insiders insiders;
     uint64_t steps;
 
     uint64_t start_ms; /* monotonic: uptime is not the wall clock's */
@@ -85,6 +119,42 @@ void engine_notice(struct engine *e, const argus_Event *event, bool always,
                    uint64_t *hlc, uint64_t *number);
 bool engine_any_member(struct engine *e, uint32_t pick, bool live,
                        struct hyparview_peer *out);
+void engine_on_dial_failed(struct engine *e, dial_id dial, enum link_end why,
+                           argus_RefuseCode code);
+
+/* ---- engine_insiders.c */
+void insiders_open(struct engine *e);
+void insiders_close(struct engine *e);
+
+/** A peer used up its budget; called at the door, no part is at work. */
+void insiders_on_flood(struct engine *e, const struct peer_info *peer);
+
+/** The peer of a link broke a rule, and the link is being closed for it. */
+void insiders_strike(struct engine *e, link_id link);
+
+/** @return false: the peer is in quarantine, its link was closed. */
+bool insiders_on_link_up(struct engine *e, link_id link, dial_id dial,
+                         const struct peer_info *peer);
+/** @return false: to a node in quarantine; it fails after this step. */
+bool insiders_on_dial(struct engine *e, dial_id dial,
+                      const struct node_id *expected);
+/** @return false: there were too many lines. */
+bool insiders_on_log(struct engine *e, enum log_level level);
+/** May one more walk be passed on? */
+bool insiders_on_walk(struct engine *e);
+
+/** Is a broadcast to be believed? It was opened before. false: no further. */
+bool insiders_admit(struct engine *e, link_id from, const argus_Statement *s,
+                    const struct node_id *author, struct guarded *out);
+/** What became of it. */
+void insiders_judge(struct engine *e, const struct guarded *g,
+                    enum plumtree_verdict verdict);
+
+void insiders_on_timeout(struct engine *e);
+/** Last in each step: what could not be done from within the parts. */
+void insiders_settle(struct engine *e);
+uint64_t insiders_deadline_ms(const struct engine *e);
+void insiders_status(const struct engine *e, argus_StatusReply *out);
 
 /* ---- engine_bundles.c */
 int engine_bundles_new(struct engine *e, uint64_t seed);

@@ -126,6 +126,7 @@ void engine_status(const struct engine *e, uint64_t now_ms, uint64_t wall_us,
         directory_count(e->directory, argus_MemberState_MEMBER_OFFLINE);
     out->left = directory_count(e->directory, argus_MemberState_MEMBER_LEFT);
     fill_aggregators(e, out);
+    insiders_status(e, out);
     out->queue_values = spool->values;
     out->queue_bytes = spool->bytes;
     fill_counters(e, out);
@@ -258,6 +259,20 @@ bool engine_series_moved(const struct engine *e, const char *host,
     X(links, "link_refused", link_refused)                                     \
     X(links, "timer_missed", timer_missed)                                     \
     X(links, "frame_unknown", frame_unknown)                                   \
+    X(links, "peers_flooded", peer_flooded)                                    \
+    X(links, "peers_struck", peer_struck)                                      \
+    X(links, "budgets_dropped", account_dropped)                               \
+    X(insiders, "quarantines_begun", begun)                                    \
+    X(insiders, "quarantines_dropped", dropped)                                \
+    X(insiders, "quarantine_memory_refused", memory_refused)                   \
+    X(own, "quarantine_links_refused", quarantine_link_refused)                \
+    X(own, "quarantine_dials_refused", quarantine_dial_refused)                \
+    X(own, "statements_quarantined", statement_quarantined)                    \
+    X(own, "statements_limited", statement_limited)                            \
+    X(own, "walks_limited", walk_limited)                                      \
+    X(own, "log_lines_held", log_held)                                         \
+    X(authors, "origins_dropped", dropped)                                     \
+    X(authors, "origins_memory_refused", memory_refused)                       \
     X(views, "join_sent", join_sent)                                           \
     X(views, "join_accepted", join_accepted)                                   \
     X(views, "join_throttled", join_throttled)                                 \
@@ -308,6 +323,7 @@ bool engine_series_moved(const struct engine *e, const char *host,
     X(members, "reports_news", reports_news)                                   \
     X(members, "reports_published", reports_published)                         \
     X(members, "members_refused", members_refused)                             \
+    X(members, "members_evicted", members_evicted)                             \
     X(members, "members_forgotten", members_forgotten)                         \
     X(members, "refutations", refutations)                                     \
     X(members, "clones_found", clones_found)                                   \
@@ -328,6 +344,7 @@ bool engine_series_moved(const struct engine *e, const char *host,
     X(events, "event_added", event_added)                                      \
     X(events, "event_duplicate", event_duplicate)                              \
     X(events, "event_dropped", event_dropped)                                  \
+    X(events, "event_share_spent", event_share_spent)                          \
     X(events, "event_limited", event_limited)                                  \
     X(events, "event_too_old", event_too_old)                                  \
     X(events, "event_memory_refused", memory_refused)                          \
@@ -352,7 +369,6 @@ bool engine_series_moved(const struct engine *e, const char *host,
     X(intake, "values_duplicate", values_duplicate)                            \
     X(intake, "values_passed", values_passed)                                  \
     X(intake, "values_stopped", values_stopped)                                \
-    X(intake, "values_redispatched", values_redispatched)                      \
     X(intake, "intake_links_busy", links_busy)                                 \
     X(intake, "intake_links_refused", links_refused)                           \
     X(intake, "intake_series_evicted", series_evicted)                         \
@@ -403,6 +419,7 @@ bool engine_series_moved(const struct engine *e, const char *host,
     X("members_online", count_of(e, argus_MemberState_MEMBER_ONLINE))          \
     X("members_suspect", count_of(e, argus_MemberState_MEMBER_SUSPECT))        \
     X("members_offline", count_of(e, argus_MemberState_MEMBER_OFFLINE))        \
+    X("quarantined", e->insiders.quarantine.count)                             \
     X("links", links_count(e->links))                                          \
     X("active", hyparview_active_count(e->hyparview))                          \
     X("passive", hyparview_passive_count(e->hyparview))                        \
@@ -432,6 +449,8 @@ uint32_t engine_counters(const struct engine *e, struct engine_counter *out,
     const struct bundles_stats *bundles = bundles_stats(e->bundles);
     const struct bundle_sync_stats *content = bundle_sync_stats(e->bundle_sync);
     const struct engine_stats *own = &e->stats;
+    const struct quarantine_stats *insiders = &e->insiders.quarantine.stats;
+    const struct origins_stats *authors = &e->insiders.origins.stats;
     const struct hlc_stats *clock = &e->hlc.stats;
     const struct engine_counter all[] = {
 #define COUNTER_ROW(part, name, field) {name, part->field, false},

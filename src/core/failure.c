@@ -306,8 +306,8 @@ static void judge_failed(struct directory *d, const struct probe *p,
             own_on_clone(d, p->instance, p->peer_started_ms, out);
         return;
     }
-    if (m == NULL)
-        return;
+    if (m == NULL || code == argus_RefuseCode_REFUSE_QUARANTINE)
+        return; /* one of us two does not speak to the other: no news of it */
     if (why == LINK_END_REFUSED)
         on_refused(d, m, p->reason, out);
     else if ((why == LINK_END_DENIED || why == LINK_END_CLOSED) &&

@@ -630,8 +630,9 @@ static void sort_away(struct hyparview *h, const struct peer_info *peer,
         return;
     }
     hyparview_add_passive(h, &peer->id, peer->address, peer->generation);
-    bool failed =
-        why != LINK_END_CLOSED || code == argus_RefuseCode_REFUSE_SLOW;
+    bool failed = why != LINK_END_CLOSED ||
+                  code == argus_RefuseCode_REFUSE_SLOW ||
+                  code == argus_RefuseCode_REFUSE_QUARANTINE;
     hyparview_postpone(h, &peer->id, PARTED_MS / 6, failed);
 }
 

@@ -1,13 +1,13 @@
+#include "core/table.h"
+
 #include "core/links.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-/* A refused allocation is an answer here, not the end of the process. */
-#define HASH_NONFATAL_OOM 1
-#include <uthash.h>
+#include <sys/queue.h>
 
 #include "base/status.h"
+#include "core/bucket.h"
 
 #define SAMPLES 8
 
@@ -20,9 +20,34 @@ struct sample {
     int64_t offset_us;
 };
 
+/* Of a peer without links it is kept until it would be as a new one. */
+#define ACCOUNT_IDLE_MS                                                        \
+    (LINKS_BUDGET_BURST / LINKS_BUDGET_RATE * 1000 + LINKS_STRIKES_MS)
+
+/* A batch of fewer values than that is no better than any other frame. */
+#define BATCH_USEFUL 16
+
+/* Answered by up to SYNC_PAGE_BYTES of items. */
+#define DIGEST_COST 8
+
+/* What all links of a peer have in common. */
+struct account {
+    struct node_id id;
+    uint32_t links, accepted; /* that are not closing: accepted alone */
+    struct bucket budget;
+    uint64_t known;  /* links->known, as last seen, and what it brought */
+    uint32_t copies; /* of what is known that it may still bring for nothing */
+    uint32_t strikes;
+    uint64_t strike_ms; /* of the first of them */
+    uint64_t idle_ms;   /* without links since */
+    TAILQ_ENTRY(account) idle;
+    UT_hash_handle hh;
+};
+
 struct link_entry {
     link_id id;
     dial_id dial;
+    struct account *account;
     struct peer_info peer;
     bool is_closing;
     uint64_t heard_ms;  /* when the last frame came, or a fresh wait began */
@@ -40,6 +65,11 @@ struct links {
     struct links_listener listener;
     struct link_entry *table; /* walked in insertion order */
     uint32_t count;
+    struct account *accounts;
+    TAILQ_HEAD(, account) idle; /* those without links, oldest first */
+    uint32_t idle_count;
+    uint64_t known;  /* broadcasts */
+    uint64_t now_ms; /* of the last input */
     uint32_t ping_number;
     uint64_t deadline_ms;
     struct links_stats stats;
@@ -58,6 +88,7 @@ int links_new(const struct links_options *options,
     l->options = *options;
     l->listener = *listener;
     l->deadline_ms = UINT64_MAX;
+    TAILQ_INIT(&l->idle);
     *out = l;
     return ARGUS_OK;
 }
@@ -69,8 +100,183 @@ static struct link_entry *find(const struct links *l, link_id link)
     return e;
 }
 
+/* ------------------------------------------------------------- accounts */
+
+static struct account *account_find(const struct links *l,
+                                    const struct node_id *id)
+{
+    struct account *a;
+    HASH_FIND(hh, l->accounts, id, sizeof *id, a);
+    return a;
+}
+
+static void account_drop(struct links *l, struct account *a)
+{
+    TAILQ_REMOVE(&l->idle, a, idle);
+    l->idle_count--;
+    HASH_DELETE(hh, l->accounts, a);
+    free(a);
+}
+
+static void account_expire(struct links *l)
+{
+    struct account *a;
+
+    while ((a = TAILQ_FIRST(&l->idle)) != NULL) {
+        bool is_early = l->now_ms - a->idle_ms < ACCOUNT_IDLE_MS;
+        if (is_early && l->idle_count <= LINKS_ACCOUNTS_MAX)
+            return;
+        l->stats.account_dropped += is_early;
+        account_drop(l, a);
+    }
+}
+
+/* @return the account for one more link; NULL: no memory. */
+static struct account *account_open(struct links *l, const struct node_id *id)
+{
+    struct account *a = account_find(l, id);
+
+    if (a == NULL) {
+        a = calloc(1, sizeof *a);
+        if (a == NULL)
+            return NULL;
+        a->id = *id;
+        a->known = l->known;
+        HASH_ADD(hh, l->accounts, id, sizeof a->id, a);
+        if (!table_has_taken(&a->hh)) {
+            free(a);
+            return NULL;
+        }
+    } else if (a->links == 0) {
+        TAILQ_REMOVE(&l->idle, a, idle);
+        l->idle_count--;
+    }
+    a->links++;
+    return a;
+}
+
+static void account_close(struct links *l, struct account *a)
+{
+    if (--a->links > 0)
+        return;
+    a->idle_ms = l->now_ms;
+    TAILQ_INSERT_TAIL(&l->idle, a, idle);
+    l->idle_count++;
+    account_expire(l);
+}
+
+/* What a frame costs, and what its sender gets back for it at once. Bundles and
+ * statements in items cost one signature each. A chunk was asked for, or costs
+ * the link. Series cost until there are values of them. */
+static uint32_t cost_of(const struct link_entry *e, const argus_Frame *f,
+                        uint32_t *back)
+{
+    bool is_metrics = e->peer.kind == argus_LinkKind_LINK_METRICS;
+
+    *back = 0;
+    switch (f->which_body) {
+    case argus_Frame_chunk_tag:
+        return e->peer.kind == argus_LinkKind_LINK_BUNDLE ? 0 : 1;
+    case argus_Frame_batch_tag:
+        if (!is_metrics || f->body.batch.series_count < BATCH_USEFUL)
+            return 1;
+        *back = f->body.batch.series_count;
+        return 0;
+    case argus_Frame_series_defs_tag:
+        return 1 + f->body.series_defs.series_count;
+    case argus_Frame_items_tag: return 1 + f->body.items.payloads_count;
+    case argus_Frame_bundle_items_tag:
+        return 1 + f->body.bundle_items.bundles_count;
+    case argus_Frame_digest_tag: return DIGEST_COST;
+    default: return 1;
+    }
+}
+
+static bool take_copy(const struct links *l, struct account *a)
+{
+    uint64_t copies = a->copies + (l->known - a->known);
+
+    a->known = l->known;
+    a->copies = copies < LINKS_COPIES_MAX ? (uint32_t)copies : LINKS_COPIES_MAX;
+    if (a->copies == 0)
+        return false;
+    a->copies--;
+    return true;
+}
+
+/* @return false: there is nothing left. */
+static bool account_charge(struct links *l, struct account *a, uint32_t tokens)
+{
+    if (bucket_take(&a->budget, l->now_ms, LINKS_BUDGET_RATE,
+                    LINKS_BUDGET_BURST, tokens))
+        return true;
+    l->stats.peer_flooded++;
+    return false;
+}
+
+void links_refund(struct links *l, link_id link, uint32_t tokens)
+{
+    struct link_entry *e = find(l, link);
+    if (e != NULL)
+        bucket_give(&e->account->budget, tokens);
+}
+
+void links_charge(struct links *l, uint64_t now_ms, link_id link,
+                  uint32_t tokens, struct actions *out)
+{
+    struct link_entry *e = find(l, link);
+
+    l->now_ms = now_ms;
+    if (e != NULL && !e->is_closing && !account_charge(l, e->account, tokens))
+        l->listener.flooded(l->listener.context, link, &e->peer, out);
+}
+
+void links_know(struct links *l, link_id by)
+{
+    struct link_entry *e = by != 0 ? find(l, by) : NULL;
+
+    l->known++;
+    if (e != NULL)
+        e->account->known++;
+}
+
+uint32_t links_strike(struct links *l, uint64_t now_ms, link_id link)
+{
+    struct link_entry *e = find(l, link);
+
+    if (e == NULL)
+        return 0;
+    struct account *a = e->account;
+    if (a->strikes == 0 || now_ms - a->strike_ms >= LINKS_STRIKES_MS) {
+        a->strikes = 0;
+        a->strike_ms = now_ms;
+    }
+    l->stats.peer_struck++;
+    return ++a->strikes;
+}
+
+void links_close_peer(struct links *l, const struct node_id *id,
+                      argus_RefuseCode code, const char *text,
+                      struct actions *out)
+{
+    struct account *a = account_find(l, id);
+
+    for (struct link_entry *e = l->table; e != NULL; e = e->hh.next)
+        if (!e->is_closing && node_id_is_equal(&e->peer.id, id))
+            actions_close(out, e->id, code, text);
+    if (a == NULL)
+        return;
+    a->budget = (struct bucket){.at_ms = l->now_ms};
+    a->strikes = 0;
+}
+
+/* ---------------------------------------------------------------- links */
+
 static void drop(struct links *l, struct link_entry *e)
 {
+    if (e->dial == 0 && !e->is_closing)
+        e->account->accepted--;
+    account_close(l, e->account);
     HASH_DELETE(hh, l->table, e);
     l->count--;
     free(e);
@@ -84,25 +290,20 @@ void links_free(struct links *l)
         return;
     HASH_ITER(hh, l->table, e, next)
     drop(l, e);
+    while (!TAILQ_EMPTY(&l->idle))
+        account_drop(l, TAILQ_FIRST(&l->idle));
     free(l);
-}
-
-static uint32_t accepted_from(const struct links *l, const struct node_id *id)
-{
-    uint32_t n = 0;
-    for (const struct link_entry *e = l->table; e != NULL; e = e->hh.next)
-        n +=
-            e->dial == 0 && !e->is_closing && node_id_is_equal(&e->peer.id, id);
-    return n;
 }
 
 static bool has_room(const struct links *l, dial_id dial,
                      const struct node_id *id)
 {
+    const struct account *a = account_find(l, id);
+
     if (dial != 0)
         return l->count < l->options.links_max;
     return l->count < l->options.links_max - LINKS_RESERVED &&
-           accepted_from(l, id) < l->options.peer_links_max;
+           (a == NULL || a->accepted < l->options.peer_links_max);
 }
 
 static bool is_pinged(const struct link_entry *e)
@@ -153,37 +354,54 @@ static void find_deadline(struct links *l)
     l->deadline_ms = best;
 }
 
+/* @return NULL: no room. */
+static struct link_entry *add_link(struct links *l, link_id link, dial_id dial,
+                                   const struct peer_info *peer)
+{
+    struct link_entry *e = NULL;
+    struct account *a = NULL;
+
+    if (has_room(l, dial, &peer->id))
+        e = calloc(1, sizeof *e);
+    if (e == NULL || (a = account_open(l, &peer->id)) == NULL) {
+        free(e);
+        return NULL;
+    }
+    e->id = link;
+    HASH_ADD(hh, l->table, id, sizeof e->id, e);
+    if (!table_has_taken(&e->hh)) {
+        account_close(l, a);
+        free(e);
+        return NULL;
+    }
+    l->count++;
+    e->dial = dial;
+    e->account = a;
+    e->peer = *peer;
+    a->accepted += dial == 0;
+    return e;
+}
+
 bool links_on_link_up(struct links *l, uint64_t now_ms, link_id link,
                       dial_id dial, const struct peer_info *peer,
                       struct actions *out)
 {
-    struct link_entry *e = NULL;
-
-    if (has_room(l, dial, &peer->id))
-        e = calloc(1, sizeof *e);
-    if (e != NULL) {
-        e->id = link;
-        HASH_ADD(hh, l->table, id, sizeof e->id, e);
-        if (e->hh.tbl == NULL) {
-            free(e);
-            e = NULL;
-        }
-    }
+    l->now_ms = now_ms;
+    struct link_entry *e = add_link(l, link, dial, peer);
     if (e == NULL) {
         l->stats.link_refused++;
         actions_close(out, link, argus_RefuseCode_REFUSE_BUSY,
                       "too many links here");
         return false;
     }
-    l->count++;
-    e->dial = dial;
-    e->peer = *peer;
     e->heard_ms = now_ms;
     e->pinged_ms = now_ms;
     for (uint32_t i = 0; i < SAMPLES; i++)
         e->samples[i].rtt_us = -1;
     if (is_pinged(e) && ping_due_ms(l, e) < l->deadline_ms)
         l->deadline_ms = ping_due_ms(l, e);
+    if (dial == 0 && !account_charge(l, e->account, LINKS_UP_COST))
+        l->listener.flooded(l->listener.context, link, peer, out);
     return true;
 }
 
@@ -205,6 +423,7 @@ bool links_on_close(struct links *l, link_id link)
     if (e == NULL || e->is_closing)
         return false;
     e->is_closing = true;
+    e->account->accepted -= e->dial == 0;
     return true;
 }
 
@@ -268,9 +487,20 @@ bool links_on_frame(struct links *l, uint64_t now_ms, uint64_t wall_us,
                     link_id link, const argus_Frame *frame, struct actions *out)
 {
     struct link_entry *e = find(l, link);
+    uint32_t back;
 
+    l->now_ms = now_ms;
     if (e == NULL || e->is_closing) {
         l->stats.frame_unknown++;
+        return false;
+    }
+    uint32_t cost = cost_of(e, frame, &back);
+    if (back > 0)
+        bucket_give(&e->account->budget, back);
+    if (frame->which_body == argus_Frame_gossip_tag && take_copy(l, e->account))
+        cost = 0;
+    if (cost > 0 && !account_charge(l, e->account, cost)) {
+        l->listener.flooded(l->listener.context, link, &e->peer, out);
         return false;
     }
     e->heard_ms = now_ms;
@@ -340,6 +570,7 @@ static struct link_entry *next_silent(const struct links *l, uint64_t now_ms)
 void links_on_timeout(struct links *l, uint64_t now_ms, uint64_t wall_us,
                       struct actions *out)
 {
+    l->now_ms = now_ms;
     if (now_ms < l->deadline_ms)
         return;
 

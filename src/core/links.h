@@ -16,7 +16,16 @@
  * Phillips, Currey 2018).
  *
  * Hostile input: a pong that answers no ping of ours, or whose stamps cannot
- * be, is counted and ignored. Bounds: links_max, peer_links_max. */
+ * be, is counted and ignored. Bounds: links_max, peer_links_max.
+ *
+ * Useless frames: each peer has a budget, one for all of its links, that lives
+ * on for a while when they end: LINKS_BUDGET_RATE a second, LINKS_BUDGET_BURST
+ * at once. A frame costs a token (what makes more work costs more, see
+ * links.c); one that brought news gets it back by links_refund(). A broadcast
+ * that is known here may come once more by every other link for nothing:
+ * links_know(). Whoever has no token left is flooding. What an
+ * honest node does at most stays well below: see origins.h, and WALKS_RATE in
+ * engine_insiders.c for what it passes on. */
 #ifndef ARGUS_CORE_LINKS_H
 #define ARGUS_CORE_LINKS_H
 
@@ -27,6 +36,13 @@ struct links; /* opaque; one an engine */
 
 /** Accepted links leave so many of links_max to our own dials. */
 #define LINKS_RESERVED 32
+
+#define LINKS_BUDGET_RATE 2000
+#define LINKS_BUDGET_BURST 10000
+#define LINKS_COPIES_MAX 10000  /* copies of broadcasts that are yet to come */
+#define LINKS_UP_COST 50        /* of a link that comes up */
+#define LINKS_ACCOUNTS_MAX 1024 /* of peers that have no link just now */
+#define LINKS_STRIKES_MS 60000  /* strikes further back do not count */
 
 struct links_options {
     uint32_t ping_ms;
@@ -47,15 +63,21 @@ struct links_listener {
     /** The peer's side of the symmetry audit came in with a ping. */
     void (*audited)(void *context, link_id link, bool active,
                     struct actions *out);
+    /** A peer has used up its budget. Its links are still open. */
+    void (*flooded)(void *context, link_id link, const struct peer_info *peer,
+                    struct actions *out);
 };
 
 struct links_stats {
     uint64_t ping_sent, pong_received;
-    uint64_t pong_refused;  /* no such ping, or stamps that cannot be */
-    uint64_t link_silent;   /* closed for silence */
-    uint64_t link_refused;  /* a bound was reached */
-    uint64_t timer_missed;  /* we came late and accused nobody */
-    uint64_t frame_unknown; /* on a link that is closed or was never up */
+    uint64_t pong_refused;    /* no such ping, or stamps that cannot be */
+    uint64_t link_silent;     /* closed for silence */
+    uint64_t link_refused;    /* a bound was reached */
+    uint64_t timer_missed;    /* we came late and accused nobody */
+    uint64_t frame_unknown;   /* on a link that is closed or was never up */
+    uint64_t peer_flooded;    /* times that a budget was used up */
+    uint64_t peer_struck;     /* frames that broke a rule and cost the link */
+    uint64_t account_dropped; /* the budget of a peer, forgotten too early */
 };
 
 /** @retval ARGUS_EINVAL, ARGUS_ENOMEM; *out is written on ARGUS_OK only. */
@@ -78,6 +100,24 @@ void links_forget(struct links *l, link_id link);
 bool links_on_frame(struct links *l, uint64_t now_ms, uint64_t wall_us,
                     link_id link, const argus_Frame *frame,
                     struct actions *out);
+
+/** The frame that came last on a link was of use: so many tokens back. */
+void links_refund(struct links *l, link_id link, uint32_t tokens);
+
+/** It was worse than useless: so many more. */
+void links_charge(struct links *l, uint64_t now_ms, link_id link,
+                  uint32_t tokens, struct actions *out);
+
+/** A broadcast has become known here. @param by  who brought it; 0: we. */
+void links_know(struct links *l, link_id by);
+
+/** The peer broke a rule. @return how often in LINKS_STRIKES_MS. */
+uint32_t links_strike(struct links *l, uint64_t now_ms, link_id link);
+
+/** Close all links of a node; its budget begins anew. */
+void links_close_peer(struct links *l, const struct node_id *id,
+                      argus_RefuseCode code, const char *text,
+                      struct actions *out);
 
 void links_on_timeout(struct links *l, uint64_t now_ms, uint64_t wall_us,
                       struct actions *out);

@@ -23,6 +23,8 @@ enum link_end {
     LINK_END_REFUSED, /* nobody listens there: the process is gone */
     LINK_END_TIMEOUT, /* no answer in time, no route */
     LINK_END_DENIED,  /* the Hello failed; refuse code says why */
+    LINK_END_BROKEN,  /* by us: a frame of the peer did not parse or broke a
+                         bound */
     LINK_END_LOCAL,   /* our own trouble: no descriptor, bad address */
 };
 

@@ -180,7 +180,13 @@ void conn_close(struct conn *c, argus_RefuseCode code, const char *text)
 void conn_malformed(struct conn *c, const char *text)
 {
     c->shared->stats->frames_malformed++;
-    conn_close(c, argus_RefuseCode_REFUSE_MALFORMED, text);
+    if (c->has_end)
+        return;
+    end_with(c, LINK_END_BROKEN, argus_RefuseCode_REFUSE_MALFORMED, text);
+    if (c->state == CONN_OPEN)
+        refuse_and_flush(c, argus_RefuseCode_REFUSE_MALFORMED, text);
+    else
+        close_handles(c);
 }
 
 static void expel(struct conn *c, const char *text)

@@ -121,9 +121,13 @@ static void log_end(struct link *l, enum link_end why, argus_RefuseCode code,
     struct transport *t = l->owner;
 
     if (code == argus_RefuseCode_REFUSE_MALFORMED ||
+        code == argus_RefuseCode_REFUSE_QUARANTINE ||
         code == argus_RefuseCode_REFUSE_SLOW)
         log_limited(&t->broken_limit, transport_now_ms(t), LOG_LEVEL_WARNING,
-                    "link with %s cut: %s", l->conn.where, text);
+                    "link with %s cut: %s%s", l->conn.where,
+                    code == argus_RefuseCode_REFUSE_QUARANTINE ? "quarantine: "
+                                                               : "",
+                    text);
     else if (!l->is_up && l->is_accepted && code == argus_RefuseCode_REFUSE_KEY)
         log_limited(&t->refused_limit, transport_now_ms(t), LOG_LEVEL_WARNING,
                     "refused a link from %s: %s", l->conn.where, text);
@@ -140,6 +144,8 @@ static void on_ended(struct conn *c, enum link_end why, argus_RefuseCode code,
     struct link *l = link_of(c);
     struct transport *t = l->owner;
 
+    if (!l->is_up && why == LINK_END_BROKEN)
+        why = LINK_END_CLOSED;
     if (l->is_up) {
         HASH_DEL(t->by_id, l);
         t->stats.links_now--;

@@ -389,6 +389,7 @@ static void on_happening(struct sim *s, struct sim_node *n, struct happening *h)
         simnet_end_node(s, n, true);
         sim_down(s, n);
         break;
+    case WHAT_FLOOD: insider_on_flood(s, n); break;
     case WHAT_SEEN:
     case WHAT_VALUES: values_on_happening(s, n, h); break;
     default: simnet_arrive(s, n, h); break;
@@ -666,7 +667,9 @@ void sim_join(struct sim *s, uint32_t node, uint32_t contact)
 
 bool sim_is_alive(const struct sim *s, uint32_t node)
 {
-    return s->nodes[node]->engine != NULL && !s->nodes[node]->is_stopping;
+    const struct sim_node *n = s->nodes[node];
+
+    return n->engine != NULL && !n->is_stopping && !n->is_hostile;
 }
 
 uint32_t sim_alive_count(const struct sim *s)

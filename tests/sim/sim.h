@@ -90,6 +90,35 @@ uint32_t sim_bundle(struct sim *s, uint32_t node, const char *name,
 void sim_keep_disk(struct sim *s, uint32_t node);
 void sim_old_disk(struct sim *s, uint32_t node);
 
+/* ---- insiders: what is valid, and of no use */
+
+enum sim_nonsense {
+    NONSENSE_PING,
+    NONSENSE_PONG,
+    NONSENSE_IHAVE,
+    NONSENSE_GRAFT,
+    NONSENSE_PRUNE,
+    NONSENSE_SHUFFLE,
+    NONSENSE_WALK,
+    NONSENSE_EVENT,   /* its own, over any rate */
+    NONSENSE_STALE,   /* its own old record, in ever new envelopes */
+    NONSENSE_MADE_UP, /* records of nodes that are not */
+    NONSENSE_MISPLACED,
+    NONSENSE_ALL, /* of each in turn */
+    NONSENSE_KINDS
+};
+
+/** From now on the node is hostile: it fills each of its mesh links beside
+ *  all that it does as a node; 0: it stops, and is hostile still. Predicates
+ *  and followed events leave it out. That a node which is not hostile gets
+ *  into quarantine breaks an invariant, in every scenario. */
+void sim_insider(struct sim *s, uint32_t node, enum sim_nonsense what,
+                 uint32_t frames_per_ms);
+/** Frames that it has sent. */
+uint64_t sim_flooded(const struct sim *s, uint32_t node);
+/** Predicate: no hostile node has a link that is up. */
+bool sim_is_shut_out(struct sim *s);
+
 /* ---- time */
 
 void sim_run(struct sim *s, uint32_t ms);
@@ -129,7 +158,7 @@ struct sim_figures {
 };
 void sim_figures(struct sim *s, struct sim_figures *out);
 
-/** A counter of the living nodes, summed; see engine_counters(). */
+/** A counter of the living nodes that are not hostile, summed; see engine_counters(). */
 uint64_t sim_counter(struct sim *s, const char *name);
 
 /* ---- values: a collectd on every node */

@@ -156,7 +156,7 @@ bool sim_is_symmetric(struct sim *s)
             continue;
         const struct sim_node *n = s->nodes[j];
         for (uint32_t i = 0; hyparview_active(n->engine->hyparview, i, &p); i++)
-            if (!is_mutual(s, &p))
+            if (!s->nodes[index_of(&p.id)]->is_hostile && !is_mutual(s, &p))
                 return false;
     }
     return true;
@@ -224,7 +224,7 @@ uint64_t sim_counter(struct sim *s, const char *name)
     uint64_t sum = 0;
 
     for (uint32_t i = 0; i < s->nodes_count; i++) {
-        if (s->nodes[i]->engine == NULL)
+        if (s->nodes[i]->engine == NULL || s->nodes[i]->is_hostile)
             continue;
         uint32_t count =
             engine_counters(s->nodes[i]->engine, counters,

@@ -2,6 +2,7 @@
  *   sim.c        time, nodes, verbs
  *   sim_net.c    links
  *   sim_check.c  predicates and followed events
+ *   sim_insider.c  nodes that are hostile
  *   sim_values.c a collectd on each node
  *   sim_bundles.c  pushed configuration
  *   sim_seal.c   the cheap stand-in for Ed25519 */
@@ -33,6 +34,7 @@ enum what {
     WHAT_CLOSED, /* our own close is through */
     WHAT_SEEN,   /* collectd's write callback */
     WHAT_VALUES,
+    WHAT_FLOOD,
 };
 
 struct dialing; /* of sim_net.c */
@@ -99,6 +101,12 @@ struct sim_node {
     uint64_t sent_us;          /* its wire is busy until then */
     uint64_t bytes_sent[8];    /* by kind of link */
 
+    /* of sim_insider.c */
+    bool is_hostile;
+    enum sim_nonsense nonsense;
+    uint32_t flood_per_ms;
+    uint64_t flooded; /* frames */
+
     /* of sim_bundles.c */
     struct kit_chunks chunks; /* on disk */
     struct head *heads;
@@ -157,6 +165,9 @@ void sim_down(struct sim *s, struct sim_node *n);
 /* sim_net.c */
 void simnet_dial(struct sim *s, struct sim_node *n, const struct action *a);
 void simnet_send(struct sim *s, struct sim_node *n, const struct action *a);
+/** A frame that no engine made. */
+void simnet_inject(struct sim *s, struct sim_node *n, struct cable *c, int side,
+                   const argus_Frame *frame);
 void simnet_close(struct sim *s, struct sim_node *n, const struct action *a);
 void simnet_arrive(struct sim *s, struct sim_node *n, struct happening *h);
 /** All links of a node end; with_reset: and its peers are told. */
@@ -186,6 +197,9 @@ void values_figures(const struct sim *s, uint64_t *sent, uint64_t *written);
 void bundles_check(struct sim *s, struct sim_node *n);
 void bundles_forget(struct sim_node *n);
 void bundles_drop_kept(struct sim_node *n);
+
+/* sim_insider.c */
+void insider_on_flood(struct sim *s, struct sim_node *n);
 
 /* sim_seal.c */
 struct seal sim_seal(struct sim_node *n);

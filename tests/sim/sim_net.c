@@ -255,23 +255,16 @@ static void on_dial_end(struct sim *s, struct sim_node *n, struct happening *h)
 
 /* -------------------------------------------------------------- frames */
 
-void simnet_send(struct sim *s, struct sim_node *n, const struct action *a)
+void simnet_inject(struct sim *s, struct sim_node *n, struct cable *c, int side,
+                   const argus_Frame *frame)
 {
     static uint8_t buffer[FRAME_HEADER_SIZE + FRAME_BODY_MAX];
     struct argus_error err;
-    struct cable *c = find_cable(s, a->send.link);
-    int side = (int)(a->send.link & 1);
 
-    if (a->send.frame->hlc <= n->last_hlc)
-        sim_fail(s, "n%u: its HLC went back", n->index);
-    n->last_hlc = a->send.frame->hlc;
-    if (c == NULL || !c->side[side].is_up || c->is_broken)
-        return;
-    int size = frame_encode(argus_Frame_fields, a->send.frame, buffer,
-                            sizeof buffer, &err);
+    int size =
+        frame_encode(argus_Frame_fields, frame, buffer, sizeof buffer, &err);
     if (size < 0) {
-        sim_fail(s, "n%u: frame %d: %s", n->index, a->send.frame->which_body,
-                 err.text);
+        sim_fail(s, "n%u: frame %d: %s", n->index, frame->which_body, err.text);
         return;
     }
     if (s->options.cut_ppm > 0 &&
@@ -284,6 +277,18 @@ void simnet_send(struct sim *s, struct sim_node *n, const struct action *a)
     h->bytes = sim_alloc((size_t)size);
     h->size = (uint32_t)size;
     memcpy(h->bytes, buffer, (size_t)size);
+}
+
+void simnet_send(struct sim *s, struct sim_node *n, const struct action *a)
+{
+    struct cable *c = find_cable(s, a->send.link);
+    int side = (int)(a->send.link & 1);
+
+    if (a->send.frame->hlc <= n->last_hlc)
+        sim_fail(s, "n%u: its HLC went back", n->index);
+    n->last_hlc = a->send.frame->hlc;
+    if (c != NULL && c->side[side].is_up && !c->is_broken)
+        simnet_inject(s, n, c, side, a->send.frame);
 }
 
 static void on_frame(struct sim *s, struct sim_node *n, struct happening *h,
@@ -314,6 +319,10 @@ void simnet_close(struct sim *s, struct sim_node *n, const struct action *a)
 
     if (c == NULL || !c->side[side].is_up)
         return;
+    if (a->close.code == argus_RefuseCode_REFUSE_QUARANTINE && !n->is_hostile &&
+        !s->nodes[c->side[!side].node]->is_hostile)
+        sim_fail(s, "n%u has n%u in quarantine: %s", n->index,
+                 c->side[!side].node, a->close.text);
     if (!c->is_broken)
         send_packet(s, c, !side, WHAT_FIN, 0)->code = a->close.code;
     struct happening *h = sim_schedule(s, s->now_us + 1, WHAT_CLOSED, n->index);
