@@ -46,7 +46,8 @@ struct fuzz_input fuzz_part(struct fuzz_input *in);
 /** Such a part as text; bytes behind a NUL are lost. */
 void fuzz_text(struct fuzz_input *in, char *out, size_t out_size);
 
-/** Nothing of what the code logs is written. */
+/** Nothing of what the code logs is written, and a peer that is gone is no
+ *  signal. */
 void fuzz_quiet(void);
 
 /** A folder of this process below /dev/shm or /tmp, made at the first call and

@@ -355,6 +355,183 @@ static void seed_engine(void)
     write_seed("engine", "frames");
 }
 
+/* Each verb once, by three clients in turn; then in one go, and a follower. */
+static void seed_control(void)
+{
+    put_number(0x32, 1);
+    for (pb_size_t tag = argus_Request_status_tag;
+         tag <= argus_Request_bundle_status_tag; tag++) {
+        size_t size =
+            make(argus_Request_fields, tag, false, bytes, sizeof bytes);
+        put_number((tag % 3) << 4 | 1, 1);
+        put_part(bytes, size);
+        put_number((tag % 3) << 4 | 2, 1);
+    }
+    write_seed("control", "verbs");
+    put_number(0xf1, 1);
+    for (pb_size_t tag = argus_Request_status_tag;
+         tag <= argus_Request_bundle_status_tag; tag++) {
+        size_t size =
+            make(argus_Request_fields, tag, true, bytes, sizeof bytes);
+        put_number(1, 1);
+        put_part(bytes, size);
+    }
+    write_seed("control", "at_once");
+    memset(&m, 0, sizeof m);
+    m.request.which_body = argus_Request_events_tag;
+    m.request.body.events.follow = true;
+    m.request.body.events.limit = 3;
+    size_t size = pack(argus_Request_fields, bytes, sizeof bytes);
+    put_number(0x04, 1);
+    put_number(1, 1);
+    put_part(bytes, size);
+    put_number(0x060302, 3); /* turn, events, read */
+    put_number(0x030f, 2);
+    put_number(0x1000, 2); /* another, half of a frame */
+    put_part("\0\0", 2);
+    put_number(0x050303, 3);
+    write_seed("control", "follow");
+}
+
+/* See operate() of fuzz_conn.c. */
+static void put_operation(unsigned peer, unsigned operation)
+{
+    for (unsigned what = 0; what < 256; what++)
+        if (what % 9 == operation && (what >> 4) % 4 == peer) {
+            put_number(what, 1);
+            return;
+        }
+    abort();
+}
+
+static void put_hello(unsigned peer, uint8_t cut, uint8_t flags, uint8_t kind)
+{
+    put_operation(peer, 2);
+    put_number((uint32_t)cut << 16 | (uint32_t)flags << 8 | kind, 3);
+}
+
+static void seed_conn(void)
+{
+    put_number(0, 1);
+    for (unsigned peer = 0; peer < 4; peer++) {
+        put_hello(peer, (uint8_t)(0x51 * peer), 0, (uint8_t)(1 + peer));
+        size_t size =
+            make(argus_Frame_fields, (pb_size_t)(argus_Frame_ping_tag + peer),
+                 false, bytes, sizeof bytes);
+        put_operation(peer, 1);
+        put_number(0x37, 1);
+        put_part(bytes, size);
+        put_operation(peer, 4);
+        put_operation(peer, 5);
+        put_number(peer << 8 | 1, 2);
+    }
+    write_seed("conn", "accepted");
+    put_number(4, 1);
+    for (unsigned peer = 0; peer < 4; peer++) {
+        put_operation(peer, 3);
+        put_number(peer, 1);
+        put_hello(peer, 0x48, (uint8_t)(peer == 3 ? 8 : 0), (uint8_t)peer);
+        put_operation(peer, 4);
+        put_operation(peer, 8);
+        size_t size = make(argus_Frame_fields, argus_Frame_refuse_tag, false,
+                           bytes, sizeof bytes);
+        put_operation(peer, 1);
+        put_number(0, 1);
+        put_part(bytes, size);
+    }
+    write_seed("conn", "dialed");
+    put_number(3, 1);
+    for (unsigned peer = 0; peer < 4; peer++) {
+        put_operation(peer, 0);
+        put_part("GET / HTTP/1.1\r\n\r\n", 18);
+        put_operation(peer, 4);
+        put_operation(peer, 7);
+        put_operation(peer, 6);
+    }
+    write_seed("conn", "strangers");
+}
+
+static void put_row(uint8_t flags, const pb_msgdesc_t *fields, pb_size_t tag)
+{
+    size_t size = make(fields, tag, false, bytes, sizeof bytes);
+
+    put_number(flags, 1);
+    put_part(bytes, size);
+}
+
+static void seed_rows(void)
+{
+    put_number(0, 1);
+    put_number(1, 1);
+    for (uint8_t who = 1; who < 8; who++) {
+        put_row((uint8_t)(who << 4 | 1), argus_Statement_fields,
+                argus_Statement_record_tag);
+        put_row((uint8_t)(who << 4 | 9), argus_Statement_fields,
+                argus_Statement_report_tag);
+        put_number(who << 4 | 6, 1);
+        put_text("10.0.0.1:25827");
+    }
+    put_row(2, argus_SignedBundle_fields, 0);
+    write_seed("rows", "rows");
+    put_number(3, 1);
+    put_number(0x11, 1);
+    for (unsigned table = 0; table < 6; table++) {
+        put_number(1u << 4 | (table < 2 ? 1 : 0), 1);
+        put_number(table, 1);
+        size_t size = make(argus_Statement_fields,
+                           table == 1 ? argus_Statement_report_tag
+                                      : argus_Statement_record_tag,
+                           false, bytes, sizeof bytes);
+        put_part(bytes, table == 3 ? 8 : size);
+    }
+    put_part("chunk", 5);
+    write_seed("rows", "database");
+    put_number(0x040000120055, 6);
+    write_seed("rows", "damage");
+    static const char key[] = "-----BEGIN PRIVATE KEY-----\n"
+                              "MC4CAQAwBQYDK2VwBCIEIAABAgMEBQYHCAkKCwwNDg8QERIT"
+                              "FBUWFxgZGhscHR4f\n-----END PRIVATE KEY-----\n";
+    put_number(5, 1);
+    put(key, sizeof key - 1);
+    write_seed("rows", "identity");
+    static const char public_key[] =
+        "-----BEGIN PUBLIC KEY-----\n"
+        "MCowBQYDK2VwAyEAA6EHv/POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg=\n"
+        "-----END PUBLIC KEY-----\n";
+    put_number(6, 1);
+    put(public_key, sizeof public_key - 1);
+    write_seed("rows", "operator");
+}
+
+static void put_conf(const char *name, uint8_t flavor, const char *text)
+{
+    put_number(flavor, 1);
+    put(text, strlen(text));
+    write_seed("vet", name);
+}
+
+static void seed_vet(void)
+{
+    put_conf("plain", 4,
+             "LoadPlugin df\n<LoadPlugin \"load\">\n  Interval 5\n"
+             "</LoadPlugin>\n<Plugin df>\n  MountPoint \"/\"\n"
+             "  IgnoreSelected true\n</Plugin>\nTypesDB \"@BUNDLE@/types.db\"\n"
+             "Interval 0.5\nReadThreads 2 # few\nTimeout \"2\"\n");
+    put_conf(
+        "chains", 0,
+        "PreCacheChain \"Mine\"\nLoadPlugin match_regex\n<Chain \"Mine\">\n"
+        " <Rule \"r\">\n  <Match \"regex\">\n   Plugin \"^df$\"\n  </Match>\n"
+        "  Target \"stop\"\n </Rule>\n Target \"write\"\n</Chain>\n");
+    put_conf("refused", 2,
+             "LoadPlugin \"exec\"\nInclude \"/etc/collectd.conf\"\n"
+             "<Plugin python>\n</Plugin>\n");
+    put_conf("broken", 0, "<Plugin \"df\"\nLoadPlugin \\\n df\n");
+    put_number(1, 1);
+    for (int i = 0; i < 120; i++)
+        put_number(prng_next(&prng) % 24, 1);
+    write_seed("vet", "tree");
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 2) {
@@ -370,5 +547,9 @@ int main(int argc, char **argv)
     seed_frame();
     seed_pair();
     seed_engine();
+    seed_control();
+    seed_conn();
+    seed_rows();
+    seed_vet();
     return 0;
 }

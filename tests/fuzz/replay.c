@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define TARGETS(X) X(frame) X(pair) X(engine)
+#define TARGETS(X) X(frame) X(pair) X(control) X(conn) X(rows) X(vet) X(engine)
 
 #define TARGET_DECLARE(name) int fuzz_##name(const uint8_t *data, size_t size);
 TARGETS(TARGET_DECLARE)
