@@ -89,7 +89,7 @@ void fuzz_quiet(void)
     log_set_sink(swallow);
 }
 
-static char folder[64];
+static char folder[96];
 
 static void remove_folder(void)
 {
@@ -106,16 +106,18 @@ static void remove_folder(void)
     (void)rmdir(folder);
 }
 
+/* Short, for a socket has its name in it. */
 const char *fuzz_folder(void)
 {
+    const char *base = getenv("TMPDIR");
+
     if (folder[0] != '\0')
         return folder;
-    (void)strcpy(folder, "/dev/shm/argus-fuzz-XXXXXX");
-    if (mkdtemp(folder) == NULL) {
-        (void)strcpy(folder, "/tmp/argus-fuzz-XXXXXX");
-        if (mkdtemp(folder) == NULL)
-            abort();
-    }
+    if (base == NULL || strlen(base) > sizeof folder - 32)
+        base = "/tmp";
+    (void)snprintf(folder, sizeof folder, "%s/argus-fuzz-XXXXXX", base);
+    if (mkdtemp(folder) == NULL)
+        abort();
     (void)atexit(remove_folder);
     return folder;
 }

@@ -50,8 +50,8 @@ void fuzz_text(struct fuzz_input *in, char *out, size_t out_size);
  *  signal. */
 void fuzz_quiet(void);
 
-/** A folder of this process below /dev/shm or /tmp, made at the first call and
- *  removed with all that is in it at exit. */
+/** A folder of this process below TMPDIR or /tmp, made at the first call and
+ *  removed with the files in it at exit; not after a crash. */
 const char *fuzz_folder(void);
 
 /** fuzz_folder()/name holds these bytes. */
