@@ -1,6 +1,8 @@
 /* fuzz_conn.c - the handshake and what follows it: a real transport in a loop,
  * and peers on raw sockets that dial it or are dialed by it, and send whatever,
- * in pieces. What its owner hears keeps the promises of transport.h.
+ * in pieces; with a key also inside of TLS. What its owner hears keeps the
+ * promises of transport.h, and with a key no link comes up for a peer that has
+ * not proven its id.
  *
  * Input: a byte of flavor, then operations, each a byte and its arguments. */
 #include "argus_config.h" /* GNU extensions */
@@ -15,6 +17,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "runtime/identity.h"
+#include "runtime/tls.h"
 #include "runtime/transport.h"
 #include "wire/frame.h"
 
@@ -25,7 +29,9 @@
 
 struct raw_peer {
     int fd; /* -1: none */
-    bool has_heard;
+    bool was_dialed, has_heard;
+    struct tls *tls; /* NULL: it speaks plain */
+    struct tls_output cipher;
     size_t used;
     uint8_t bytes[2 * (FRAME_HEADER_SIZE + FRAME_BODY_MAX)];
 };
@@ -44,7 +50,13 @@ static struct {
     link_id last_link;
     uint32_t dials_count;
     bool is_done;
+    bool is_protected;
+    uint32_t ups, proofs_sent; /* sound ones */
 } at;
+
+/* Made once: rings of keys 1 and 2, of key 2, of key 3; who both sides are. */
+static struct tls_context *rings[3];
+static struct identity *self_identity, *peer_identity;
 
 /* --------------------------------------------------------- what is heard */
 
@@ -68,6 +80,8 @@ static void on_up(void *context, link_id link, dial_id dial,
     (void)context;
     assert(link > at.last_link);
     at.last_link = link;
+    at.ups++;
+    assert(!at.is_protected || at.ups <= at.proofs_sent);
     if (life != NULL)
         *life = UP;
     if (dial != 0)
@@ -143,6 +157,8 @@ static void peer_close(struct raw_peer *p)
     (void)setsockopt(p->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
     (void)close(p->fd);
     p->fd = -1;
+    tls_free(p->tls);
+    p->tls = NULL;
 }
 
 static void peer_begin(struct raw_peer *p, int fd)
@@ -151,7 +167,7 @@ static void peer_begin(struct raw_peer *p, int fd)
         abort();
     p->fd = fd;
     p->used = 0;
-    p->has_heard = false;
+    p->has_heard = p->was_dialed = false;
 }
 
 static void peer_dial(struct raw_peer *p)
@@ -188,6 +204,7 @@ static void peer_is_dialed(struct raw_peer *p, uint8_t flags)
         int fd = accept4(at.listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0)
             peer_begin(p, fd);
+        p->was_dialed = true;
     }
     turn(1);
 }
@@ -216,28 +233,98 @@ static size_t whole_frames(struct raw_peer *p)
     return done;
 }
 
+static void take_frames(struct raw_peer *p)
+{
+    size_t done = whole_frames(p);
+
+    memmove(p->bytes, p->bytes + done, p->used - done);
+    p->used -= done;
+}
+
+/* What the peer's own TLS has to say goes out. */
+static void flush_cipher(struct raw_peer *p)
+{
+    if (p->cipher.used > 0)
+        (void)send(p->fd, p->cipher.bytes, p->cipher.used, MSG_NOSIGNAL);
+    p->cipher.used = 0;
+}
+
+static void decrypt(struct raw_peer *p, const uint8_t *data, size_t size)
+{
+    ssize_t got;
+
+    tls_lend(p->tls, data, size);
+    while ((got = tls_read(p->tls, p->bytes + p->used,
+                           sizeof p->bytes - p->used)) > 0) {
+        p->used += (size_t)got;
+        take_frames(p);
+    }
+    flush_cipher(p);
+    if (got < 0) {
+        assert(tls_text(p->tls) != NULL);
+        peer_close(p);
+    }
+}
+
 static bool peer_read(struct raw_peer *p)
 {
-    ssize_t got = p->fd < 0 ? 0
-                            : recv(p->fd, p->bytes + p->used,
-                                   sizeof p->bytes - p->used, 0);
+    static uint8_t bytes[65536];
+    size_t room = sizeof p->bytes - p->used;
+    ssize_t got =
+        p->fd < 0
+            ? 0
+            : recv(p->fd, bytes, room < sizeof bytes ? room : sizeof bytes, 0);
+
     if (got == 0 || (got < 0 && errno != EAGAIN && errno != ENOTCONN))
         peer_close(p);
     if (got <= 0)
         return false;
-    p->used += (size_t)got;
-    size_t done = whole_frames(p);
-    memmove(p->bytes, p->bytes + done, p->used - done);
-    p->used -= done;
+    if (p->tls != NULL) {
+        decrypt(p, bytes, (size_t)got);
+    } else if (!at.is_protected) {
+        memcpy(p->bytes + p->used, bytes, (size_t)got);
+        p->used += (size_t)got;
+        take_frames(p);
+    } /* else records of TLS, which a plain peer does not know */
     return true;
 }
 
-static void peer_send(struct raw_peer *p, const void *data, size_t size)
+static void peer_send_raw(struct raw_peer *p, const void *data, size_t size)
 {
     if (p->fd < 0)
         peer_dial(p);
     if (p->fd >= 0 && size > 0)
         (void)send(p->fd, data, size, MSG_NOSIGNAL);
+}
+
+static void peer_send(struct raw_peer *p, const uint8_t *data, size_t size)
+{
+    if (p->fd < 0 || p->tls == NULL || !tls_is_up(p->tls)) {
+        peer_send_raw(p, data, size);
+    } else if (size > 0) {
+        (void)tls_write(p->tls, data, size);
+        flush_cipher(p);
+    }
+}
+
+/* The peer shakes hands as it should; with which keys the input says. */
+static void peer_protect(struct raw_peer *p, uint8_t flags)
+{
+    if (p->fd < 0)
+        peer_dial(p);
+    if (p->fd < 0 || p->tls != NULL)
+        return;
+    p->tls = tls_new(rings[flags % 3], !p->was_dialed, &p->cipher);
+    if (p->tls == NULL)
+        abort();
+    if (!p->was_dialed)
+        tls_begin(p->tls);
+    flush_cipher(p);
+    for (int i = 0; i < 8 && p->fd >= 0 && !tls_is_up(p->tls); i++) {
+        turn(1);
+        (void)peer_read(p);
+    }
+    turn(1);
 }
 
 /* ------------------------------------------------------------ operations */
@@ -246,18 +333,18 @@ static void op_bytes(struct raw_peer *p, struct fuzz_input *in)
 {
     struct fuzz_input part = fuzz_part(in);
 
-    peer_send(p, part.data, part.size);
+    peer_send_raw(p, part.data, part.size);
     turn(1);
 }
 
-/* A frame whose length is right, in up to three pieces. */
+/* A frame whose length is right, in up to three pieces: a part of it, then all
+ * but the last few bytes. */
 static void send_in_pieces(struct raw_peer *p, const uint8_t *bytes,
                            size_t size, uint8_t cut)
 {
-    size_t first = size * (cut & 15u) / 15, second = size * (cut >> 4) / 15;
+    size_t late = cut & 15u, second = late < size ? size - late : size;
+    size_t first = second * (cut >> 4) / 15;
 
-    if (second < first)
-        second = first;
     peer_send(p, bytes, first);
     turn(1);
     peer_send(p, bytes + first, second - first);
@@ -279,6 +366,25 @@ static void op_frame(struct raw_peer *p, struct fuzz_input *in)
     send_in_pieces(p, bytes, FRAME_HEADER_SIZE + part.size, cut);
 }
 
+/* With a proof of who it is, or one for the other side of the link. */
+static void prove(struct raw_peer *p, bool is_sound, argus_Hello *hello)
+{
+    uint8_t exported[TLS_EXPORT_SIZE];
+    char side = p->was_dialed == is_sound ? 'A' : 'D';
+
+    if (p->fd < 0 || p->tls == NULL || !tls_is_up(p->tls) ||
+        !tls_export(p->tls, exported))
+        return;
+    hello->key.size = IDENTITY_KEY_SIZE;
+    hello->proof.size = IDENTITY_PROOF_SIZE;
+    if (!identity_prove(peer_identity, side, exported, hello->key.bytes,
+                        hello->proof.bytes))
+        abort();
+    at.proofs_sent +=
+        is_sound &&
+        memcmp(hello->id, identity_id(peer_identity)->bytes, NODE_ID_SIZE) == 0;
+}
+
 /* A Hello as it should be, but for what the flags say. */
 static void op_hello(struct raw_peer *p, struct fuzz_input *in)
 {
@@ -287,7 +393,10 @@ static void op_hello(struct raw_peer *p, struct fuzz_input *in)
     uint8_t cut = fuzz_u8(in), flags = fuzz_u8(in), kind = fuzz_u8(in);
     struct hello_facts facts = at.self;
 
-    facts.id.bytes[0] = flags & 1 ? 1 : flags & 2 ? 4 : 9;
+    if ((flags & 3) == 0)
+        facts.id = *identity_id(peer_identity);
+    else if ((flags & 1) == 0)
+        facts.id = (struct node_id){{4}};
     facts.instance = flags & 4 ? facts.instance : 100;
     if ((flags & 8) != 0)
         facts.cluster[0] = 'x';
@@ -300,6 +409,7 @@ static void op_hello(struct raw_peer *p, struct fuzz_input *in)
     hello_build(&facts, (argus_LinkKind)(kind % 8),
                 flags & 64 ? &facts.id : NULL,
                 flags & 128 ? "192.0.2.7" : "nonsense", &frame.body.hello);
+    prove(p, (kind & 0x80) == 0, &frame.body.hello);
     int size =
         frame_encode(argus_Frame_fields, &frame, bytes, sizeof bytes, NULL);
     if (size > 0)
@@ -314,7 +424,11 @@ static void op_owner(struct fuzz_input *in)
     link_id link = fuzz_u8(in) % 8u;
 
     memset(&frame, 0, sizeof frame);
-    switch (what % 4) {
+    switch (what % 5) {
+    case 4:
+        if (at.is_protected)
+            transport_set_protection(at.transport, rings[what / 5 % 3]);
+        break;
     case 0:
         frame.which_body = argus_Frame_ping_tag;
         transport_send(at.transport, link, &frame);
@@ -341,7 +455,8 @@ static void operate(struct fuzz_input *in)
     uint8_t what = fuzz_u8(in);
     struct raw_peer *p = &at.peers[(what >> 4) % PEERS];
 
-    switch (what % 9) {
+    switch (what % 10) {
+    case 9: peer_protect(p, fuzz_u8(in)); break;
     case 0: op_bytes(p, in); break;
     case 1: op_frame(p, in); break;
     case 2: op_hello(p, in); break;
@@ -376,6 +491,25 @@ static void open_listener(void)
     at.listener_port = ntohs(in.sin_port);
 }
 
+static void make_keys(void)
+{
+    static const uint8_t secrets[3][MESH_KEY_SIZE] = {{1}, {2}, {3}};
+    struct keyring ring = {.count = 2};
+
+    if (rings[0] != NULL)
+        return;
+    for (int i = 0; i < 3; i++) {
+        mesh_key_of(secrets[i], &ring.keys[0]);
+        mesh_key_of(secrets[1], &ring.keys[1]);
+        ring.count = i == 0 ? 2 : 1;
+        if (tls_context_of_keys(&ring, &rings[i], NULL) != ARGUS_OK)
+            abort();
+    }
+    if (identity_open(NULL, "default", &self_identity, NULL) != ARGUS_OK ||
+        identity_open(NULL, "default", &peer_identity, NULL) != ARGUS_OK)
+        abort();
+}
+
 static void open_transport(uint8_t flavor)
 {
     static const struct transport_listener heard = {
@@ -390,9 +524,16 @@ static void open_transport(uint8_t flavor)
         .strangers_source_max = flavor & 1 ? 2 : 0,
         .links_max = flavor & 2 ? 3 : 0,
         .queue_bytes_max = flavor & 4 ? 70000 : 0,
-        .linger_ms = 50};
+        .linger_ms = 50,
+        .grace_ms = 1};
     struct argus_error err = {{0}};
 
+    at.is_protected = (flavor & 8) != 0;
+    if (at.is_protected) {
+        options.protection = rings[0];
+        options.identity = self_identity;
+        options.self.id = *identity_id(self_identity);
+    }
     at.self = options.self;
     if (uv_loop_init(&at.loop) != 0 ||
         transport_new(&at.loop, &options, &heard, &at.transport, &err) !=
@@ -411,8 +552,11 @@ static void on_done(void *context)
 
 static void close_all(void)
 {
-    for (int i = 0; i < PEERS; i++)
+    for (int i = 0; i < PEERS; i++) {
         peer_close(&at.peers[i]);
+        free(at.peers[i].cipher.bytes);
+        at.peers[i].cipher = (struct tls_output){.bytes = NULL};
+    }
     (void)close(at.listener); /* resets who waits there */
     turn(3);
     transport_stop(at.transport, argus_RefuseCode_REFUSE_BYE, "bye", on_done,
@@ -434,6 +578,8 @@ FUZZ_TARGET(conn)
     at.last_link = 0;
     at.dials_count = 0;
     at.is_done = false;
+    at.ups = at.proofs_sent = 0;
+    make_keys();
     for (int i = 0; i < PEERS; i++)
         at.peers[i].fd = -1;
     open_listener();

@@ -311,15 +311,24 @@ static void op_send(struct client *c, struct fuzz_input *in)
     client_send(c, part.data, part.size);
 }
 
-/* A frame whose length is right. */
+/* A frame whose length is right; its last bytes come later, as the cut says. */
 static void op_ask(struct client *c, struct fuzz_input *in)
 {
+    static uint8_t bytes[FRAME_HEADER_SIZE + FRAME_BODY_MAX];
+    uint8_t cut = fuzz_u8(in);
     struct fuzz_input part = fuzz_part(in);
-    uint8_t header[FRAME_HEADER_SIZE] = {0, 0, (uint8_t)(part.size >> 8),
-                                         (uint8_t)part.size};
+    size_t size = FRAME_HEADER_SIZE + part.size;
+    size_t late = cut % 8u < size ? cut % 8u : size;
 
-    client_send(c, header, sizeof header);
-    client_send(c, part.data, part.size);
+    bytes[2] = (uint8_t)(part.size >> 8);
+    bytes[3] = (uint8_t)part.size;
+    if (part.size > 0)
+        memcpy(bytes + FRAME_HEADER_SIZE, part.data, part.size);
+    client_send(c, bytes, size - late);
+    if (late == 0)
+        return;
+    turn(1);
+    client_send(c, bytes + size - late, late);
 }
 
 static void op_event(struct fuzz_input *in)

@@ -12,10 +12,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <pb_decode.h>
 #include <sqlite3.h>
 
 #include "fuzz_world.h"
 #include "runtime/identity.h"
+#include "runtime/keyring.h"
 #include "runtime/operator_key.h"
 #include "runtime/store.h"
 
@@ -351,14 +353,64 @@ static void try_operator_key(struct fuzz_input *in)
         assert(err.text[0] != '\0');
 }
 
+/* What was read is written, and read again the same. */
+static void try_keyring(struct fuzz_input *in)
+{
+    static struct keyring ring, again;
+    struct argus_error err = {{0}};
+    char path[256];
+
+    fuzz_write_file("mesh.key", in->data, in->size, path);
+    if (keyring_read(path, &ring, &err) != ARGUS_OK) {
+        assert(err.text[0] != '\0');
+        return;
+    }
+    assert(ring.count >= 1 && ring.count <= KEYRING_MAX);
+    for (unsigned i = 0; i < ring.count; i++)
+        assert(keyring_find(&ring, ring.keys[i].id) == &ring.keys[i]);
+    int rc = keyring_write(path, &ring, &err);
+    assert(rc == ARGUS_OK);
+    rc = keyring_read(path, &again, &err);
+    assert(rc == ARGUS_OK && again.count == ring.count);
+    assert(memcmp(&again, &ring, sizeof ring) == 0);
+}
+
+/* An order of keys: its bytes in front of the file. */
+static void try_order(struct fuzz_input *in)
+{
+    static argus_KeyringOrder order;
+    static struct keyring ring;
+    struct fuzz_input part = fuzz_part(in);
+    pb_istream_t stream = pb_istream_from_buffer(part.data, part.size);
+    struct mesh_key key;
+    uint8_t secret[MESH_KEY_SIZE] = {0};
+
+    if (!pb_decode(&stream, argus_KeyringOrder_fields, &order))
+        return;
+    memset(&ring, 0, sizeof ring);
+    ring.count = 1 + fuzz_u8(in) % KEYRING_MAX;
+    for (unsigned i = 0; i < ring.count; i++) {
+        secret[0] = (uint8_t)(i + 1);
+        mesh_key_of(secret, &ring.keys[i]);
+    }
+    secret[0] = 200;
+    mesh_key_of(secret, &key);
+    if ((fuzz_u8(in) & 1) != 0 && order.added_count > 0)
+        (void)keyring_wrap(&ring, &key, &order.added[0]);
+    (void)keyring_obey(&ring, &order);
+    assert(ring.count >= 1 && ring.count <= KEYRING_MAX);
+    for (unsigned i = 0; i < ring.count; i++)
+        assert(keyring_find(&ring, ring.keys[i].id) == &ring.keys[i]);
+}
+
 FUZZ_TARGET(rows)
 {
     static void (*const tries[])(struct fuzz_input *) = {
-        try_rows,   try_rows,     try_rows,         try_database,
-        try_damage, try_identity, try_operator_key, try_rows};
+        try_rows,     try_rows,         try_rows,    try_database, try_damage,
+        try_identity, try_operator_key, try_keyring, try_order};
     struct fuzz_input in = {data, size};
 
     fuzz_quiet();
-    tries[fuzz_u8(&in) % 8](&in);
+    tries[fuzz_u8(&in) % 9](&in);
     return 0;
 }

@@ -197,7 +197,7 @@ static void judge_tree(const oconfig_item_t *root)
     assert(plugins <= PLUGINS_MAX);
 }
 
-static void vet(const oconfig_item_t *root, uint8_t flavor)
+static void vet_whole(const oconfig_item_t *root, uint8_t flavor)
 {
     struct vet_rules rules = rules_of(flavor);
     struct argus_error err = {{0}};
@@ -210,6 +210,17 @@ static void vet(const oconfig_item_t *root, uint8_t flavor)
         judge_tree(root);
     } else {
         assert(rc == ARGUS_EDENIED && err.text[0] != '\0');
+    }
+}
+
+/* And each line of it alone: a refusal ends the vetting. */
+static void vet(const oconfig_item_t *root, uint8_t flavor)
+{
+    vet_whole(root, flavor);
+    for (int i = 0; i < root->children_num; i++) {
+        const oconfig_item_t one = {.children = &root->children[i],
+                                    .children_num = 1};
+        vet_whole(&one, flavor);
     }
 }
 

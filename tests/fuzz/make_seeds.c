@@ -364,6 +364,7 @@ static void seed_control(void)
         size_t size =
             make(argus_Request_fields, tag, false, bytes, sizeof bytes);
         put_number((tag % 3) << 4 | 1, 1);
+        put_number(tag, 1);
         put_part(bytes, size);
         put_number((tag % 3) << 4 | 2, 1);
     }
@@ -373,7 +374,7 @@ static void seed_control(void)
          tag <= argus_Request_bundle_status_tag; tag++) {
         size_t size =
             make(argus_Request_fields, tag, true, bytes, sizeof bytes);
-        put_number(1, 1);
+        put_number(1 << 8, 2);
         put_part(bytes, size);
     }
     write_seed("control", "at_once");
@@ -383,7 +384,7 @@ static void seed_control(void)
     m.request.body.events.limit = 3;
     size_t size = pack(argus_Request_fields, bytes, sizeof bytes);
     put_number(0x04, 1);
-    put_number(1, 1);
+    put_number(1 << 8, 2);
     put_part(bytes, size);
     put_number(0x060302, 3); /* turn, events, read */
     put_number(0x030f, 2);
@@ -397,7 +398,7 @@ static void seed_control(void)
 static void put_operation(unsigned peer, unsigned operation)
 {
     for (unsigned what = 0; what < 256; what++)
-        if (what % 9 == operation && (what >> 4) % 4 == peer) {
+        if (what % 10 == operation && (what >> 4) % 4 == peer) {
             put_number(what, 1);
             return;
         }
@@ -449,6 +450,34 @@ static void seed_conn(void)
         put_operation(peer, 6);
     }
     write_seed("conn", "strangers");
+    put_number(8, 1);
+    for (unsigned peer = 0; peer < 4; peer++) {
+        if (peer > 1) {
+            put_operation(peer, 3);
+            put_number(1, 1);
+        }
+        put_operation(peer, 9);
+        put_number(peer == 3 ? 2 : peer % 2, 1);
+        put_hello(peer, 0x51, 0, 1);
+        size_t size =
+            make(argus_Frame_fields,
+                 peer == 0 ? argus_Frame_key_proof_tag : argus_Frame_gossip_tag,
+                 false, bytes, sizeof bytes);
+        put_operation(peer, 1);
+        put_number(0x37, 1);
+        put_part(bytes, size);
+        put_operation(peer, 4);
+        put_operation(peer, 5);
+        put_number((peer == 1 ? 4u : 0u) << 8 | 1, 2);
+    }
+    write_seed("conn", "protected");
+    put_number(8, 1);
+    put_operation(0, 0);
+    put_part("\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00", 10);
+    put_operation(0, 4);
+    put_hello(1, 0, 0, 1);
+    put_operation(1, 4);
+    write_seed("conn", "unprotected");
 }
 
 static void put_row(uint8_t flags, const pb_msgdesc_t *fields, pb_size_t tag)
@@ -503,6 +532,23 @@ static void seed_rows(void)
     write_seed("rows", "operator");
 }
 
+static void seed_keys(void)
+{
+    static const char ring[] =
+        "# first\nAQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=\n\n"
+        "IAIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA= # second\n";
+
+    put_number(7, 1);
+    put(ring, sizeof ring - 1);
+    write_seed("rows", "keyring");
+    put_number(8, 1);
+    memset(&m, 0, sizeof m);
+    fill(argus_KeyringOrder_fields, &m, true, 0);
+    put_part(bytes, pack(argus_KeyringOrder_fields, bytes, sizeof bytes));
+    put_number(0x0201, 2);
+    write_seed("rows", "order");
+}
+
 static void put_conf(const char *name, uint8_t flavor, const char *text)
 {
     put_number(flavor, 1);
@@ -524,7 +570,11 @@ static void seed_vet(void)
         "  Target \"stop\"\n </Rule>\n Target \"write\"\n</Chain>\n");
     put_conf("refused", 2,
              "LoadPlugin \"exec\"\nInclude \"/etc/collectd.conf\"\n"
-             "<Plugin python>\n</Plugin>\n");
+             "<Plugin python>\n</Plugin>\nLOADPLUGIN \"Perl\"\n"
+             "LoadPlugin memory\nLoadPlugin libvirt\nReadThreads -1\n"
+             "<LoadPlugin df>\n  Include x\n</LoadPlugin>\nHostname \"x\"\n"
+             "TypesDB \"@BUNDLE@/../x\"\n<Chain \"x\">\n  <Target argus>\n"
+             "  </Target>\n</Chain>\nTimeout 1\nPreCacheChain 1\n");
     put_conf("broken", 0, "<Plugin \"df\"\nLoadPlugin \\\n df\n");
     put_number(1, 1);
     for (int i = 0; i < 120; i++)
@@ -550,6 +600,7 @@ int main(int argc, char **argv)
     seed_control();
     seed_conn();
     seed_rows();
+    seed_keys();
     seed_vet();
     return 0;
 }
