@@ -92,7 +92,9 @@ static void make_side(struct side *s, uint8_t id)
     if (node_id_is_zero(&s->options.self.id))
         s->options.self.id.bytes[0] = id;
     s->options.self.instance = id;
-    s->options.hello_ms = s->options.connect_ms = 500;
+    if (s->options.hello_ms == 0)
+        s->options.hello_ms = 500;
+    s->options.connect_ms = 500;
     s->options.linger_ms = 300;
     if (s->options.self.cluster[0] == '\0')
         (void)strcpy(s->options.self.cluster, "default");

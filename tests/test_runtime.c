@@ -17,6 +17,7 @@
 #include "folder.h"
 #include "runtime/guard.h"
 #include "runtime/identity.h"
+#include "runtime/keyring.h"
 #include "runtime/runtime.h"
 
 /** Waits end here at the latest; a sound run needs a small part of it. */
@@ -170,6 +171,7 @@ static void set_options(struct node *n, const char *name, argus_Role role,
     (void)snprintf(o->state_dir, sizeof o->state_dir, "%s", n->dir);
     (void)snprintf(o->control_socket, sizeof o->control_socket, "%.90s/c.sock",
                    n->dir);
+    (void)snprintf(o->key_file, sizeof o->key_file, "%s/mesh.key", n->dir);
     o->listen_count = 1;
     (void)strcpy(o->listen[0].host, "127.0.0.1");
     (void)strcpy(o->listen[0].port, "0");
@@ -203,8 +205,21 @@ static void *run_deliver(void *context)
     return NULL;
 }
 
+/* All nodes have the same key, but for those that do without. */
+static void write_key(const struct node *n)
+{
+    struct keyring ring = {.count = 1};
+    const uint8_t secret[MESH_KEY_SIZE] = {42};
+
+    mesh_key_of(secret, &ring.keys[0]);
+    if (n->options.key_file[0] != '\0')
+        CU_ASSERT_EQUAL_FATAL(keyring_write(n->options.key_file, &ring, NULL),
+                              ARGUS_OK);
+}
+
 static int open_node(struct node *n, struct argus_error *err)
 {
+    write_key(n);
     const struct runtime_hooks hooks = {.context = n,
                                         .describe = describe,
                                         .counters = own_counters,
@@ -558,6 +573,7 @@ static void test_runtime_address_can_be_dialed(void)
         if (strcmp(cases[i].listen[0], "::1") == 0 && !has_ipv6())
             continue;
         set_options(&other, "other", argus_Role_ROLE_AGENT, NULL);
+        o->key_file[0] = '\0';
         o->allow_plaintext = true;
         for (uint32_t k = 0; k < 2 && cases[i].listen[k] != NULL; k++) {
             o->listen_count = k + 1;

@@ -104,7 +104,8 @@ static void neighbor_up(void *context, link_id link,
     bundle_sync_neighbor_up(e->bundle_sync, e->now_ms, e->wall_us, peer, out);
 }
 
-/* An orderly end says nothing about the peer's health; all else is evidence. */
+/* An orderly end says nothing about the peer's health; all else is evidence,
+ * and so is that its key or certificate is worth nothing any more. */
 static void neighbor_down(void *context, link_id link,
                           const struct node_id *peer, enum link_end why,
                           argus_RefuseCode code, struct actions *out)
@@ -113,7 +114,7 @@ static void neighbor_down(void *context, link_id link,
 
     plumtree_neighbor_down(e->plumtree, e->now_ms, link, out);
     bundle_sync_neighbor_down(e->bundle_sync, peer);
-    if (why == LINK_END_CLOSED)
+    if (why == LINK_END_CLOSED && code != argus_RefuseCode_REFUSE_KEY)
         directory_neighbor_released(e->directory, e->now_ms, e->wall_us, peer,
                                     out);
     else

@@ -664,10 +664,12 @@ void hyparview_on_link_down(struct hyparview *h, uint64_t now_ms, link_id link,
 }
 
 /* Somebody else lives at that address, or we could never speak: no candidate
- * at all, in either list. */
+ * at all, in either list. Keys may change, and a quarantine ends. */
 static bool is_hopeless(enum link_end why, argus_RefuseCode code)
 {
     return why == LINK_END_DENIED && code != argus_RefuseCode_REFUSE_BUSY &&
+           code != argus_RefuseCode_REFUSE_KEY &&
+           code != argus_RefuseCode_REFUSE_QUARANTINE &&
            code != argus_RefuseCode_REFUSE_NONE;
 }
 

@@ -123,6 +123,7 @@ static void close_rest(struct runtime *rt)
     store_close(rt->store);
     identity_free(rt->identity);
     security_close(rt->security);
+    rt->security = NULL;
     rt->apply = NULL;
     rt->engine = NULL;
     rt->store = NULL;

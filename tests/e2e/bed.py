@@ -80,6 +80,20 @@ def quantile(values, q):
     return ordered[min(len(ordered) - 1, int(q * len(ordered)))]
 
 
+def cpu_seconds(pid):
+    """CPU that a process has used so far, all its threads together."""
+    with open("/proc/%d/stat" % pid) as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def private_bytes(pid):
+    """Memory that this process alone uses."""
+    with open("/proc/%d/smaps_rollup" % pid) as f:
+        return 1024 * sum(int(line.split()[1]) for line in f
+                          if line.startswith(("Private_Clean:", "Private_Dirty:")))
+
+
 def built(name):
     """A module that libtool built: in the build folder or its .libs."""
     for path in (os.path.join(BUILD, os.path.dirname(name), ".libs", os.path.basename(name)),
@@ -190,10 +204,14 @@ class Daemon:
             self.process.wait(10)
 
     def stop(self, limit_s=20):
-        """Orderly; Failure when it hangs. Returns collectd's exit code."""
+        """Orderly; Failure when it hangs or crashes."""
+        was_running = self.is_running()
         self.send(signal.SIGTERM)
         try:
-            return self.process.wait(limit_s)
+            code = self.process.wait(limit_s)
+            check(code == 0 or not was_running,
+                  "%s ended with %s when it was stopped: %s" % (self.name, code, self.last_words()))
+            return code
         except subprocess.TimeoutExpired:
             raise Failure("%s does not stop within %g s" % (self.name, limit_s)) from None
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 
-from bed import COLLECTD, check, wait_for, wait_online
+from bed import COLLECTD, check, cpu_seconds, wait_for, wait_online
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 STOCK = "LoadPlugin load\nLoadPlugin memory\nLoadPlugin uptime\n"
@@ -87,14 +87,18 @@ def replay_block(d, hosts, pattern, rate, seconds, go):
             % (HERE, pattern, hosts, rate, seconds, d.base, go))
 
 
-def replay_nodes(bed, seconds, count=2, rate=RATE, own_rate=0, extra="", agent_extra=""):
+def replay_nodes(bed, seconds, count=2, rate=RATE, own_rate=0, extra="", agent_extra="",
+                 security=None):
     """Aggregators with a ledger each, 4 agents that wait for the start file. The
     extras are global lines of their collectd.conf; own_rate: values a second that
     an aggregator replays itself."""
     go = os.path.join(bed.dir, "go")
+    if os.path.exists(go):
+        os.remove(go)
     threads = "WriteThreads 5\n"
     bed.need_built("tests/plugins/ledger.so", "tests/plugins/replay.so")
-    aggregators = [bed.daemon("agg%d" % i, role="aggregator", extra=threads + extra)
+    aggregators = [bed.daemon("agg%d" % i, role="aggregator", extra=threads + extra,
+                              security=security)
                    for i in range(count)]
     for i, d in enumerate(aggregators):
         d.plugins = 'LoadPlugin ledger\n<Plugin ledger>\n  File "%s/ledger"\n</Plugin>\n' % d.base
@@ -103,7 +107,8 @@ def replay_nodes(bed, seconds, count=2, rate=RATE, own_rate=0, extra="", agent_e
     for d in aggregators[1:]:
         d.seeds = [aggregators[0].address]
     agents = [bed.daemon("agent%d" % i, seeds=[aggregators[0].address],
-                         extra=threads + agent_extra) for i in range(AGENTS)]
+                         extra=threads + agent_extra, security=security)
+              for i in range(AGENTS)]
     for i, d in enumerate(agents):
         d.plugins = replay_block(d, 40, "a%d-%%" % i, rate // AGENTS, seconds, go)
     for d in aggregators + agents:
@@ -215,18 +220,12 @@ QUEUE_MAX = 2 * RATE // AGENTS  # of an agent: values of two seconds
 REST = 1000  # of an agent: its own metrics of a few intervals, always on their way
 
 
-def cpu_seconds(daemon):
-    with open("/proc/%d/stat" % daemon.process.pid) as f:
-        fields = f.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def chain_run(bed, *options, queue_max=QUEUE_MAX, **nodes):
     """A replay through one aggregator; its counters and the figures."""
     aggregators, agents = replay_nodes(bed, CHAIN_SECONDS, count=1, **nodes)
-    cpu = cpu_seconds(aggregators[0])
+    cpu = cpu_seconds(aggregators[0].process.pid)
     longest = wait_replayed(agents, CHAIN_SECONDS, queue_max=queue_max, rest=REST)
-    cpu = cpu_seconds(aggregators[0]) - cpu
+    cpu = cpu_seconds(aggregators[0].process.pid) - cpu
     counters = aggregators[0].status()["counters"]
     acked = sum(a.status()["counters"]["values_acked"] for a in agents)
     done, figures = stop_and_compare(aggregators, agents, *options)

@@ -6,7 +6,8 @@ import os
 import pwd
 import time
 
-from bed import check, links, quantile, wait_for, wait_mesh, wait_online
+from bed import (check, cpu_seconds, links, private_bytes, quantile, wait_for, wait_mesh,
+                 wait_online)
 from journal import Journal, gaps, not_newer, seconds
 from pushed import (ENDS, Operator, apply_block, apply_now, check_quiet, journal_plugin, lone,
                     open_folder, push, push_code, remove, rows, wait_applied, wait_end,
@@ -44,16 +45,6 @@ def in_session(session):
     return [pid for pid, row in processes().items() if row[1] == session and row[2] != "Z"]
 
 
-def private_bytes(pid):
-    """Memory that this process alone uses."""
-    total = 0
-    with open("/proc/%d/smaps_rollup" % pid) as f:
-        for line in f:
-            if line.startswith(("Private_Clean:", "Private_Dirty:")):
-                total += int(line.split()[1]) * 1024
-    return total
-
-
 Weight = collections.namedtuple("Weight", "descriptors threads children zombies private")
 
 
@@ -62,12 +53,6 @@ def weigh(node):
     children = [row for row in processes().values() if row[0] == pid]
     return Weight(len(os.listdir("/proc/%d/fd" % pid)), len(os.listdir("/proc/%d/task" % pid)),
                   len(children), sum(row[2] == "Z" for row in children), private_bytes(pid))
-
-
-def cpu_seconds(pid):
-    with open("/proc/%d/stat" % pid) as f:
-        fields = f.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 # ------------------------------------------------------- bundles that misbehave

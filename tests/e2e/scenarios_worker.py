@@ -13,7 +13,7 @@ import threading
 import time
 
 import pair
-from bed import check, pause, run as bed_run, wait_for
+from bed import check, cpu_seconds, pause, private_bytes, run as bed_run, wait_for
 from pair import Worker, gauge, message
 
 NAUGHTY = 'LoadPlugin naughty\n<Plugin naughty>\nMode "%s"\nAfter %d\n</Plugin>\n'
@@ -702,17 +702,6 @@ def peak_kib(pid):
 
 # --------------------------------------------------------------------- cost
 
-def private_kib(pid):
-    with open("/proc/%d/smaps_rollup" % pid) as f:
-        return sum(int(n) for n in re.findall(r"Private_\w+:\s+(\d+)", f.read()))
-
-
-def cpu_seconds(pid):
-    with open("/proc/%d/stat" % pid) as f:
-        fields = f.read().rsplit(")", 1)[1].split()
-    return sum(int(n) for n in fields[11:13]) / os.sysconf("SC_CLK_TCK")
-
-
 def worker_cost(bed, full):
     """Private memory, threads and idle CPU with df and load at 10 s."""
     w = Worker(bed, "LoadPlugin df\nLoadPlugin load\n", interval=10)
@@ -722,7 +711,7 @@ def worker_cost(bed, full):
     seconds = 30 if full else 3
     pause(seconds)
     used = cpu_seconds(w.pid) - before
-    kib = private_kib(w.pid)
+    kib = private_bytes(w.pid) // 1024
     threads = len(os.listdir("/proc/%d/task" % w.pid))
     check(kib <= 1536, "%d KiB of private memory" % kib)
     check(used <= 0.01 * max(1, seconds / 10), "%g CPU-s in %d s" % (used, seconds))
