@@ -523,6 +523,7 @@ static void test_runtime_open_refusals(void)
     CU_ASSERT_EQUAL(open_node(&other, &err), ARGUS_EBUSY);
     CU_ASSERT_PTR_NOT_NULL(strstr(err.text, port));
     (void)strcpy(other.options.listen[0].host, "0.0.0.0");
+    other.options.key_file[0] = '\0';
     CU_ASSERT_EQUAL(open_node(&other, &err), ARGUS_EDENIED);
     CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "AllowPlaintext"));
     (void)strcpy(other.options.listen[0].host, "127.0.0.1");
@@ -713,6 +714,7 @@ static int broken_child(void)
                                         .dispatch = on_dispatch,
                                         .notify = on_notify};
 
+    write_key(&agent);
     if (runtime_new(&agent.options, &hooks, &agent.rt, &err) != ARGUS_OK ||
         runtime_open(agent.rt, &err) != ARGUS_OK)
         return 1;
