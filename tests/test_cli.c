@@ -152,9 +152,10 @@ static void begin(void)
 static void test_status_keeps_the_contract(void)
 {
     static const char *const names[] = {
-        "name",     "id",    "role",    "cluster",  "zone",    "state",
-        "uptime_s", "hlc",   "clock",   "views",    "members", "aggregators",
-        "queue",    "spool", "workers", "counters", NULL};
+        "name",     "id",          "role",  "cluster", "zone",
+        "state",    "uptime_s",    "hlc",   "clock",   "views",
+        "members",  "aggregators", "queue", "spool",   "workers",
+        "counters", "quarantined", NULL};
 
     begin();
     CU_ASSERT_EQUAL(run("--json status"), 0);

@@ -431,6 +431,64 @@ static void test_offline_expires_and_leaves_tombstone(void)
     desk_free(&desk);
 }
 
+/* Goal: a full table has room for whoever is new, at the cost of whoever is
+ * gone longest, else of one that is known by hearsay alone; nobody else goes,
+ * and no more than so many in a row. */
+static void test_full_table_makes_room_for_the_new(void)
+{
+    struct desk desk = desk_new(6);
+
+    desk.d->members.max = 4;
+    for (uint32_t i = 1; i <= 3; i++)
+        CU_ASSERT_EQUAL(say_version(&desk, i, 1, 1), DIRECTORY_NEWS);
+    CU_ASSERT_EQUAL(say_version(&desk, 4, 1, 1), DIRECTORY_STALE);
+    CU_ASSERT_EQUAL(say_report(&desk, 1, 2, 1, 1, OFFLINE), DIRECTORY_NEWS);
+    CU_ASSERT_EQUAL(say_version(&desk, 4, 1, 1), DIRECTORY_NEWS);
+    CU_ASSERT_PTR_NULL(member(&desk, 2));
+    CU_ASSERT_EQUAL(say_version(&desk, 2, 1, 1), DIRECTORY_STALE); /* buried */
+
+    struct member *hearsay =
+        members_find(&desk.d->members, &desk.net->nodes[3].id);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(hearsay);
+    hearsay->heard_us = 0;
+    CU_ASSERT_EQUAL(say_version(&desk, 5, 1, 1), DIRECTORY_NEWS);
+    CU_ASSERT_PTR_NULL(member(&desk, 3));
+    CU_ASSERT_PTR_NOT_NULL(member(&desk, 1));
+    CU_ASSERT_PTR_NOT_NULL(member(&desk, 4));
+    CU_ASSERT_EQUAL(directory_stats(desk.d)->members_evicted, 2);
+
+    CU_ASSERT_TRUE(bucket_take(&desk.d->evictions, desk.net->now_ms,
+                               DIRECTORY_EVICT_RATE, DIRECTORY_EVICT_BURST,
+                               DIRECTORY_EVICT_BURST - 3)); /* by others */
+    members_find(&desk.d->members, &desk.net->nodes[4].id)->heard_us = 0;
+    CU_ASSERT_EQUAL(say_version(&desk, 6, 1, 1), DIRECTORY_STALE);
+    CU_ASSERT_EQUAL(directory_stats(desk.d)->members_refused, 2);
+    CU_ASSERT_PTR_NOT_NULL(member(&desk, 4));
+    CU_ASSERT_EQUAL(desk.d->members.count, 4);
+    desk_free(&desk);
+}
+
+/* Goal: many that say they are at one address are not walked past for each. */
+static void test_many_at_one_address_are_few_to_walk(void)
+{
+    struct desk desk = desk_new(2 * SAME_ADDRESS_MAX);
+    uint32_t length = 0;
+
+    for (uint32_t i = 1; i <= 2 * SAME_ADDRESS_MAX; i++) {
+        argus_NodeRecord r = record_of(&desk, i, 1, 1);
+        strcpy(r.address, "10.9.9.9:1");
+        CU_ASSERT_EQUAL(say_record(&desk, i, &r), DIRECTORY_NEWS);
+    }
+    for (const struct member *m = members_at(&desk.d->members, "10.9.9.9:1");
+         m != NULL; m = m->same_address)
+        length++;
+    CU_ASSERT_EQUAL(length, SAME_ADDRESS_MAX);
+    for (uint32_t i = 1; i <= 2 * SAME_ADDRESS_MAX; i++)
+        CU_ASSERT_EQUAL(say_version(&desk, i, 1, 2), DIRECTORY_NEWS);
+    CU_ASSERT_PTR_NULL(members_at(&desk.d->members, "10.9.9.9:1"));
+    desk_free(&desk);
+}
+
 /* Goal: the table has a bound; beyond it members are refused and counted, and
  * known ones still change. Tombstones have one too. */
 static void test_members_beyond_bound_are_refused(void)
@@ -737,6 +795,8 @@ CU_TestInfo suite_directory[] = {
     ROW(test_suspect_unrefuted_turns_offline),
     ROW(test_stop_and_leave_are_told_by_the_node),
     ROW(test_reimaged_host_supersedes_old_id),
+    ROW(test_full_table_makes_room_for_the_new),
+    ROW(test_many_at_one_address_are_few_to_walk),
     ROW(test_neighbors_and_dials_are_bounded),
     ROW(test_offline_expires_and_leaves_tombstone),
     ROW(test_members_beyond_bound_are_refused),

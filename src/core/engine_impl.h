@@ -66,6 +66,7 @@ struct guarded {
     link_id from;
     struct node_id author;
     enum origin_kind kind;
+    bool is_settled; /* dropped at once */
 };
 
 /* Where engine_bundle_node() was: rows are read in order, and members are many.

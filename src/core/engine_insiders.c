@@ -24,9 +24,11 @@
 /** A stamp so near to our clock is fresh. */
 #define FRESH_MS 10000
 
-/** What a node's own statement over its rate costs it, beside the frame: its
- *  signature had to be checked. */
-#define OVER_COST 8
+/** What a statement that is no news costs, beside the frame, for its signature
+ *  had to be checked: of others, as after a split that heals, and a node's own,
+ *  which it has no reason to send; that one over its rate as well. */
+#define STALE_COST 1
+#define OWN_COST 32
 
 /** Lines of the log: warnings and worse, and all others. */
 #define LINES_RATE 20
@@ -234,17 +236,20 @@ static enum origin_kind kind_of(const struct engine *e,
     return is_fresh(e, hlc) ? kind : ORIGIN_OTHERS;
 }
 
-/* Nobody is to blame for what he passes on of others, unless it is old. */
-static void on_limited(struct engine *e, const struct guarded *g)
+static bool is_own(const struct engine *e, const struct guarded *g)
 {
     const struct peer_info *peer = links_peer(e->links, g->from);
 
+    return peer != NULL && node_id_is_equal(&peer->id, &g->author);
+}
+
+/* Nobody is to blame for what he passes on of others, unless it is old. */
+static void on_limited(struct engine *e, const struct guarded *g)
+{
     e->stats.statement_limited++;
-    if (g->kind == ORIGIN_OTHERS || peer == NULL)
-        return;
-    if (node_id_is_equal(&peer->id, &g->author))
-        links_charge(e->links, e->now_ms, g->from, OVER_COST, &e->out);
-    else
+    if (is_own(e, g))
+        links_charge(e->links, e->now_ms, g->from, OWN_COST, &e->out);
+    else if (g->kind != ORIGIN_OTHERS)
         links_refund(e->links, g->from, 1);
 }
 
@@ -254,6 +259,7 @@ bool insiders_admit(struct engine *e, link_id from, const argus_Statement *s,
     *out = (struct guarded){.from = from, .author = *author};
     if (quarantine_find(&e->insiders.quarantine, author) != NULL) {
         e->stats.statement_quarantined++;
+        out->is_settled = true;
         links_refund(e->links, from, 1);
         return false;
     }
@@ -261,6 +267,7 @@ bool insiders_admit(struct engine *e, link_id from, const argus_Statement *s,
     if (origins_may(&e->insiders.origins, e->now_ms, author, out->kind))
         return true;
     on_limited(e, out);
+    out->is_settled = true;
     return false;
 }
 
@@ -270,8 +277,13 @@ void insiders_judge(struct engine *e, const struct guarded *g,
     if (verdict == PLUMTREE_BAD)
         return;
     links_know(e->links, g->from);
-    if (verdict != PLUMTREE_NEWS)
+    if (g->is_settled)
         return;
+    if (verdict != PLUMTREE_NEWS) {
+        links_charge(e->links, e->now_ms, g->from,
+                     is_own(e, g) ? OWN_COST : STALE_COST, &e->out);
+        return;
+    }
     origins_take(&e->insiders.origins, e->now_ms, &g->author, g->kind);
     if (g->kind != ORIGIN_OTHERS)
         links_refund(e->links, g->from, 1);

@@ -27,6 +27,13 @@ struct sample {
 /* A batch of fewer values than that is no better than any other frame. */
 #define BATCH_USEFUL 16
 
+/* Ids announced that are as much work as a frame. */
+#define IHAVE_IDS 8
+
+/* Answered at once, whoever asks; passed on. */
+#define PING_COST 4
+#define WALK_COST 2
+
 /* Answered by up to SYNC_PAGE_BYTES of items. */
 #define DIGEST_COST 8
 
@@ -187,7 +194,12 @@ static uint32_t cost_of(const struct link_entry *e, const argus_Frame *f,
     case argus_Frame_items_tag: return 1 + f->body.items.payloads_count;
     case argus_Frame_bundle_items_tag:
         return 1 + f->body.bundle_items.bundles_count;
+    case argus_Frame_ihave_tag:
+        return 1 + f->body.ihave.announced_count / IHAVE_IDS;
     case argus_Frame_digest_tag: return DIGEST_COST;
+    case argus_Frame_ping_tag: return PING_COST;
+    case argus_Frame_shuffle_tag:
+    case argus_Frame_forward_join_tag: return WALK_COST;
     default: return 1;
     }
 }

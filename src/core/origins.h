@@ -7,7 +7,7 @@
  * The rates are what no node does under any configuration that is allowed:
  *   records  PUBLISH_GAP_MS gives 10 a second, after a refutation more at once
  *   reports  probes find at most some 100 dead a second
- *   events   Events/RateLimit goes up to ORIGINS_EVENT_RATE_MAX, see below
+ *   events   TIMELINE_RATE_MAX a second, TIMELINE_BURST_MAX at once
  *   bundles  BUNDLE_SPREAD_BURST each BUNDLE_SPREAD_MS gives 160 a second
  *
  * All others share one bucket: statements of strangers (a record that makes a
@@ -36,8 +36,8 @@
 #define ORIGINS_RECORD_BURST 100
 #define ORIGINS_REPORT_RATE 200
 #define ORIGINS_REPORT_BURST 2000
-#define ORIGINS_EVENT_RATE 1250 /* a quarter more than is ever sent */
-#define ORIGINS_EVENT_BURST 2500
+#define ORIGINS_EVENT_RATE 125 /* a quarter more than is ever sent */
+#define ORIGINS_EVENT_BURST 625
 #define ORIGINS_BUNDLE_RATE 200
 #define ORIGINS_BUNDLE_BURST 400
 #define ORIGINS_OTHERS_RATE 800

@@ -23,11 +23,11 @@
 /** Events an origin may make at once: so many seconds of event_rate, at most
  *  TIMELINE_BURST_MAX. */
 #define TIMELINE_BURST_S 10
-#define TIMELINE_BURST_MAX 2000
+#define TIMELINE_BURST_MAX 500
 
 /** Highest event_rate: others take an author of more for a flood (origins.h).
  */
-#define TIMELINE_RATE_MAX 1000
+#define TIMELINE_RATE_MAX 100
 
 #define TIMELINE_SHARE 4
 

@@ -330,7 +330,7 @@ static void fill_options(struct sim *s, struct sim_node *n,
     o->clock_max_offset_ms = 500;
     o->forward = argus_Severity_SEVERITY_WARNING;
     o->retain_events = s->options.retain_events;
-    o->event_rate = 1000;
+    o->event_rate = 100;
     o->chunks = kit_store(&n->chunks);
     o->trusted_keys = kit_keys;
     o->trusted_keys_count = 1;
