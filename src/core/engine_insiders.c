@@ -18,8 +18,8 @@
 
 /** ForwardJoin and Shuffle passed on by this node. A join makes some 30 of
  *  them in the whole mesh; one that is lost is one candidate less. */
-#define WALKS_RATE 400
-#define WALKS_BURST 2000
+#define WALKS_RATE 200
+#define WALKS_BURST 1000
 
 /** A stamp so near to our clock is fresh. */
 #define FRESH_MS 10000

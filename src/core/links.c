@@ -32,7 +32,7 @@ struct sample {
 
 /* Answered at once, whoever asks; passed on. */
 #define PING_COST 4
-#define WALK_COST 2
+#define WALK_COST 4
 
 /* Answered by up to SYNC_PAGE_BYTES of items. */
 #define DIGEST_COST 8
