@@ -489,6 +489,131 @@ static void test_many_at_one_address_are_few_to_walk(void)
     desk_free(&desk);
 }
 
+static argus_ForgottenNode forgotten(const struct desk *desk, uint32_t i,
+                                     uint32_t generation, uint32_t version)
+{
+    argus_ForgottenNode f = {.generation = generation, .version = version};
+
+    memcpy(f.id, desk->net->nodes[i].id.bytes, NODE_ID_SIZE);
+    return f;
+}
+
+static void forget(struct desk *desk, const argus_ForgottenNode *nodes,
+                   uint32_t count)
+{
+    directory_set_forgotten(desk->d, desk->net->now_ms, net_wall_us(desk->net),
+                            nodes, count, net_out(desk->node));
+}
+
+/* Goal: an order drops the records of nodes that are offline or have left, at
+ * once or when they become so, and of nobody else; what comes later and is not
+ * newer is not taken; a newer record is, and stays when its node is offline
+ * again. */
+static void test_order_forgets_who_is_gone(void)
+{
+    struct desk desk = desk_new(5);
+    const struct directory_stats *stats = directory_stats(desk.d);
+    argus_ForgottenNode f[5];
+
+    for (uint32_t i = 1; i <= 4; i++)
+        (void)say_version(&desk, i, 1, 4);
+    argus_NodeRecord left = record_of(&desk, 3, 1, 5);
+    left.left = true;
+    (void)say_record(&desk, 3, &left);
+    (void)say_report(&desk, 2, 1, 1, 4, OFFLINE);
+    f[0] = forgotten(&desk, 1, 1, 4);
+    f[1] = forgotten(&desk, 2, 1, 4); /* online: nothing happens yet */
+    f[2] = forgotten(&desk, 3, 1, 5);
+    f[3] = forgotten(&desk, 4, 1, 3); /* an earlier version: not this one */
+    f[4] = forgotten(&desk, 5, 1, 9); /* not known yet */
+    forget(&desk, f, 5);
+    CU_ASSERT_PTR_NULL(member(&desk, 1));
+    CU_ASSERT_PTR_NOT_NULL(member(&desk, 2));
+    CU_ASSERT_PTR_NULL(member(&desk, 3));
+    CU_ASSERT_EQUAL(desk.node->forgotten, 2);
+    CU_ASSERT_EQUAL(stats->members_ordered_away, 2);
+
+    CU_ASSERT_EQUAL(say_version(&desk, 1, 1, 4), DIRECTORY_STALE);
+    CU_ASSERT_EQUAL(say_version(&desk, 5, 1, 9), DIRECTORY_STALE);
+    CU_ASSERT_EQUAL(say_version(&desk, 5, 1, 2), DIRECTORY_STALE);
+    CU_ASSERT_EQUAL(stats->records_forgotten, 3);
+    CU_ASSERT_EQUAL(say_version(&desk, 5, 1, 10), DIRECTORY_NEWS);
+    CU_ASSERT_EQUAL(say_version(&desk, 1, 1, 5), DIRECTORY_NEWS);
+    (void)say_report(&desk, 2, 1, 1, 5, OFFLINE);
+    (void)say_report(&desk, 5, 2, 1, 4, OFFLINE);
+    (void)say_report(&desk, 5, 4, 1, 4, OFFLINE);
+    net_run(desk.net, 10);
+    CU_ASSERT_PTR_NOT_NULL(member(&desk, 1));
+    CU_ASSERT_PTR_NULL(member(&desk, 2)); /* now it is gone */
+    CU_ASSERT_PTR_NOT_NULL(member(&desk, 4));
+    CU_ASSERT_EQUAL(stats->members_ordered_away, 3);
+
+    forget(&desk, NULL, 0); /* the order was replaced: graves stay */
+    CU_ASSERT_EQUAL(say_version(&desk, 2, 1, 4), DIRECTORY_STALE);
+    CU_ASSERT_EQUAL(say_version(&desk, 2, 1, 5), DIRECTORY_NEWS);
+    desk_free(&desk);
+}
+
+/* Goal: a living node that an order forgets publishes a newer record, once; an
+ * order about versions that it never had cannot use up its numbers. */
+static void test_order_about_self_is_outdone(void)
+{
+    struct desk desk = desk_new(1);
+    const argus_NodeRecord *own = &desk.d->own.record;
+
+    net_run(desk.net, 1000);
+    uint32_t generation = own->generation, version = own->version;
+    argus_ForgottenNode f = forgotten(&desk, 0, generation, version + 3);
+    forget(&desk, &f, 1);
+    net_run(desk.net, 1000);
+    CU_ASSERT_EQUAL(own->generation, generation);
+    CU_ASSERT_EQUAL(own->version, version + 4);
+    forget(&desk, &f, 1);
+    net_run(desk.net, 1000);
+    CU_ASSERT_EQUAL(own->version, version + 4);
+    f = forgotten(&desk, 0, generation + 2, 7);
+    forget(&desk, &f, 1);
+    net_run(desk.net, 1000);
+    CU_ASSERT_EQUAL(own->generation, generation + 3);
+    f = forgotten(&desk, 0, UINT32_MAX, UINT32_MAX);
+    forget(&desk, &f, 1);
+    net_run(desk.net, 1000);
+    CU_ASSERT_EQUAL(own->generation, generation + 3);
+    CU_ASSERT_TRUE(member(&desk, 0)->is_self);
+    desk_free(&desk);
+}
+
+/* Goal: which keys are held is in the next record, and published only when it
+ * has changed. */
+static void test_keys_are_published(void)
+{
+    struct desk desk = desk_new(1);
+    argus_HeldKey held[9] = {{{1}, true}, {{2}, false}};
+    argus_NodeRecord r;
+
+    net_run(desk.net, 1000);
+    uint32_t version = member(&desk, 0)->version;
+    for (int i = 0; i < 3; i++) {
+        directory_set_keys(desk.d, desk.net->now_ms, net_wall_us(desk.net),
+                           held, 2, net_out(desk.node));
+        net_run(desk.net, 1000);
+    }
+    CU_ASSERT_EQUAL(member(&desk, 0)->version, version + 1);
+    CU_ASSERT_TRUE(directory_record(member(&desk, 0), &r));
+    CU_ASSERT_EQUAL(r.keys_count, 2);
+    CU_ASSERT_EQUAL(r.keys[0].id[0], 1);
+    CU_ASSERT_TRUE(r.keys[0].dial && !r.keys[1].dial);
+    held[0].dial = false;
+    held[1].dial = true;
+    directory_set_keys(desk.d, desk.net->now_ms, net_wall_us(desk.net), held, 9,
+                       net_out(desk.node));
+    net_run(desk.net, 1000);
+    CU_ASSERT_TRUE(directory_record(member(&desk, 0), &r));
+    CU_ASSERT_EQUAL(r.keys_count, 8); /* as many as a record has room for */
+    CU_ASSERT_TRUE(r.keys[1].dial);
+    desk_free(&desk);
+}
+
 /* Goal: the table has a bound; beyond it members are refused and counted, and
  * known ones still change. Tombstones have one too. */
 static void test_members_beyond_bound_are_refused(void)
@@ -799,6 +924,9 @@ CU_TestInfo suite_directory[] = {
     ROW(test_many_at_one_address_are_few_to_walk),
     ROW(test_neighbors_and_dials_are_bounded),
     ROW(test_offline_expires_and_leaves_tombstone),
+    ROW(test_order_forgets_who_is_gone),
+    ROW(test_order_about_self_is_outdone),
+    ROW(test_keys_are_published),
     ROW(test_members_beyond_bound_are_refused),
     ROW(test_aggregators_follow_role_and_state),
     ROW(test_clone_later_one_yields),

@@ -61,6 +61,7 @@ void directory_free(struct directory *d)
     if (d == NULL)
         return;
     sync_close(d);
+    forgotten_close(d);
     members_close(&d->members);
     free(d->aggregators);
     free(d);
@@ -136,6 +137,22 @@ void directory_set_bundles(struct directory *d, uint64_t now_ms,
 {
     enter(d, now_ms, wall_us);
     own_set_bundles(d, states, count, out);
+}
+
+void directory_set_keys(struct directory *d, uint64_t now_ms, uint64_t wall_us,
+                        const argus_HeldKey *held, uint32_t count,
+                        struct actions *out)
+{
+    enter(d, now_ms, wall_us);
+    own_set_keys(d, held, count, out);
+}
+
+void directory_set_forgotten(struct directory *d, uint64_t now_ms,
+                             uint64_t wall_us, const argus_ForgottenNode *nodes,
+                             uint32_t count, struct actions *out)
+{
+    enter(d, now_ms, wall_us);
+    forgotten_set(d, nodes, count, out);
 }
 
 void directory_leave(struct directory *d, uint64_t now_ms, uint64_t wall_us,
@@ -319,9 +336,11 @@ static void sweep(struct directory *d, struct actions *out)
         bool is_gone = member_is_gone(m);
         bool is_old = d->wall_us > m->since_us &&
                       d->wall_us - m->since_us >= d->retain_ms * 1000;
+        bool is_ordered = is_gone && forgotten_has(d, m);
         if (m->is_superseded && is_gone)
             d->stats.members_superseded++;
-        if (is_gone && (is_old || m->is_superseded))
+        d->stats.members_ordered_away += is_ordered;
+        if (is_gone && (is_old || m->is_superseded || is_ordered))
             statements_forget(d, m, out);
         else if (m->is_superseded && failure_is_prober(d, m))
             failure_probe(d, m, PROBE_MASS, out);

@@ -94,12 +94,14 @@ enum directory_verdict {
 
 struct directory_stats {
     uint64_t records_news, records_stale, records_bad;
+    uint64_t records_forgotten; /* came although an order forgets them */
     uint64_t reports_news, reports_stale, reports_bad, reports_stranger;
     uint64_t members_refused; /* the table is full */
     uint64_t members_evicted; /* ... and they made room */
     uint64_t memory_refused;
     uint64_t members_forgotten, members_superseded;
-    uint64_t tombstones_dropped; /* before their time: too many */
+    uint64_t members_ordered_away; /* forgotten because an order says so */
+    uint64_t tombstones_dropped;   /* before their time: too many */
     uint64_t records_published, reports_published, seal_failed;
     uint64_t records_trimmed;   /* texts of bundles cut to fit */
     uint64_t bundle_states_cut; /* more than a record has room for */
@@ -148,6 +150,17 @@ void directory_set_address(struct directory *d, uint64_t now_ms,
 void directory_set_bundles(struct directory *d, uint64_t now_ms,
                            uint64_t wall_us, const argus_BundleState *states,
                            uint32_t count, struct actions *out);
+
+/** Which mesh keys this node holds; published soon if it is new. */
+void directory_set_keys(struct directory *d, uint64_t now_ms, uint64_t wall_us,
+                        const argus_HeldKey *held, uint32_t count,
+                        struct actions *out);
+
+/** The records that operators ordered away, all of them; see core/forgotten.h.
+ *  Those that are here go at once, if their nodes are offline or have left. */
+void directory_set_forgotten(struct directory *d, uint64_t now_ms,
+                             uint64_t wall_us, const argus_ForgottenNode *nodes,
+                             uint32_t count, struct actions *out);
 
 /** Leave for good: the record says so. Nothing is published afterwards. */
 void directory_leave(struct directory *d, uint64_t now_ms, uint64_t wall_us,

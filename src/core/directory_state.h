@@ -6,6 +6,7 @@
 #include "core/bucket.h"
 #include "core/directory.h"
 #include "core/failure.h"
+#include "core/forgotten.h"
 #include "core/own_record.h"
 #include "core/statements.h"
 #include "core/sync.h"
@@ -29,6 +30,8 @@ struct directory {
     struct own own;
     struct failure failure;
     struct sync sync;
+    argus_ForgottenNode *forgotten; /* by order; see forgotten.h */
+    uint32_t forgotten_count;
 
     uint64_t sweep_due_ms;
     uint64_t watch_due_ms; /* shows in time whether this node stood still */

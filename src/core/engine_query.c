@@ -325,6 +325,8 @@ bool engine_series_moved(const struct engine *e, const char *host,
     X(members, "members_refused", members_refused)                             \
     X(members, "members_evicted", members_evicted)                             \
     X(members, "members_forgotten", members_forgotten)                         \
+    X(members, "members_ordered_away", members_ordered_away)                   \
+    X(members, "records_forgotten", records_forgotten)                         \
     X(members, "refutations", refutations)                                     \
     X(members, "clones_found", clones_found)                                   \
     X(members, "probes_sent", probes_sent)                                     \

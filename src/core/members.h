@@ -6,8 +6,9 @@
  * with ordinary records cost at most 8 MiB (a test measures it).
  *
  * Owned by the directory. A pointer to a member holds until that member is
- * forgotten, which happens in directory_on_timeout() alone; strings in it hold
- * until its next record, which any input may bring.
+ * forgotten, which happens in directory_on_timeout() and
+ * directory_set_forgotten() alone; strings in it hold until its next record,
+ * which any input may bring.
  *
  * Orders: insertion (what lists show and random picks walk) and by id (what
  * anti-entropy compares); never that of a hash. */

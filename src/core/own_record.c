@@ -118,6 +118,20 @@ void own_publish_soon(struct directory *d, struct actions *out)
         publish_not_before(d, d->own.published_ms + PUBLISH_GAP_MS, out);
 }
 
+/* What one order or push changes on all nodes at once must not make all of them
+ * publish at once. */
+static void publish_in_turn(struct directory *d, struct actions *out)
+{
+    if (!d->own.is_started || d->own.is_silent)
+        return;
+    uint32_t spread_ms = d->members.count * PUBLISH_MEMBER_US / 1000;
+    uint64_t gap_end_ms = d->own.published_ms + PUBLISH_GAP_MS;
+    publish_not_before(d,
+                       (gap_end_ms > d->now_ms ? gap_end_ms : d->now_ms) +
+                           prng_below(&d->prng, spread_ms + 1),
+                       out);
+}
+
 static bool is_same_state(const argus_BundleState *a,
                           const argus_BundleState *b)
 {
@@ -153,14 +167,47 @@ void own_set_bundles(struct directory *d, const argus_BundleState *states,
         return;
     memcpy(r->bundles, states, count * sizeof states[0]);
     r->bundles_count = (pb_size_t)count;
-    if (!d->own.is_started || d->own.is_silent)
+    publish_in_turn(d, out);
+}
+
+void own_set_keys(struct directory *d, const argus_HeldKey *held,
+                  uint32_t count, struct actions *out)
+{
+    argus_NodeRecord *r = &d->own.record;
+    const uint32_t max = sizeof r->keys / sizeof r->keys[0];
+    bool is_same;
+
+    count = count < max ? count : max; /* the owner holds no more */
+    is_same = count == r->keys_count;
+    for (uint32_t i = 0; is_same && i < count; i++)
+        is_same = held[i].dial == r->keys[i].dial &&
+                  memcmp(held[i].id, r->keys[i].id, sizeof held[i].id) == 0;
+    if (is_same)
         return;
-    uint32_t spread_ms = d->members.count * PUBLISH_MEMBER_US / 1000;
-    uint64_t gap_end_ms = d->own.published_ms + PUBLISH_GAP_MS;
-    publish_not_before(d,
-                       (gap_end_ms > d->now_ms ? gap_end_ms : d->now_ms) +
-                           prng_below(&d->prng, spread_ms + 1),
-                       out);
+    if (count > 0)
+        memcpy(r->keys, held, count * sizeof held[0]);
+    r->keys_count = (pb_size_t)count;
+    publish_in_turn(d, out);
+}
+
+/* Somebody speaks of a version of ours that is not below the one we published:
+ * the next one is above it. @return false: it is too far ahead to be true. */
+static bool outdo(struct directory *d, uint32_t generation, uint32_t version,
+                  struct actions *out)
+{
+    argus_NodeRecord *r = &d->own.record;
+    bool is_newer_life = generation > r->generation;
+    uint32_t leap =
+        is_newer_life ? generation - r->generation : version - r->version;
+
+    if (leap > VERSION_LEAP_MAX)
+        return false;
+    if (is_newer_life)
+        (void)raise_generation(d, generation);
+    else
+        r->version = version;
+    own_publish_soon(d, out);
+    return true;
 }
 
 enum directory_verdict own_on_report(struct directory *d,
@@ -175,22 +222,35 @@ enum directory_verdict own_on_report(struct directory *d,
         d->stats.reports_stale++;
         return DIRECTORY_STALE;
     }
-    bool is_newer_life = report->generation > r->generation;
-    uint32_t leap = is_newer_life ? report->generation - r->generation
-                                  : report->version - r->version;
-    if (leap > VERSION_LEAP_MAX) {
+    if (!outdo(d, report->generation, report->version, out)) {
         d->stats.reports_bad++;
         return DIRECTORY_BAD;
     }
     d->stats.refutations++;
     actions_log(out, LOG_LEVEL_INFO, "refuting a report on this node: %s",
                 report->reason);
-    if (is_newer_life)
-        (void)raise_generation(d, report->generation);
-    else
-        r->version = report->version;
-    own_publish_soon(d, out);
     return DIRECTORY_STALE;
+}
+
+void own_on_forgotten(struct directory *d, uint32_t generation,
+                      uint32_t version, struct actions *out)
+{
+    const argus_NodeRecord *r = &d->own.record;
+
+    if (!d->own.is_started || d->own.is_silent ||
+        version_compare(generation, version, r->generation, r->version) < 0)
+        return;
+    if (!outdo(d, generation, version, out)) {
+        actions_log(out, LOG_LEVEL_ERROR,
+                    "an operator's order forgets versions of this node that "
+                    "never were: it is known to nobody until the order is "
+                    "replaced");
+        return;
+    }
+    d->stats.refutations++;
+    actions_log(out, LOG_LEVEL_NOTICE,
+                "an operator's order forgets this node, which lives: its "
+                "record is published anew");
 }
 
 static bool is_looked_up(const struct own *own, uint64_t instance)

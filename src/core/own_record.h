@@ -14,8 +14,8 @@
 #define LEASE_MIN_MS 300000
 #define LEASE_MEMBER_MS 10000
 #define PUBLISH_GAP_MS 100 /* between two versions, at least */
-/* News of bundles wait up to so long for each member: a push that all nodes
- * follow at once must not make all publish at once. */
+/* News of bundles and keys wait up to so long for each member: a push that all
+ * nodes follow at once must not make all publish at once. */
 #define PUBLISH_MEMBER_US 500
 #define CONTEST_WAIT_MAX_MS 60000
 #define CONTEST_QUIET_MS 600000 /* then the wait begins anew */
@@ -50,6 +50,14 @@ void own_publish_soon(struct directory *d, struct actions *out);
 /** How bundles are here. At most as many as a record has room for. */
 void own_set_bundles(struct directory *d, const argus_BundleState *states,
                      uint32_t count, struct actions *out);
+
+/** Which mesh keys are held here. At most as many as a record has room for. */
+void own_set_keys(struct directory *d, const argus_HeldKey *held,
+                  uint32_t count, struct actions *out);
+
+/** An order forgets this node up to that version: publish one above it. */
+void own_on_forgotten(struct directory *d, uint32_t generation,
+                      uint32_t version, struct actions *out);
 
 /** Someone says that we are suspect or offline. */
 enum directory_verdict own_on_report(struct directory *d,

@@ -151,6 +151,8 @@ bool statements_refresh(struct directory *d, struct member *m,
     m->since_us = since_us;
     aggregators_update(d, m);
     supersede(d, m);
+    if (member_is_gone(m) && forgotten_has(d, m))
+        d->sweep_due_ms = d->now_ms;
     if (is_death(d, m, old_state))
         failure_note_death(d);
     d->listener.member_changed(d->listener.context, m, old_state);
@@ -541,14 +543,12 @@ apply_record(struct directory *d, enum statement_source source,
         return own_on_record(d, record, out);
 
     struct member *m = members_find(&d->members, author);
-    const struct tombstone *grave = members_tombstone(&d->members, author);
     int order = 1;
     if (m != NULL)
         order = version_compare(record->generation, record->version,
                                 m->generation, m->version);
-    else if (grave != NULL &&
-             version_compare(record->generation, record->version,
-                             grave->generation, grave->version) <= 0)
+    else if (forgotten_is_buried(d, author, record->generation,
+                                 record->version))
         order = -1;
     if (order < 0) {
         d->stats.records_stale++;

@@ -308,11 +308,8 @@ static void answer_want(struct directory *d, struct answer *a,
                         const argus_DigestEntry *e)
 {
     struct node_id id = node_id_of(e->id);
-    const struct tombstone *grave = members_tombstone(&d->members, &id);
 
-    if (grave != NULL &&
-        version_compare(e->generation, e->version, grave->generation,
-                        grave->version) <= 0)
+    if (forgotten_is_buried(d, &id, e->generation, e->version))
         return;
     memcpy(a->want.ids[a->want.ids_count++], e->id, NODE_ID_SIZE);
     a->differences++;
