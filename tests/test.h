@@ -39,10 +39,12 @@
     X(routing)                                                                 \
     X(target)                                                                  \
     X(content)                                                                 \
+    X(orders)                                                                  \
     X(bundles)                                                                 \
     X(bundle_sync)                                                             \
     X(engine)                                                                  \
     X(engine_bundles)                                                          \
+    X(engine_orders)                                                           \
     X(mesh)                                                                    \
     X(insiders)                                                                \
     X(mailbox)                                                                 \

@@ -247,7 +247,8 @@ static void test_strangers_are_bounded(void)
         argus_SignedBundle b = next(1, name, NULL, 1, 100, i);
         refused += take(&b) == BUNDLES_NO_ROOM;
     }
-    CU_ASSERT_EQUAL(bundles_slots_count(bundles), BUNDLES_MAX);
+    CU_ASSERT_EQUAL(bundles_slots_count(bundles),
+                    BUNDLES_TRUSTED_MAX + BUNDLES_UNTRUSTED_MAX);
     CU_ASSERT_EQUAL(bundles_stats(bundles)->bundles_refused, refused);
     CU_ASSERT_EQUAL(refused,
                     100 - BUNDLES_UNTRUSTED_MAX + 301 - BUNDLES_TRUSTED_MAX);
@@ -378,6 +379,11 @@ static void sound(argus_Manifest *m)
     X(name_it(&m, "-x"))                                                       \
     X(name_it(&m, "a/b"))                                                      \
     X(name_it(&m, "a b"))                                                      \
+    X(name_it(&m, "@keys"))                                                    \
+    X(name_it(&m, "@revoked"))                                                 \
+    X(name_it(&m, "@web"))                                                     \
+    X(m.has_order = true)                                                      \
+    X((m.has_order = true, m.order.which_body = argus_Order_revoked_tag))      \
     X(name_it(&m, "\xc3\xa4"))                                                 \
     X(m.version = 0)                                                           \
     X(m.version = UINT32_MAX)                                                  \
@@ -488,6 +494,8 @@ static void test_pushes_are_checked(void)
     struct kit_spec odd = {
         .name = "odd", .version = 1, .size = 9, .target = "role=x"};
     argus_SignedBundle b;
+    uint8_t id[16];
+    char text[64];
 
     set_up(1);
     argus_SignedBundle one = next(1, "web", NULL, 1, 100, 1);
@@ -502,7 +510,11 @@ static void test_pushes_are_checked(void)
     b = next(1, "none", NULL, 1, 0, 5);
     refused(&b, ARGUS_EINVAL, "there is no none that could be removed");
     b = next(3, "web", &one, 2, 100, 5);
-    refused(&b, ARGUS_EDENIED, "the key 0303030303030303 is not trusted here");
+    kit_operator_id(3, id);
+    (void)snprintf(text, sizeof text, "the key %02x%02x%02x%02x", id[0], id[1],
+                   id[2], id[3]);
+    refused(&b, ARGUS_EDENIED, text);
+    refused(&b, ARGUS_EDENIED, "is not trusted here");
     b = next(1, "web", &one, 2, 100, 5);
     b.signature[0] ^= 1;
     refused(&b, ARGUS_EDENIED, "the signature on web is wrong");
@@ -518,7 +530,7 @@ static void test_pushes_are_checked(void)
     b.manifest.size = 0;
     refused(&b, ARGUS_EINVAL, "there is no manifest");
     CU_ASSERT_EQUAL(in_force("web"), 1);
-    CU_ASSERT_EQUAL(bundles_stats(bundles)->pushes_refused, 12);
+    CU_ASSERT_EQUAL(bundles_stats(bundles)->pushes_refused, 13);
 
     argus_SignedBundle two = next(1, "web", &one, 2, 0, 2);
     CU_ASSERT_EQUAL(push(&two, NULL), ARGUS_OK);

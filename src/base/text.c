@@ -13,6 +13,15 @@ void text_format(char *out, size_t out_size, const char *format, va_list ap)
     (void)vsnprintf(out, out_size, format, ap);
 }
 
+void text_say(char *out, size_t out_size, const char *format, ...)
+{
+    va_list ap;
+
+    va_start(ap, format);
+    text_format(out, out_size, format, ap);
+    va_end(ap);
+}
+
 static void clean(char *out, size_t out_size, const char *text, char quote)
 {
     size_t i;

@@ -13,6 +13,9 @@ void text_copy(char *out, size_t out_size, const char *text);
 void text_format(char *out, size_t out_size, const char *format, va_list ap)
     __attribute__((format(printf, 3, 0)));
 
+void text_say(char *out, size_t out_size, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
 /** Copy a sentence with control characters replaced by '?', so that a stranger
  *  cannot break a log line. Cut to fit. */
 void text_clean(char *out, size_t out_size, const char *text);

@@ -42,6 +42,8 @@ enum action_type {
     ACTION_NEW_IDENTITY, /* a clone of this node runs elsewhere and was first */
     ACTION_BUNDLES, /* a head, or whether its content is here, has changed: see
                      * engine_bundle() after the step */
+    ACTION_KEYS,    /* another order about mesh keys is in force: see
+                     * engine_order() after the step */
     ACTION_LOG,
 };
 

@@ -1,4 +1,4 @@
-#include "core/bundles.h"
+#include "core/bundles_impl.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -7,34 +7,13 @@
 #include <pb_encode.h>
 
 #include "base/node_id.h"
-#include "base/text.h"
 #include "core/manifest.h"
-#include "core/target.h"
 
 /** Wall clocks jump: expiry is looked at so often at least. */
 #define EXPIRY_LOOK_MS 60000
 
 /** Versions pushed one after the other may overtake each other by so much. */
 #define DOUBT_MS 5000
-
-struct bundles {
-    struct seal seal;
-    struct chunk_store chunks;
-    struct bundles_listener listener;
-    uint8_t (*trusted)[32];
-    uint32_t trusted_count;
-    uint64_t size_max;
-
-    struct bundle_slot *slots[BUNDLES_MAX]; /* by id */
-    uint32_t slots_count, untrusted_count;
-    struct bundle_slot *names[BUNDLES_MAX]; /* in force, by name */
-    uint32_t names_count;
-    bool is_started, is_changed;
-    uint64_t expiry_due_ms;
-    uint64_t doubt_due_ms;  /* 0: to be set; UINT64_MAX: no doubts */
-    argus_Manifest scratch; /* large */
-    struct bundles_stats stats;
-};
 
 /* ------------------------------------------------------------------ life */
 
@@ -45,7 +24,7 @@ int bundles_new(const struct engine_options *node,
 
     if (node->seal.digest == NULL || node->seal.vouches == NULL ||
         node->chunks.has == NULL || node->chunks.get == NULL ||
-        node->chunks.put == NULL)
+        node->chunks.put == NULL || count > BUNDLES_KEYS_MAX)
         return ARGUS_EINVAL;
     struct bundles *b = calloc(1, sizeof *b);
     if (b == NULL)
@@ -90,19 +69,14 @@ int bundles_compare(uint32_t va, const uint8_t *ha, uint32_t vb,
     return memcmp(hb, ha, n);
 }
 
-static int compare_versions(const struct bundle_version *a,
-                            const struct bundle_version *b)
+int bundles_compare_heads(const struct bundle_slot *slot_a,
+                          const struct bundle_slot *slot_b)
 {
+    const struct bundle_version *a = bundle_slot_head(slot_a);
+    const struct bundle_version *b = bundle_slot_head(slot_b);
+
     return bundles_compare(a->manifest.version, a->hash, b->manifest.version,
                            b->hash, CONTENT_HASH_SIZE);
-}
-
-static bool key_is_trusted(const struct bundles *b, const uint8_t key[32])
-{
-    for (uint32_t i = 0; i < b->trusted_count; i++)
-        if (memcmp(b->trusted[i], key, 32) == 0)
-            return true;
-    return false;
 }
 
 static void slot_id(const struct bundles *b, const argus_SignedBundle *bundle,
@@ -141,87 +115,6 @@ struct bundle_slot *bundles_find_slot(const struct bundles *b,
                    memcmp(b->slots[i]->id, id, BUNDLE_SLOT_ID_SIZE) == 0
                ? b->slots[i]
                : NULL;
-}
-
-static bool has_room(const struct bundles *b, bool is_trusted)
-{
-    return is_trusted
-               ? b->slots_count - b->untrusted_count < BUNDLES_TRUSTED_MAX
-               : b->untrusted_count < BUNDLES_UNTRUSTED_MAX;
-}
-
-static struct bundle_slot *add_slot(struct bundles *b,
-                                    const uint8_t id[BUNDLE_SLOT_ID_SIZE],
-                                    bool is_trusted)
-{
-    uint32_t at = lower_bound(b, id);
-    struct bundle_slot *slot = calloc(1, sizeof *slot);
-
-    if (slot == NULL)
-        return NULL;
-    memcpy(slot->id, id, BUNDLE_SLOT_ID_SIZE);
-    slot->is_trusted = is_trusted;
-    memmove(&b->slots[at + 1], &b->slots[at],
-            (b->slots_count - at) * sizeof b->slots[0]);
-    b->slots[at] = slot;
-    b->slots_count++;
-    b->untrusted_count += !is_trusted;
-    return slot;
-}
-
-/* ---------------------------------------------------------------- in force */
-
-static const char *name_of(const struct bundle_slot *slot)
-{
-    return bundle_slot_head(slot)->manifest.name;
-}
-
-/* Place of the first name that is not below. */
-static uint32_t name_bound(const struct bundles *b, const char *name)
-{
-    uint32_t low = 0, high = b->names_count;
-
-    while (low < high) {
-        uint32_t middle = (low + high) / 2;
-        if (strcmp(name_of(b->names[middle]), name) < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
-static struct bundle_slot *slot_in_force(const struct bundles *b,
-                                         const char *name)
-{
-    uint32_t i = name_bound(b, name);
-
-    return i < b->names_count && strcmp(name_of(b->names[i]), name) == 0
-               ? b->names[i]
-               : NULL;
-}
-
-static bool yields(const struct bundle_slot *a, const struct bundle_slot *b)
-{
-    if (a->is_trusted != b->is_trusted)
-        return !a->is_trusted;
-    return compare_versions(bundle_slot_head(a), bundle_slot_head(b)) < 0;
-}
-
-/* A slot has a new head. */
-static void settle_name(struct bundles *b, struct bundle_slot *slot)
-{
-    uint32_t at = name_bound(b, name_of(slot));
-
-    if (at == b->names_count ||
-        strcmp(name_of(b->names[at]), name_of(slot)) != 0) {
-        memmove(&b->names[at + 1], &b->names[at],
-                (b->names_count - at) * sizeof b->names[0]);
-        b->names[at] = slot;
-        b->names_count++;
-    } else if (yields(b->names[at], slot)) {
-        b->names[at] = slot;
-    }
 }
 
 /* ----------------------------------------------------------------- versions */
@@ -386,31 +279,99 @@ static void put_version(struct bundles *b, struct bundle_slot *slot,
                         struct bundle_version *v, uint32_t place, bool replaces,
                         struct actions *out)
 {
-    const struct bundle_slot *force = slot_in_force(b, v->manifest.name);
+    const struct bundle_slot *force = force_of(b, v->manifest.name);
     struct bundle_version *was = force != NULL ? bundle_slot_head(force) : NULL;
     struct bundle_version *gone = insert_version(slot, v, place, replaces);
 
     store_version(b, v, out);
-    if (place == 0) {
-        settle_name(b, slot);
-        b->is_changed = true;
-    }
-    const struct bundle_version *now =
-        bundle_slot_head(slot_in_force(b, v->manifest.name));
-    if (was != NULL && was != now)
-        on_overtaken(b, was, now);
+    if (place == 0)
+        force_settle(b, slot);
+    force = force_of(b, v->manifest.name); /* of an order there may be none */
+    if (was != NULL && force != NULL && was != bundle_slot_head(force))
+        on_overtaken(b, was, bundle_slot_head(force));
     if (gone != NULL)
         drop_version(b, gone, out);
 }
 
+/* Slots are counted by whose key is in TrustedKey, revoked or not: so no bound
+ * breaks with a revocation, whenever it comes. */
+static enum slot_class class_of(const struct bundle_slot *slot)
+{
+    if (!slot->is_named)
+        return SLOT_STRANGERS;
+    return slot->kind == ORDER_NONE ? SLOT_TRUSTED : SLOT_ORDERS;
+}
+
+static void insert_slot(struct bundles *b, struct bundle_slot *slot)
+{
+    uint32_t at = lower_bound(b, slot->id);
+
+    memmove(&b->slots[at + 1], &b->slots[at],
+            (b->slots_count - at) * sizeof b->slots[0]);
+    b->slots[at] = slot;
+    b->slots_count++;
+    b->counts[class_of(slot)]++;
+}
+
+/* Whoever stole an operator's key may have filled the table before it was
+ * revoked: what it signed makes room for what counts. The slot itself is used
+ * again, since others may point at it; a new head in it is no news to them. */
+static struct bundle_slot *reclaim_slot(struct bundles *b, struct actions *out)
+{
+    for (uint32_t i = 0; i < b->slots_count; i++) {
+        struct bundle_slot *slot = b->slots[i];
+        if (class_of(slot) != SLOT_TRUSTED || !slot->is_revoked)
+            continue;
+        for (uint32_t k = 0; k < slot->count; k++)
+            drop_version(b, slot->versions[k], out);
+        b->counts[SLOT_TRUSTED]--;
+        b->slots_count--;
+        memmove(&b->slots[i], &b->slots[i + 1],
+                (b->slots_count - i) * sizeof b->slots[0]);
+        force_rebuild(b);
+        b->stats.slots_reclaimed++;
+        return slot;
+    }
+    return NULL;
+}
+
+/* @return NULL: no room or no memory, counted. */
+static struct bundle_slot *open_slot(struct bundles *b,
+                                     const uint8_t id[BUNDLE_SLOT_ID_SIZE],
+                                     const argus_SignedBundle *bundle,
+                                     const argus_Manifest *m,
+                                     struct actions *out)
+{
+    static const uint32_t most[] = {[SLOT_TRUSTED] = BUNDLES_TRUSTED_MAX,
+                                    [SLOT_STRANGERS] = BUNDLES_UNTRUSTED_MAX,
+                                    [SLOT_ORDERS] = BUNDLES_ORDERS_MAX};
+    struct bundle_slot fresh = {.kind = order_kind_of(m->name)};
+    struct bundle_slot *slot;
+
+    memcpy(fresh.id, id, BUNDLE_SLOT_ID_SIZE);
+    force_sign(b, &fresh, bundle->key);
+    if (b->counts[class_of(&fresh)] < most[class_of(&fresh)]) {
+        slot = malloc(sizeof *slot);
+        b->stats.memory_refused += slot == NULL;
+    } else {
+        slot = fresh.is_trusted ? reclaim_slot(b, out) : NULL;
+        b->stats.bundles_refused += slot == NULL;
+        fresh.is_spreading = slot != NULL && slot->is_spreading;
+    }
+    if (slot == NULL)
+        return NULL;
+    *slot = fresh;
+    insert_slot(b, slot);
+    return slot;
+}
+
 /* ----------------------------------------------------------------- intake */
 
-/* manifest: opened and checked already, the signature too. */
-static enum bundles_verdict take_sound(struct bundles *b, uint64_t wall_us,
-                                       const argus_SignedBundle *bundle,
-                                       const argus_Manifest *m,
-                                       struct bundle_version **taken,
-                                       struct actions *out)
+enum bundles_verdict bundles_take_sound(struct bundles *b, uint64_t wall_us,
+                                        const argus_SignedBundle *bundle,
+                                        const argus_Manifest *m,
+                                        struct bundle_version **taken,
+                                        struct actions *out)
 {
     uint8_t id[BUNDLE_SLOT_ID_SIZE], hash[CONTENT_HASH_SIZE];
     uint32_t place = 0;
@@ -424,16 +385,12 @@ static enum bundles_verdict take_sound(struct bundles *b, uint64_t wall_us,
         b->stats.bundles_known++;
         return BUNDLES_KNOWN;
     }
-    bool is_trusted = key_is_trusted(b, bundle->key);
-    if (slot == NULL && !has_room(b, is_trusted)) {
-        b->stats.bundles_refused++;
-        return BUNDLES_NO_ROOM;
-    }
     struct bundle_version *v = make_version(bundle, m, hash);
-    if (v == NULL ||
-        (slot == NULL && (slot = add_slot(b, id, is_trusted)) == NULL)) {
+    b->stats.memory_refused += v == NULL;
+    if (v != NULL && slot == NULL)
+        slot = open_slot(b, id, bundle, m, out);
+    if (v == NULL || slot == NULL) {
         free(v);
-        b->stats.memory_refused++;
         return BUNDLES_NO_ROOM;
     }
     v->is_expired = is_expired(v, wall_us);
@@ -484,7 +441,7 @@ enum bundles_verdict bundles_take(struct bundles *b, uint64_t wall_us,
         return BUNDLES_BAD;
     }
     enum bundles_verdict verdict =
-        take_sound(b, wall_us, bundle, &b->scratch, &v, out);
+        bundles_take_sound(b, wall_us, bundle, &b->scratch, &v, out);
     if (verdict == BUNDLES_NEWS && slot != NULL)
         *slot = v->slot;
     return verdict;
@@ -510,188 +467,6 @@ void bundles_start(struct bundles *b, uint64_t wall_us)
         v->is_complete = content_is_complete(&b->chunks, &v->manifest, NULL);
         v->is_expired = is_expired(v, wall_us);
     }
-}
-
-/* ------------------------------------------------------------------- pushes */
-
-static void hex(const uint8_t *bytes, size_t size, char *out)
-{
-    static const char digits[] = "0123456789abcdef";
-
-    for (size_t i = 0; i < size; i++) {
-        *out++ = digits[bytes[i] >> 4];
-        *out++ = digits[bytes[i] & 15];
-    }
-    *out = '\0';
-}
-
-/* "3 weeks" is for people to make of it. */
-static int check_expiry(const argus_Manifest *m, uint64_t wall_us,
-                        struct argus_error *err)
-{
-    uint64_t now_ms = wall_us / 1000;
-
-    if (m->expires_ms == 0 || m->expires_ms > now_ms)
-        return ARGUS_OK;
-    return argus_fail(err, ARGUS_EDENIED,
-                      "version %u of %s expired %llu s ago, by the clock of "
-                      "this node",
-                      m->version, m->name,
-                      (unsigned long long)(now_ms - m->expires_ms) / 1000);
-}
-
-static int check_vouch(struct bundles *b, const argus_SignedBundle *bundle,
-                       const argus_Manifest *m, struct argus_error *err)
-{
-    char key[17];
-
-    hex(bundle->key, 8, key);
-    if (!b->seal.vouches(b->seal.context, bundle))
-        return argus_fail(err, ARGUS_EDENIED,
-                          "the signature on %s is wrong: key %s did not sign "
-                          "this, or for another cluster",
-                          m->name, key);
-    if (b->trusted_count > 0 && !key_is_trusted(b, bundle->key))
-        return argus_fail(err, ARGUS_EDENIED,
-                          "the key %s is not trusted here (TrustedKey): %s "
-                          "would not run",
-                          key, m->name);
-    return ARGUS_OK;
-}
-
-/* The next version is the one in force plus one, and says so by its hash. */
-static int check_order(const struct bundles *b,
-                       const argus_SignedBundle *bundle,
-                       const argus_Manifest *m, struct argus_error *err)
-{
-    const struct bundle_version *head = bundles_version(b, m->name, 0);
-    char hash[17];
-
-    if (bundles_knows(b, bundle))
-        return argus_fail(err, ARGUS_EBUSY,
-                          "version %u of %s was pushed already", m->version,
-                          m->name);
-    if (head == NULL) {
-        if (m->removed)
-            return argus_fail(err, ARGUS_EINVAL,
-                              "there is no %s that could be removed", m->name);
-        if (m->version != 1)
-            return argus_fail(err, ARGUS_EBUSY,
-                              "no version of %s is known here, this is "
-                              "version %u",
-                              m->name, m->version);
-        return ARGUS_OK;
-    }
-    if (m->version != head->manifest.version + 1 ||
-        memcmp(m->before.bytes, head->hash, CONTENT_HASH_SIZE) != 0) {
-        hex(head->hash, 8, hash);
-        return argus_fail(err, ARGUS_EBUSY,
-                          "version %u of %s does not follow version %u (%s), "
-                          "which is the newest here: another push came before",
-                          m->version, m->name, head->manifest.version, hash);
-    }
-    if (m->removed && head->manifest.removed)
-        return argus_fail(err, ARGUS_EINVAL, "%s is removed already", m->name);
-    return ARGUS_OK;
-}
-
-/* What was sent before the push, to the byte: every chunk of the size that the
- * manifest says, every file with the hash it names. */
-static int check_files(const struct bundles *b, const argus_Manifest *m,
-                       struct argus_error *err)
-{
-    uint64_t offset = 0;
-    uint8_t hash[CONTENT_HASH_SIZE];
-
-    for (pb_size_t i = 0; i < m->files_count; i++) {
-        const argus_BundleFile *f = &m->files[i];
-        const char *name = f->name[0] == '\0' ? "the text" : f->name;
-        uint8_t *data = malloc((size_t)f->size + 1);
-        if (data == NULL)
-            return argus_fail(err, ARGUS_EFULL, "no memory to check %s", name);
-        bool is_whole =
-            content_read(&b->chunks, m, offset, data, f->size) == f->size;
-        b->seal.digest(data, f->size, hash);
-        free(data);
-        if (!is_whole)
-            return argus_fail(err, ARGUS_EINVAL,
-                              "%s: the chunks do not make up %s", m->name,
-                              name);
-        if (memcmp(hash, f->sha256, CONTENT_HASH_SIZE) != 0)
-            return argus_fail(err, ARGUS_EINVAL,
-                              "%s: the content of %s is not what was signed",
-                              m->name, name);
-        offset += f->size;
-    }
-    return ARGUS_OK;
-}
-
-static int check_content(const struct bundles *b, const argus_Manifest *m,
-                         struct argus_error *err)
-{
-    uint8_t missing[CONTENT_HASH_SIZE];
-    char hash[17];
-
-    if (content_size(m) > b->size_max)
-        return argus_fail(err, ARGUS_EINVAL,
-                          "%s holds %llu bytes, MaxSize here is %llu", m->name,
-                          (unsigned long long)content_size(m),
-                          (unsigned long long)b->size_max);
-    if (content_is_complete(&b->chunks, m, missing))
-        return check_files(b, m, err);
-    hex(missing, 8, hash);
-    return argus_fail(err, ARGUS_ENOENT,
-                      "%s: chunk %s was not sent before the push", m->name,
-                      hash);
-}
-
-static int check_push(struct bundles *b, uint64_t wall_us,
-                      const argus_SignedBundle *bundle, const argus_Manifest *m,
-                      struct argus_error *err)
-{
-    int rc = check_vouch(b, bundle, m, err);
-
-    if (rc == ARGUS_OK)
-        rc = check_expiry(m, wall_us, err);
-    if (rc == ARGUS_OK)
-        rc = check_order(b, bundle, m, err);
-    if (rc == ARGUS_OK && !m->removed)
-        rc = target_check(m->target, err);
-    if (rc == ARGUS_OK && !m->removed)
-        rc = check_content(b, m, err);
-    return rc;
-}
-
-int bundles_check_push(struct bundles *b, uint64_t wall_us,
-                       const argus_SignedBundle *bundle, argus_Manifest *out,
-                       struct argus_error *err)
-{
-    int rc = manifest_open(bundle, out, err);
-
-    if (rc == ARGUS_OK)
-        rc = check_push(b, wall_us, bundle, out, err);
-    b->stats.pushes_refused += rc != ARGUS_OK;
-    return rc;
-}
-
-int bundles_push(struct bundles *b, uint64_t wall_us,
-                 const argus_SignedBundle *bundle, struct bundle_slot **slot,
-                 struct actions *out, struct argus_error *err)
-{
-    struct bundle_version *v = NULL;
-
-    if (manifest_open(bundle, &b->scratch, err) != ARGUS_OK)
-        return ARGUS_EINVAL;
-    if (take_sound(b, wall_us, bundle, &b->scratch, &v, out) != BUNDLES_NEWS) {
-        b->stats.pushes_refused++;
-        return argus_fail(err, ARGUS_EFULL,
-                          "no room for another bundle: %u slots are taken",
-                          b->slots_count);
-    }
-    v->is_pushed = true;
-    *slot = v->slot;
-    b->stats.pushes_accepted++;
-    return ARGUS_OK;
 }
 
 /* ------------------------------------------------------ content, expiry */
@@ -733,17 +508,19 @@ static void look_at_expiry(struct bundles *b, uint64_t now_ms, uint64_t wall_us)
     b->expiry_due_ms = any ? now_ms + next_ms : UINT64_MAX;
 }
 
-/* By now the versions between have come, or will not. */
+/* By now the versions between have come, or will not. Of an order none is in
+ * force once all that gave one are revoked: then nothing won. */
 static void settle_doubt(struct bundles *b, struct bundle_version *v)
 {
     const char *name = v->manifest.name;
     const struct bundle_version *next =
         bundles_version(b, name, v->manifest.version + 1);
+    const struct bundle_version *winner = bundles_version(b, name, 0);
 
-    if (next != NULL && builds_on(next, v))
+    if (winner == NULL || (next != NULL && builds_on(next, v)))
         v->is_pushed = v->is_doubtful = false;
     else
-        tell_loss(b, v, bundles_version(b, name, 0), next != NULL);
+        tell_loss(b, v, winner, next != NULL);
 }
 
 static void settle_doubts(struct bundles *b, uint64_t now_ms)
@@ -846,7 +623,7 @@ const struct bundle_version *bundles_in_force(const struct bundles *b,
 const struct bundle_version *bundles_version(const struct bundles *b,
                                              const char *name, uint32_t version)
 {
-    const struct bundle_slot *force = slot_in_force(b, name);
+    const struct bundle_slot *force = force_of(b, name);
     const struct bundle_version *v;
 
     if (force == NULL)
@@ -856,7 +633,7 @@ const struct bundle_version *bundles_version(const struct bundles *b,
     if ((v = find_in_slot(force, version)) != NULL)
         return v;
     for (uint32_t i = 0; i < b->slots_count; i++)
-        if (strcmp(name_of(b->slots[i]), name) == 0 &&
+        if (strcmp(bundle_slot_name(b->slots[i]), name) == 0 &&
             (v = find_in_slot(b->slots[i], version)) != NULL)
             return v;
     return NULL;
@@ -880,7 +657,7 @@ bundles_by_hash(const struct bundles *b, const uint8_t hash[CONTENT_HASH_SIZE])
 bool bundles_is_in_force(const struct bundles *b,
                          const struct bundle_version *version)
 {
-    const struct bundle_slot *force = slot_in_force(b, version->manifest.name);
+    const struct bundle_slot *force = force_of(b, version->manifest.name);
 
     return force != NULL && bundle_slot_head(force) == version;
 }

@@ -9,15 +9,21 @@
  *   in force the head that counts for a name on this node: of slots whose key
  *            is trusted here before others, then the highest version, then the
  *            lowest hash
+ *   order    a bundle without content (core/orders.h). Of orders those of
+ *            trusted keys alone are ever in force, and lists of bundles do not
+ *            show them
+ *   trusted  a key that is in TrustedKey here and that no order revokes
  *
  * What two nodes know of a slot merges to the higher head, whatever the order;
  * a removal is a version like any other. So all agree in the end, and nothing
  * comes back with a node that was away: slots are never forgotten.
  *
  * Of a slot BUNDLES_HISTORY versions are kept: the last ones, for people, and
- * what the owner wants to run again. Bounds:
- * BUNDLES_TRUSTED_MAX slots of trusted keys, BUNDLES_UNTRUSTED_MAX of others;
- * beyond them a bundle is refused and counted. A version costs 11 KiB.
+ * what the owner wants to run again. Bounds: BUNDLES_TRUSTED_MAX slots of keys
+ * in TrustedKey, whose orders come on top (three a key), BUNDLES_UNTRUSTED_MAX
+ * of others; beyond them a bundle is refused and counted, but for one that is
+ * trusted and takes the place of what a revoked key signed. A version costs
+ * 13 KiB.
  *
  * Nothing is believed unchecked: shape (core/manifest.h), signature, and of the
  * content (core/bundle_sync.h brings it) each chunk's hash.
@@ -29,12 +35,17 @@
 #include "core/actions.h"
 #include "core/content.h"
 #include "core/engine.h"
+#include "core/orders.h"
 #include "core/seal.h"
 
 #define BUNDLES_HISTORY 8
 #define BUNDLES_TRUSTED_MAX 256
 #define BUNDLES_UNTRUSTED_MAX 64
-#define BUNDLES_MAX (BUNDLES_TRUSTED_MAX + BUNDLES_UNTRUSTED_MAX)
+#define BUNDLES_KEYS_MAX 16 /* in TrustedKey */
+#define BUNDLES_ORDERS_MAX (BUNDLES_KEYS_MAX * (ORDER_KINDS - 1))
+/** As BundleDigest.entries in argus.options. */
+#define BUNDLES_MAX                                                            \
+    (BUNDLES_TRUSTED_MAX + BUNDLES_UNTRUSTED_MAX + BUNDLES_ORDERS_MAX)
 
 /** Content of strangers' heads that is fetched: so many bytes in all. */
 #define BUNDLES_UNTRUSTED_BYTES (64u << 20)
@@ -58,7 +69,11 @@ struct bundle_version {
 
 struct bundle_slot {
     uint8_t id[BUNDLE_SLOT_ID_SIZE]; /* head of SHA-256 of key and name */
-    bool is_trusted;
+    enum order_kind kind;            /* ORDER_NONE: of a bundle */
+    uint8_t signer[OPERATOR_ID_SIZE];
+    bool is_named;     /* its key is in TrustedKey here */
+    bool is_revoked;   /* by an order */
+    bool is_trusted;   /* named and not revoked */
     bool is_spreading; /* of bundle_sync.h: to be broadcast again */
     struct bundle_version *versions[BUNDLES_HISTORY]; /* the head first */
     uint32_t count;                                   /* at least 1 */
@@ -87,11 +102,13 @@ struct bundles_stats {
     uint64_t bundles_bad;     /* shape or signature */
     uint64_t bundles_refused; /* a bound */
     uint64_t pushes_accepted, pushes_refused;
-    uint64_t pushes_lost; /* accepted here, then another one won */
+    uint64_t pushes_lost;     /* accepted here, then another one won */
+    uint64_t slots_reclaimed; /* of a revoked key, for one that is trusted */
     uint64_t memory_refused;
 };
 
-/** @retval ARGUS_EINVAL  a function of seal or chunks is missing. */
+/** @retval ARGUS_EINVAL  a function of seal or chunks is missing, or there are
+ *                        more than BUNDLES_KEYS_MAX trusted keys. */
 int bundles_new(const struct engine_options *node,
                 const struct bundles_listener *listener, struct bundles **out);
 void bundles_free(struct bundles *b);
@@ -141,8 +158,12 @@ void bundles_keep(struct bundles *b, const uint8_t (*hashes)[CONTENT_HASH_SIZE],
 void bundles_on_timeout(struct bundles *b, uint64_t now_ms, uint64_t wall_us);
 uint64_t bundles_deadline_ms(const struct bundles *b);
 
-/** Has a head, its content or its expiry changed since this was last asked? */
+/** Has a head of a bundle, its content, its expiry or who is trusted changed
+ *  since this was last asked? */
 bool bundles_take_changed(struct bundles *b);
+
+/** Is another order of that kind in force, or none any more? */
+bool bundles_take_order_changed(struct bundles *b, enum order_kind kind);
 
 /* ---- Questions. */
 
@@ -167,11 +188,29 @@ bool bundles_wants_content(const struct bundles *b,
 int bundles_compare(uint32_t va, const uint8_t *ha, uint32_t vb,
                     const uint8_t *hb, size_t n);
 
-/** In force, in order of names; NULL behind the last. */
+/** The order in force; NULL: none. */
+const struct bundle_version *bundles_order(const struct bundles *b,
+                                           enum order_kind kind);
+
+void bundles_operator_id(const struct bundles *b, const uint8_t key[32],
+                         uint8_t id[OPERATOR_ID_SIZE]);
+
+struct bundle_operator {
+    uint8_t id[OPERATOR_ID_SIZE];
+    bool is_named, is_revoked;
+};
+
+/** Keys in TrustedKey, as configured, then all that orders revoke; one may come
+ *  several times. @return false: no such index. */
+bool bundles_operator(const struct bundles *b, uint32_t index,
+                      struct bundle_operator *out);
+
+/** Bundles in force, in order of names; NULL behind the last. */
 const struct bundle_version *bundles_in_force(const struct bundles *b,
                                               uint32_t index);
-/** A kept version of a name; 0: the one in force. Of several slots' versions
- *  with that number, the one whose slot is in force, then any. */
+/** A kept version of a name, of an order too; 0: the one in force. Of several
+ * slots' versions with that number, the one whose slot is in force, then any.
+ */
 const struct bundle_version *
 bundles_version(const struct bundles *b, const char *name, uint32_t version);
 /** Of several slots' the trusted one. */

@@ -940,23 +940,10 @@ static void dispatch(struct engine *e, const struct event *event)
     case EVENT_JOIN: on_join(e, event->join.address, event->join.result); break;
     case EVENT_LEAVE: on_leave(e); break;
     case EVENT_BUNDLE_ROW:
-        (void)bundles_load(e->bundles, event->bundle_row.data,
-                           event->bundle_row.size);
-        break;
     case EVENT_BUNDLE_PUSH:
-        engine_bundles_on_push(e, event->bundle_push.bundle,
-                               event->bundle_push.result,
-                               event->bundle_push.err);
-        break;
     case EVENT_BUNDLE_STATES:
-        directory_set_bundles(e->directory, e->now_ms, e->wall_us,
-                              event->bundle_states.states,
-                              event->bundle_states.count, &e->out);
-        break;
     case EVENT_BUNDLES_KEPT:
-        bundles_keep(e->bundles, event->bundles_kept.hashes,
-                     event->bundles_kept.count);
-        break;
+    case EVENT_KEYS: engine_bundles_on_event(e, event); break;
     case EVENT_STOP: on_stop(e); break;
     }
 }
@@ -971,6 +958,7 @@ void engine_step(struct engine *e, const struct event *event,
     e->steps++;
     dispatch(e, event);
     insiders_settle(e);
+    engine_orders_obey(e);
     settle_changes(e);
     settle_aggregators(e);
     engine_bundles_settle(e);

@@ -9,7 +9,8 @@
  *   timeline   events in HLC order
  *   spool      values that wait for an aggregator; router picks it
  *   intake     values from agents on their way into collectd
- *   bundles    signed configuration: versions, chunks, who has what
+ *   bundles    signed configuration: versions, chunks, who has what; orders of
+ *              operators, which travel the same way
  * A part never calls another: the engine carries what one tells to the next. */
 #ifndef ARGUS_CORE_ENGINE_H
 #define ARGUS_CORE_ENGINE_H
@@ -17,6 +18,7 @@
 #include "core/actions.h"
 #include "core/content.h"
 #include "core/intake.h"
+#include "core/orders.h"
 #include "core/peer.h"
 #include "core/seal.h"
 
@@ -66,7 +68,8 @@ struct engine_options {
 
     struct chunk_store chunks;
     const uint8_t (*trusted_keys)[32]; /* copied */
-    uint32_t trusted_keys_count;       /* 0: nothing is ever trusted */
+    uint32_t trusted_keys_count;       /* 0: nothing is ever trusted; at most
+                                        * BUNDLES_KEYS_MAX */
     uint64_t bundle_size_max;          /* bytes of content of one bundle */
 };
 
@@ -89,9 +92,12 @@ enum event_type {
     EVENT_JOIN,         /* argusctl join */
     EVENT_LEAVE,        /* argusctl leave */
     EVENT_BUNDLE_ROW,   /* from disk, before START: a packed SignedBundle */
-    EVENT_BUNDLE_PUSH,  /* argusctl config push; its chunks are in the store */
+    EVENT_BUNDLE_PUSH,  /* argusctl config push; its chunks are in the store.
+                         * Orders come so too */
     EVENT_BUNDLE_STATES, /* how bundles are on this node, for its record */
     EVENT_BUNDLES_KEPT,  /* versions that run here, or are to run again */
+    EVENT_KEYS, /* which mesh keys this node holds, for its record; before START
+                 * too */
     EVENT_STOP, /* the daemon stops: say goodbye, acknowledge no more */
 };
 
@@ -158,7 +164,8 @@ struct event {
             int *result; /* out: ARGUS_OK; ARGUS_EINVAL, why in err;
                           * ARGUS_EBUSY: not the next version (superseded);
                           * ARGUS_ENOENT: a chunk is missing; ARGUS_EDENIED:
-                          * signature, key, expiry, target; ARGUS_EFULL */
+                          * signature, key, expiry, target, or that an order
+                          * does harm; ARGUS_EFULL */
             struct argus_error *err;
         } bundle_push;
         struct {
@@ -169,6 +176,10 @@ struct event {
             const uint8_t (*hashes)[CONTENT_HASH_SIZE]; /* of manifests */
             uint32_t count;
         } bundles_kept; /* all of them; others may go with time */
+        struct {
+            const argus_HeldKey *held;
+            uint32_t count; /* at most as many as a record has room for */
+        } keys;
     };
 };
 
@@ -231,7 +242,10 @@ struct bundle_view {
     const argus_Manifest *manifest;   /* the same, unpacked */
     uint8_t hash[CONTENT_HASH_SIZE];  /* SHA-256 of the manifest */
     bool is_head;                     /* in force for its name on this node */
-    bool is_trusted;                  /* signed by one of trusted_keys */
+    bool is_trusted;                  /* signed by one of trusted_keys, which
+                                       * was not revoked */
+    bool is_revoked;                  /* the key was, and is not trusted */
+    uint8_t signer[OPERATOR_ID_SIZE]; /* whose key it is */
     bool is_target;                   /* its target means this node */
     bool is_complete;                 /* all of its content is here */
     bool is_expired;
@@ -247,6 +261,21 @@ bool engine_bundle(const struct engine *e, uint32_t index, uint64_t wall_us,
 bool engine_bundle_version(const struct engine *e, const char *name,
                            uint32_t version, uint64_t wall_us,
                            struct bundle_view *out);
+
+/** The order in force, of operators trusted here. @return false: none. */
+bool engine_order(const struct engine *e, enum order_kind kind,
+                  struct bundle_view *out);
+
+/* An operator's key. */
+struct operator_view {
+    uint8_t id[OPERATOR_ID_SIZE];
+    bool is_named;   /* one of trusted_keys */
+    bool is_revoked; /* by an order: then it is not trusted, named or not */
+};
+
+/** All of trusted_keys, then what orders revoke; one may come several times. */
+bool engine_operator(const struct engine *e, uint32_t index,
+                     struct operator_view *out);
 
 /** The kept version with that hash. */
 bool engine_bundle_hash(const struct engine *e,

@@ -42,18 +42,6 @@ static bool any_live_member(void *context, uint32_t pick, struct node_id *id)
     return true;
 }
 
-static void text_say(char *out, size_t size, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-
-static void text_say(char *out, size_t size, const char *format, ...)
-{
-    va_list ap;
-
-    va_start(ap, format);
-    text_format(out, size, format, ap);
-    va_end(ap);
-}
-
 static uint64_t cdtime(uint64_t wall_us)
 {
     return (wall_us / 1000000 << 30) + ((wall_us % 1000000 << 30) / 1000000);
@@ -164,23 +152,52 @@ static int check_target(const struct engine *e, const argus_Manifest *m,
                       shown);
 }
 
-void engine_bundles_on_push(struct engine *e, const argus_SignedBundle *bundle,
-                            int *result, struct argus_error *err)
+static int push(struct engine *e, const argus_SignedBundle *bundle,
+                struct argus_error *err)
 {
     argus_Manifest m;
     struct bundle_slot *slot;
     int rc = bundles_check_push(e->bundles, e->wall_us, bundle, &m, err);
 
     if (rc == ARGUS_OK)
-        rc = check_target(e, &m, err);
+        rc = m.has_order ? engine_orders_check(e, &m, err)
+                         : check_target(e, &m, err);
     if (rc == ARGUS_OK)
         rc = bundles_push(e->bundles, e->wall_us, bundle, &slot, &e->out, err);
-    *result = rc;
     if (rc != ARGUS_OK)
-        return;
+        return rc;
     spread(e, bundle);
     bundle_sync_on_news(e->bundle_sync, e->now_ms, e->wall_us, slot, NULL,
                         &e->out);
+    return ARGUS_OK;
+}
+
+void engine_bundles_on_event(struct engine *e, const struct event *event)
+{
+    switch (event->type) {
+    case EVENT_BUNDLE_ROW:
+        (void)bundles_load(e->bundles, event->bundle_row.data,
+                           event->bundle_row.size);
+        break;
+    case EVENT_BUNDLE_PUSH:
+        *event->bundle_push.result =
+            push(e, event->bundle_push.bundle, event->bundle_push.err);
+        break;
+    case EVENT_BUNDLE_STATES:
+        directory_set_bundles(e->directory, e->now_ms, e->wall_us,
+                              event->bundle_states.states,
+                              event->bundle_states.count, &e->out);
+        break;
+    case EVENT_BUNDLES_KEPT:
+        bundles_keep(e->bundles, event->bundles_kept.hashes,
+                     event->bundles_kept.count);
+        break;
+    case EVENT_KEYS:
+        directory_set_keys(e->directory, e->now_ms, e->wall_us,
+                           event->keys.held, event->keys.count, &e->out);
+        break;
+    default: break;
+    }
 }
 
 void engine_bundles_settle(struct engine *e)
@@ -203,12 +220,20 @@ static bool fill_view(const struct engine *e, const struct bundle_version *v,
         .manifest = &v->manifest,
         .is_head = bundles_is_in_force(e->bundles, v),
         .is_trusted = v->slot->is_trusted,
+        .is_revoked = v->slot->is_revoked,
         .is_target = is_meant_here(e, &v->manifest),
         .is_complete = bundles_is_complete(e->bundles, v),
         .is_expired = v->manifest.expires_ms != 0 &&
                       v->manifest.expires_ms <= wall_us / 1000};
     memcpy(out->hash, v->hash, sizeof out->hash);
+    memcpy(out->signer, v->slot->signer, sizeof out->signer);
     return true;
+}
+
+bool engine_order(const struct engine *e, enum order_kind kind,
+                  struct bundle_view *out)
+{
+    return fill_view(e, bundles_order(e->bundles, kind), 0, out);
 }
 
 bool engine_bundle(const struct engine *e, uint32_t index, uint64_t wall_us,
@@ -303,7 +328,7 @@ bool engine_bundle_node(const struct engine *e, const char *name,
     const struct member *m;
     uint32_t at = 0, row = 0;
 
-    if (head == NULL)
+    if (head == NULL || head->manifest.has_order)
         return false;
     if (c->step == e->steps && index > c->index && strcmp(c->name, name) == 0) {
         at = c->member + 1;
@@ -352,7 +377,7 @@ static bool set_add_version(const struct engine *e, struct chunk_set *set,
 {
     uint8_t index[CONTENT_CHUNK_SIZE];
 
-    if (m->removed)
+    if (m->removed || m->has_order)
         return true;
     if (!set_add(set, m->index.bytes, 1))
         return false;

@@ -1,7 +1,8 @@
 /* engine_impl.h - what the files of the engine share. Nobody else includes it.
  *   engine.c          inputs, wiring
  *   engine_bundles.c  the same for bundles, and the questions about them
- *   engine_insiders.c    what insiders may not do: rates, quarantine
+ *   engine_insiders.c  what insiders may not do: rates, quarantine
+ *   engine_orders.c   the same for orders of operators
  *   engine_query.c    all other questions */
 #ifndef ARGUS_CORE_ENGINE_IMPL_H
 #define ARGUS_CORE_ENGINE_IMPL_H
@@ -162,9 +163,19 @@ int engine_bundles_new(struct engine *e, uint64_t seed);
 void engine_bundles_free(struct engine *e);
 enum plumtree_verdict engine_bundles_deliver(struct engine *e, link_id from,
                                              const argus_SignedBundle *bundle);
-void engine_bundles_on_push(struct engine *e, const argus_SignedBundle *bundle,
-                            int *result, struct argus_error *err);
+/** The events about bundles, orders and keys. */
+void engine_bundles_on_event(struct engine *e, const struct event *event);
 /** After a step: tell the owner if something changed. */
 void engine_bundles_settle(struct engine *e);
+
+/* ---- engine_orders.c */
+
+/** May that order be given, by what is known of the nodes?
+ *  @retval ARGUS_EDENIED  err names who stands in the way. */
+int engine_orders_check(const struct engine *e, const argus_Manifest *m,
+                        struct argus_error *err);
+
+/** After the event of a step: follow the orders that came in force. */
+void engine_orders_obey(struct engine *e);
 
 #endif

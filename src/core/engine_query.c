@@ -379,6 +379,7 @@ bool engine_series_moved(const struct engine *e, const char *host,
     X(bundles, "bundles_news", bundles_news)                                   \
     X(bundles, "bundles_bad", bundles_bad)                                     \
     X(bundles, "bundles_refused", bundles_refused)                             \
+    X(bundles, "bundle_slots_reclaimed", slots_reclaimed)                      \
     X(bundles, "bundle_pushes", pushes_accepted)                               \
     X(bundles, "bundle_pushes_refused", pushes_refused)                        \
     X(bundles, "bundle_pushes_lost", pushes_lost)                              \

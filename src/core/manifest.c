@@ -5,6 +5,7 @@
 #include <pb_decode.h>
 
 #include "core/content.h"
+#include "core/orders.h"
 
 bool manifest_name_is_sound(const char *name)
 {
@@ -72,7 +73,9 @@ static int check_content(const argus_Manifest *m, struct argus_error *err)
 
 static int check(const argus_Manifest *m, struct argus_error *err)
 {
-    if (!manifest_name_is_sound(m->name))
+    bool is_order = m->has_order || order_kind_of(m->name) != ORDER_NONE;
+
+    if (!is_order && !manifest_name_is_sound(m->name))
         return argus_fail(err, ARGUS_EINVAL,
                           "a bundle's name is 1 to 63 letters, digits, \".\", "
                           "\"_\" and \"-\", not \".\" or \"-\" first");
@@ -88,6 +91,8 @@ static int check(const argus_Manifest *m, struct argus_error *err)
                           "%s: every version but the first names the one "
                           "before",
                           m->name);
+    if (is_order)
+        return order_check(m, err);
     return m->removed ? check_removal(m, err) : check_content(m, err);
 }
 

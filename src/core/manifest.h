@@ -18,7 +18,8 @@
 bool manifest_name_is_sound(const char *name);
 
 /**
- * Unpack and check.
+ * Unpack and check. An order (core/orders.h) has no content, and exactly the
+ * shape of its kind.
  * @retval ARGUS_EINVAL  err says what is wrong.
  */
 int manifest_open(const argus_SignedBundle *bundle, argus_Manifest *out,

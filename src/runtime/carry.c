@@ -483,6 +483,10 @@ void carry_out(void *context, const struct action *a)
         rt->bundles_changed = true;
         mailbox_poke(rt->in);
         break;
+    case ACTION_KEYS:
+        rt->keys_changed = true;
+        mailbox_poke(rt->in);
+        break;
     case ACTION_LOG: log_write(a->log.level, "%s", a->log.line); break;
     }
 }

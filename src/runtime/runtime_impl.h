@@ -121,6 +121,7 @@ struct runtime {
     struct actions sink;
     bool in_step, wants_identity;
     bool bundles_changed;  /* ACTION_BUNDLES since it was last looked at */
+    bool keys_changed;     /* ACTION_KEYS since then */
     bool is_backlogged;    /* workers wait for collectd's queue */
     uint32_t passes;       /* of workers, since the backlog was looked at */
     bool is_applying;      /* apply was started */

@@ -8,6 +8,7 @@
 #include <uthash.h>
 
 #include "base/prng.h"
+#include "core/orders.h"
 #include "sim/sim_hash.h"
 
 #define KEY(n)                                                                 \
@@ -254,4 +255,34 @@ void kit_make(const struct kit_spec *spec, struct kit_chunks *chunks,
     }
     kit_pack(&m, out);
     kit_sign(spec->operator_number == 0 ? 1 : spec->operator_number, out);
+}
+
+void kit_order(uint8_t operator_number, const argus_Order *order,
+               uint32_t version, const uint8_t *before, argus_SignedBundle *out)
+{
+    argus_Manifest m = argus_Manifest_init_zero;
+    enum order_kind kind =
+        order->which_body == argus_Order_keys_tag        ? ORDER_KEYS
+        : order->which_body == argus_Order_forgotten_tag ? ORDER_FORGOTTEN
+                                                         : ORDER_REVOKED;
+
+    (void)snprintf(m.name, sizeof m.name, "%s", order_name(kind));
+    m.version = version;
+    if (before != NULL) {
+        m.before.size = CONTENT_HASH_SIZE;
+        memcpy(m.before.bytes, before, CONTENT_HASH_SIZE);
+    }
+    m.has_order = true;
+    m.order = *order;
+    kit_pack(&m, out);
+    kit_sign(operator_number, out);
+}
+
+void kit_operator_id(uint8_t operator_number, uint8_t out[16])
+{
+    uint8_t key[32], hash[32];
+
+    memset(key, operator_number, sizeof key);
+    kit_digest(key, sizeof key, hash);
+    memcpy(out, hash, 16);
 }

@@ -45,6 +45,14 @@ struct kit_spec {
 void kit_make(const struct kit_spec *spec, struct kit_chunks *chunks,
               argus_SignedBundle *out);
 
+/** An order of an operator; before NULL: none. */
+void kit_order(uint8_t operator_number, const argus_Order *order,
+               uint32_t version, const uint8_t *before,
+               argus_SignedBundle *out);
+
+/** What an operator's key is known by. */
+void kit_operator_id(uint8_t operator_number, uint8_t out[16]);
+
 /** Sign what out->manifest holds. */
 void kit_sign(uint8_t operator_number, argus_SignedBundle *out);
 void kit_pack(const argus_Manifest *manifest, argus_SignedBundle *out);

@@ -234,6 +234,7 @@ static void on_action(void *context, const struct action *a)
         sim_fail(s, "n%u takes itself for a clone", n->index);
         break;
     case ACTION_BUNDLES: n->bundles_changed = true; break;
+    case ACTION_KEYS: n->keys_told++; break;
     case ACTION_LOG: trace(s, n, a->log.line); break;
     }
 }
@@ -333,7 +334,7 @@ static void fill_options(struct sim *s, struct sim_node *n,
     o->event_rate = 100;
     o->chunks = kit_store(&n->chunks);
     o->trusted_keys = kit_keys;
-    o->trusted_keys_count = 1;
+    o->trusted_keys_count = 3;
     o->bundle_size_max = 4 << 20;
 }
 

@@ -82,6 +82,11 @@ void sim_forget(struct sim *s);
 /** argusctl config push at a node: the version after the one in force there,
  *  with a text of `size` bytes; 0: a removal. @return as EVENT_BUNDLE_PUSH. */
 int sim_push(struct sim *s, uint32_t node, const char *name, uint32_t size);
+/** An operator (1 to 3, trusted everywhere) gives an order at a node: the
+ *  version after the one in force there. order: an argus_Order.
+ *  @return as EVENT_BUNDLE_PUSH. */
+int sim_order(struct sim *s, uint32_t node, uint8_t operator_number,
+              const void *order);
 /** The version in force on a node; 0: none, or the node is down. */
 uint32_t sim_bundle(struct sim *s, uint32_t node, const char *name,
                     bool *is_removed);
@@ -142,7 +147,8 @@ bool sim_all_delivered(struct sim *s);
 /** Every value sent was written by some aggregator. */
 bool sim_all_written(struct sim *s);
 
-/** Every node has the same bundles in force, with all of their content. */
+/** Every node has the same bundles in force, with all of their content, the same
+ *  orders, and trusts the same keys. */
 bool sim_all_bundles(struct sim *s);
 
 /* ---- figures */

@@ -28,12 +28,26 @@ static struct head *find_head(struct sim_node *n, const char *name)
     return h;
 }
 
+static uint32_t count_revoked(const struct sim_node *n)
+{
+    struct operator_view v;
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; engine_operator(n->engine, i, &v); i++)
+        count += v.is_named && v.is_revoked;
+    return count;
+}
+
 void bundles_check(struct sim *s, struct sim_node *n)
 {
     struct bundle_view v;
 
     n->bundles_changed = false;
     n->bundles_told++;
+    uint32_t revoked = count_revoked(n);
+    if (revoked != n->revoked) /* what they signed counts no more */
+        bundles_forget(n);
+    n->revoked = revoked;
     for (uint32_t i = 0; engine_bundle(n->engine, i, 0, &v); i++) {
         struct head *h = find_head(n, v.manifest->name);
         if (bundles_compare(v.manifest->version, v.hash, h->version, h->hash,
@@ -77,6 +91,28 @@ int sim_push(struct sim *s, uint32_t node, const char *name, uint32_t size)
     return result;
 }
 
+int sim_order(struct sim *s, uint32_t node, uint8_t operator_number,
+              const void *order)
+{
+    static argus_SignedBundle bundle;
+    const argus_Order *o = order;
+    enum order_kind kind = o->which_body == argus_Order_keys_tag ? ORDER_KEYS
+                           : o->which_body == argus_Order_forgotten_tag
+                               ? ORDER_FORGOTTEN
+                               : ORDER_REVOKED;
+    struct sim_node *n = s->nodes[node];
+    struct bundle_view head;
+    int result = ARGUS_EINVAL;
+    bool has_head = engine_order(n->engine, kind, &head);
+    struct event ev = {.type = EVENT_BUNDLE_PUSH,
+                       .bundle_push = {.bundle = &bundle, .result = &result}};
+
+    kit_order(operator_number, o, has_head ? head.manifest->version + 1 : 1,
+              has_head ? head.hash : NULL, &bundle);
+    sim_step(s, n, &ev);
+    return result;
+}
+
 uint32_t sim_bundle(struct sim *s, uint32_t node, const char *name,
                     bool *is_removed)
 {
@@ -91,16 +127,33 @@ uint32_t sim_bundle(struct sim *s, uint32_t node, const char *name,
 
 /* ---------------------------------------------------------- predicates */
 
+static bool has_same_orders(const struct sim_node *a, const struct sim_node *b)
+{
+    struct bundle_view va, vb;
+
+    for (int kind = ORDER_NONE + 1; kind < ORDER_KINDS; kind++) {
+        bool one = engine_order(a->engine, (enum order_kind)kind, &va);
+        bool other = engine_order(b->engine, (enum order_kind)kind, &vb);
+        if (one != other ||
+            (one && memcmp(va.hash, vb.hash, sizeof va.hash) != 0))
+            return false;
+    }
+    return count_revoked(a) == count_revoked(b);
+}
+
 static bool has_same(const struct sim_node *a, const struct sim_node *b)
 {
     struct bundle_view va, vb;
 
+    if (!has_same_orders(a, b))
+        return false;
     for (uint32_t i = 0;; i++) {
         bool one = engine_bundle(a->engine, i, 0, &va);
         bool other = engine_bundle(b->engine, i, 0, &vb);
         if (!one || !other)
             return one == other;
-        if (memcmp(va.hash, vb.hash, sizeof va.hash) != 0 || !va.is_complete ||
+        if (memcmp(va.hash, vb.hash, sizeof va.hash) != 0 ||
+            va.is_trusted != vb.is_trusted || !va.is_complete ||
             !vb.is_complete)
             return false;
     }

@@ -113,6 +113,8 @@ struct sim_node {
     uint32_t heads_count;
     bool bundles_changed;
     uint64_t bundles_told; /* times */
+    uint32_t keys_told;    /* other orders about keys came in force */
+    uint32_t revoked;      /* operators' keys, when it was last looked at */
     struct stored *kept;   /* the disk as it once was */
     uint32_t kept_count;
 };
