@@ -14,7 +14,7 @@ static struct runtime_options options;
 /* What the engine would know of a version. */
 struct version {
     struct bed_bundle *bundle;
-    bool is_trusted, is_target, is_complete, is_expired;
+    bool is_trusted, is_revoked, is_target, is_complete, is_expired;
 };
 
 static struct version versions[BED_BUNDLES_MAX];
@@ -49,6 +49,8 @@ static void show(const struct version *v, struct bundle_view *out)
     out->manifest = &v->bundle->manifest;
     memcpy(out->hash, v->bundle->hash, sizeof out->hash);
     out->is_trusted = v->is_trusted;
+    out->is_revoked = v->is_revoked;
+    memset(out->signer, 0xab, sizeof out->signer);
     out->is_target = v->is_target;
     out->is_complete = v->is_complete;
     out->is_expired = v->is_expired;
@@ -537,6 +539,63 @@ static void test_apply_waits_and_leaves_alone(void)
     end();
 }
 
+static void revoke_key_of(struct version *v)
+{
+    v->is_revoked = true;
+    v->is_trusted = false;
+}
+
+/* Goal: what runs ends when its operator's key is revoked, with the reason, and
+ * does not run after a restart either. */
+static void test_apply_revoked_key_ends_it(void)
+{
+    begin();
+    struct version *v = version("web", 1, GOOD);
+    push(v);
+    apply_start(apply);
+    CU_ASSERT_TRUE(bed_wait(first_is_good, 5000));
+    revoke_key_of(v);
+    apply_changed(apply);
+    CU_ASSERT_TRUE(becomes(argus_BundlePhase_BUNDLE_REFUSED, 0));
+    CU_ASSERT_STRING_EQUAL(
+        states[0].error,
+        "the key abababababababab of its operator was revoked");
+    CU_ASSERT_TRUE(bed_wait(nothing_runs, 5000));
+    CU_ASSERT_EQUAL(reports, 0);
+    struct store_applied before = kept;
+    stop();
+
+    new_apply();
+    apply_recall(apply, "web", &before);
+    apply_start(apply);
+    CU_ASSERT_TRUE(becomes(argus_BundlePhase_BUNDLE_REFUSED, 0));
+    bed_turn(200);
+    CU_ASSERT_EQUAL(apply_stats(apply)->starts, 0);
+    end();
+}
+
+/* Goal: it ends too where another operator's version of the name came before,
+ * which cannot run yet: nothing that is revoked bridges the time. */
+static void test_apply_revoked_key_bridges_nothing(void)
+{
+    begin();
+    struct version *v = version("web", 1, GOOD);
+    struct version *other = version("web", 2, GOOD);
+    other->is_complete = false;
+    push(v);
+    apply_start(apply);
+    CU_ASSERT_TRUE(bed_wait(first_is_good, 5000));
+    push(other);
+    CU_ASSERT_TRUE(becomes(argus_BundlePhase_BUNDLE_PENDING, 1));
+    revoke_key_of(v);
+    apply_changed(apply);
+    CU_ASSERT_TRUE(becomes(argus_BundlePhase_BUNDLE_PENDING, 0));
+    other->is_complete = true;
+    apply_changed(apply);
+    CU_ASSERT_TRUE(becomes(APPLIED, 2));
+    end();
+}
+
 /* Goal: whoever has writers is told what this daemon has, from the switch on.
  */
 static void test_apply_writers_are_known(void)
@@ -563,6 +622,9 @@ CU_TestInfo suite_apply[] = {
      test_apply_old_first_is_the_second_way},
     {"apply_newer_ends_a_start", test_apply_newer_ends_a_start},
     {"apply_refuses_what_may_not_run", test_apply_refuses_what_may_not_run},
+    {"apply_revoked_key_ends_it", test_apply_revoked_key_ends_it},
+    {"apply_revoked_key_bridges_nothing",
+     test_apply_revoked_key_bridges_nothing},
     {"apply_waits_and_leaves_alone", test_apply_waits_and_leaves_alone},
     {"apply_writers_are_known", test_apply_writers_are_known},
     CU_TEST_INFO_NULL,

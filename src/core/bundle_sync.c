@@ -6,6 +6,13 @@
 #include "base/text.h"
 #include "core/bundle_sync_impl.h"
 
+_Static_assert(sizeof((argus_BundleDigest *)0)->entries /
+                           sizeof((argus_BundleDigest *)0)->entries[0] ==
+                       BUNDLES_MAX &&
+                   sizeof((argus_BundleWant *)0)->slots ==
+                       BUNDLES_MAX * BUNDLE_SLOT_ID_SIZE,
+               "all heads fit in one digest, all slots in one want");
+
 /* ------------------------------------------------------------------ life */
 
 int bundle_sync_new(const struct engine_options *node, struct bundles *bundles,

@@ -142,14 +142,30 @@ static void wish(struct subject *s, enum wish what, argus_BundlePhase phase,
     text_copy(s->error, sizeof s->error, error);
 }
 
-/* May that version run here, as far as can be seen from here? NULL: it may. */
+static const char *revoked_text(const struct bundle_view *view,
+                                char out[APPLY_WHY_SIZE])
+{
+    char fingerprint[2 * FINGERPRINT_BYTES + 1];
+
+    for (size_t i = 0; i < FINGERPRINT_BYTES; i++)
+        (void)snprintf(fingerprint + 2 * i, 3, "%02x", view->signer[i]);
+    (void)snprintf(out, APPLY_WHY_SIZE,
+                   "the key %s of its operator was revoked", fingerprint);
+    return out;
+}
+
+/* May that version run here, as far as can be seen from here? NULL: it may.
+ * The answer may be in `room`. */
 static const char *obstacle(const struct apply *a,
-                            const struct bundle_view *view)
+                            const struct bundle_view *view,
+                            char room[APPLY_WHY_SIZE])
 {
     const struct runtime_options *o = a->options.runtime;
 
     if (o->trusted_keys_count == 0)
         return "there is no TrustedKey on this node, which stores it only";
+    if (view->is_revoked)
+        return revoked_text(view, room);
     if (!view->is_trusted)
         return "it is signed by a key that is not trusted here";
     if (!o->apply)
@@ -164,7 +180,8 @@ static const char *obstacle(const struct apply *a,
 static void judge(struct apply *a, struct subject *s,
                   const struct bundle_view *view)
 {
-    const char *why = obstacle(a, view);
+    char room[APPLY_WHY_SIZE];
+    const char *why = obstacle(a, view, room);
 
     if (view->manifest->removed || !view->is_target) {
         wish(s, WISH_NOTHING, argus_BundlePhase_BUNDLE_NONE, "");
@@ -280,21 +297,26 @@ static void drain_all(struct apply *a, struct subject *s)
             run_drain(a, &s->runs[i]);
 }
 
+static bool may_run(const struct apply *a, const struct bundle_view *view)
+{
+    char room[APPLY_WHY_SIZE];
+
+    return !view->manifest->removed && obstacle(a, view, room) == NULL;
+}
+
 /* The last good version, if it still may run. */
 static bool find_good(const struct apply *a, const struct subject *s,
                       struct bundle_view *out)
 {
     return !hash_is_zero(s->applied.good) &&
            a->world.by_hash(a->world.context, s->applied.good, out) &&
-           out->is_complete && !out->manifest->removed &&
-           obstacle(a, out) == NULL;
+           out->is_complete && may_run(a, out);
 }
 
 static bool may_run_on(const struct apply *a, const struct run *r,
                        struct bundle_view *out)
 {
-    return a->world.by_hash(a->world.context, r->hash, out) &&
-           !out->manifest->removed && obstacle(a, out) == NULL;
+    return a->world.by_hash(a->world.context, r->hash, out) && may_run(a, out);
 }
 
 /* What should run now. @return false: nothing.
@@ -364,10 +386,26 @@ static bool approach(struct apply *a, struct subject *s)
     return !run_start(a, s, &view) && !has_runs(s);
 }
 
+/* What a key signed that was revoked meanwhile ends at once, whether something
+ * else can take its place or not. */
+static void drain_revoked(struct apply *a, struct subject *s)
+{
+    struct bundle_view view;
+
+    for (size_t i = 0; i < RUNS_MAX; i++) {
+        struct run *r = &s->runs[i];
+        if (r->subject != NULL &&
+            a->world.by_hash(a->world.context, r->hash, &view) &&
+            view.is_revoked)
+            run_drain(a, r);
+    }
+}
+
 void apply_reconcile(struct apply *a, struct subject *s)
 {
     if (!a->is_started || a->is_stopping)
         return;
+    drain_revoked(a, s);
     if (s->wish == WISH_NOTHING) {
         drain_all(a, s);
         return;

@@ -11,6 +11,7 @@
  *   - It dies or falls silent on trial: the last good one again; `rolled-back`.
  *   - A good one dies: it is started again, after 1, 2, 4, ... 60 seconds.
  *   - Something newer is wanted: a start or a trial ends, and that is next.
+ *   - The key that signed it is revoked: it ends at once, `refused`.
  * A version that failed or was rolled back is not tried again until another one
  * is wanted. What was on trial when the daemon died without a word neither.
  *

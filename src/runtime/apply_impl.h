@@ -12,6 +12,9 @@
 /** Workers of one name at once: old, new, and those on their way out. */
 #define RUNS_MAX 4
 
+/** Why a version does not run; as BundleState.error in argus.options. */
+#define APPLY_WHY_SIZE 256
+
 /** Looks for what is due while something is. */
 #define APPLY_TICK_MS 50
 
