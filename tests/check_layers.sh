@@ -44,9 +44,10 @@ result "wire includes wire and base" \
     "$(own_includes src/wire "(wire|base)/[^\"]*|$pb")"
 result "runtime includes what is below it" \
     "$(own_includes src/runtime "(runtime|core|wire|base)/[^\"]*|$pb|$config")"
-# What a target, a name and a manifest may be is calculated in one place.
-result "cli includes wire and base, and what a bundle is" \
-    "$(own_includes src/cli "(cli|wire|base)/[^\"]*|core/(content|manifest|target)\.h|$pb|$config")"
+# What a target, a name, a manifest and an order may be is calculated in one
+# place.
+result "cli includes wire and base, and what bundles and orders are" \
+    "$(own_includes src/cli "(cli|wire|base)/[^\"]*|core/(content|manifest|orders|target)\.h|$pb|$config")"
 result "the simulator includes core, wire and base" \
     "$(own_includes tests/sim "(core|wire|base|sim)/[^\"]*|sim[^/\"]*|test\.h|$pb|$config")"
 

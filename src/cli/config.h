@@ -1,4 +1,4 @@
-/* config.h - what the files of `argusctl config` share.
+/* config.h - what the files of `argusctl config` share; orders use some of it.
  *   verbs_config.c   which of them is meant; list, show, diff
  *   config_push.c    sign, push, rollback, remove
  *   config_status.c  how the nodes are doing; waiting for them */
@@ -6,6 +6,7 @@
 #define ARGUS_CLI_CONFIG_H
 
 #include "cli/cli.h"
+#include "cli/signer.h"
 #include "core/content.h"
 
 /* argv[0] is the word behind `config`. */
@@ -37,6 +38,13 @@ bool config_unpack(const struct cli *cli, const argus_BundleReply *reply,
 
 /** Is it a name that a bundle can have? Complains. */
 bool config_name_is_sound(const struct cli *cli, const char *name);
+
+/** The operator's private key that --key names (NULL: complains too). */
+int config_open_key(const struct cli *cli, const char *path,
+                    struct signer **out);
+
+/** --wait[=S]: *seconds is 0 without S. Complains. */
+bool config_take_wait(struct cli *cli, const char *text, double *seconds);
 
 /* What was pushed, and how long its nodes are waited for. */
 struct config_wait {

@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <pb_encode.h>
-
 #include "cli/config.h"
 #include "cli/json.h"
 #include "cli/parcel.h"
@@ -125,15 +123,15 @@ static bool take_number(struct cli *cli, const char *option, const char *text,
     return false;
 }
 
-static bool take_wait(struct cli *cli, const char *text, struct order *o)
+bool config_take_wait(struct cli *cli, const char *text, double *seconds)
 {
     char *end = NULL;
 
-    o->is_waiting = true;
+    *seconds = 0;
     if (text == NULL)
         return true;
-    o->wait_s = strtod(text, &end);
-    if (end != text && *end == '\0' && o->wait_s > 0 && o->wait_s <= WAIT_MAX_S)
+    *seconds = strtod(text, &end);
+    if (end != text && *end == '\0' && *seconds > 0 && *seconds <= WAIT_MAX_S)
         return true;
     (void)cli_fail(cli, EXIT_USAGE, "usage",
                    "--wait=%s: seconds up to %g are allowed", text, WAIT_MAX_S);
@@ -207,7 +205,9 @@ static bool on_option(struct cli *cli, void *context, int option,
     case OPTION_FILE: return take_file(cli, value, o);
     case OPTION_TARGET: return take_target(cli, value, o);
     case OPTION_EXPIRES: return take_expires(cli, value, o);
-    case OPTION_WAIT: return take_wait(cli, value, o);
+    case OPTION_WAIT:
+        o->is_waiting = true;
+        return config_take_wait(cli, value, &o->wait_s);
     case OPTION_VERSION:
         return take_number(cli, "--version", value, &o->version);
     case OPTION_AFTER: o->after = value; return true;
@@ -258,20 +258,25 @@ static int fail_input(const struct cli *cli, int status,
     return cli_fail(cli, EXIT_BAD, code, "%s", err->text);
 }
 
-static int open_key(struct work *w)
+int config_open_key(const struct cli *cli, const char *path,
+                    struct signer **out)
 {
     struct argus_error err;
     bool is_exposed = false;
 
-    if (w->order.key == NULL)
-        return cli_fail(w->cli, EXIT_USAGE, "usage",
+    if (path == NULL)
+        return cli_fail(cli, EXIT_USAGE, "usage",
                         "--key K is missing: the operator's private key signs");
-    if (signer_open(w->order.key, &w->signer, &is_exposed, &err) != ARGUS_OK)
-        return cli_fail(w->cli, EXIT_BAD, "key", "%s", err.text);
+    if (signer_open(path, out, &is_exposed, &err) != ARGUS_OK)
+        return cli_fail(cli, EXIT_BAD, "key", "%s", err.text);
     if (is_exposed)
-        cli_note("warning: others may read the key %s (chmod 600)",
-                 w->order.key);
+        cli_note("warning: others may read the key %s (chmod 600)", path);
     return EXIT_DONE;
+}
+
+static int open_key(struct work *w)
+{
+    return config_open_key(w->cli, w->order.key, &w->signer);
 }
 
 static int read_content(struct work *w, const char *path)
@@ -372,22 +377,16 @@ static int follow_head(struct work *w, struct config_version *head)
 
 static int sign(struct work *w)
 {
-    argus_SignedBundle *b = &w->parcel.bundle;
     struct argus_error err;
-    pb_ostream_t stream =
-        pb_ostream_from_buffer(b->manifest.bytes, sizeof b->manifest.bytes);
 
     w->parcel.manifest.created_ms = when_now_us() / 1000;
-    if (!pb_encode(&stream, argus_Manifest_fields, &w->parcel.manifest))
-        return cli_fail(w->cli, EXIT_BAD, "too-large",
-                        "names and target of this bundle take more than %zu "
-                        "bytes: fewer files, or shorter names",
-                        sizeof b->manifest.bytes);
-    b->manifest.size = (pb_size_t)stream.bytes_written;
-    if (signer_sign(w->signer, w->cluster, b, &err) != ARGUS_OK)
-        return cli_fail(w->cli, EXIT_BAD, "key", "%s", err.text);
-    signer_digest(b->manifest.bytes, b->manifest.size, w->hash);
-    return EXIT_DONE;
+    int rc = signer_seal(w->signer, w->cluster, &w->parcel.manifest,
+                         &w->parcel.bundle, w->hash, &err);
+    return rc == ARGUS_OK
+               ? EXIT_DONE
+               : cli_fail(w->cli, EXIT_BAD,
+                          rc == ARGUS_ETOOLARGE ? "too-large" : "key", "%s",
+                          err.text);
 }
 
 static int send_chunks(struct work *w)

@@ -14,6 +14,7 @@
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/rand.h>
+#include <pb_encode.h>
 
 #define SIGNATURE_SIZE 64
 /** A PEM with an Ed25519 key is 119 bytes; an encrypted one 300. */
@@ -242,20 +243,32 @@ void signer_close(struct signer *signer)
 
 /* -------------------------------------------------------------- signing */
 
+#define SIGNED_SIZE_MAX                                                        \
+    (sizeof purpose + CLUSTER_SIZE +                                           \
+     sizeof((argus_SignedBundle *)0)->manifest.bytes)
+
+/* What a signature covers. @return its size. */
+static size_t signed_text(const argus_SignedBundle *bundle, const char *cluster,
+                          uint8_t out[SIGNED_SIZE_MAX])
+{
+    size_t name_size = strnlen(cluster, CLUSTER_SIZE - 1);
+    size_t used = sizeof purpose;
+
+    memcpy(out, purpose, sizeof purpose);
+    memcpy(out + used, cluster, name_size);
+    used += name_size;
+    out[used++] = '\0';
+    memcpy(out + used, bundle->manifest.bytes, bundle->manifest.size);
+    return used + bundle->manifest.size;
+}
+
 int signer_sign(const struct signer *signer, const char *cluster,
                 argus_SignedBundle *bundle, struct argus_error *err)
 {
-    uint8_t text[sizeof purpose + CLUSTER_SIZE + sizeof bundle->manifest.bytes];
-    size_t name_size = strnlen(cluster, CLUSTER_SIZE - 1);
-    size_t used = sizeof purpose, size = SIGNATURE_SIZE;
+    uint8_t text[SIGNED_SIZE_MAX];
+    size_t used = signed_text(bundle, cluster, text), size = SIGNATURE_SIZE;
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
 
-    memcpy(text, purpose, sizeof purpose);
-    memcpy(text + used, cluster, name_size);
-    used += name_size;
-    text[used++] = '\0';
-    memcpy(text + used, bundle->manifest.bytes, bundle->manifest.size);
-    used += bundle->manifest.size;
     bool ok = ctx != NULL && public_key(signer->key, bundle->key) == ARGUS_OK &&
               EVP_DigestSignInit(ctx, NULL, NULL, NULL, signer->key) == 1 &&
               EVP_DigestSign(ctx, bundle->signature, &size, text, used) == 1 &&
@@ -263,4 +276,45 @@ int signer_sign(const struct signer *signer, const char *cluster,
     EVP_MD_CTX_free(ctx);
     return ok ? ARGUS_OK
               : argus_fail(err, ARGUS_ENOMEM, "OpenSSL does not sign");
+}
+
+bool signer_vouches(const argus_SignedBundle *bundle, const char *cluster)
+{
+    uint8_t text[SIGNED_SIZE_MAX];
+    size_t used = signed_text(bundle, cluster, text);
+    EVP_PKEY *key = EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL,
+                                                bundle->key, SIGNER_KEY_SIZE);
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+
+    bool ok = key != NULL && ctx != NULL &&
+              EVP_DigestVerifyInit(ctx, NULL, NULL, NULL, key) == 1 &&
+              EVP_DigestVerify(ctx, bundle->signature, SIGNATURE_SIZE, text,
+                               used) == 1;
+    EVP_MD_CTX_free(ctx);
+    EVP_PKEY_free(key);
+    return ok;
+}
+
+int signer_seal(const struct signer *signer, const char *cluster,
+                const argus_Manifest *manifest, argus_SignedBundle *bundle,
+                uint8_t hash[32], struct argus_error *err)
+{
+    pb_ostream_t stream = pb_ostream_from_buffer(bundle->manifest.bytes,
+                                                 sizeof bundle->manifest.bytes);
+
+    if (!pb_encode(&stream, argus_Manifest_fields, manifest))
+        return argus_fail(err, ARGUS_ETOOLARGE,
+                          "names and target of this bundle take more than %zu "
+                          "bytes: fewer files, or shorter names",
+                          sizeof bundle->manifest.bytes);
+    bundle->manifest.size = (pb_size_t)stream.bytes_written;
+    int rc = signer_sign(signer, cluster, bundle, err);
+    if (rc == ARGUS_OK)
+        signer_digest(bundle->manifest.bytes, bundle->manifest.size, hash);
+    return rc;
+}
+
+int signer_key(const struct signer *signer, uint8_t out[SIGNER_KEY_SIZE])
+{
+    return public_key(signer->key, out);
 }

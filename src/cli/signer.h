@@ -52,6 +52,20 @@ void signer_close(struct signer *signer);
 int signer_sign(const struct signer *signer, const char *cluster,
                 argus_SignedBundle *bundle, struct argus_error *err);
 
+/**
+ * Pack a manifest and sign it; hash is that of what was signed.
+ * @retval ARGUS_ETOOLARGE  it does not fit in a SignedBundle.
+ */
+int signer_seal(const struct signer *signer, const char *cluster,
+                const argus_Manifest *manifest, argus_SignedBundle *bundle,
+                uint8_t hash[32], struct argus_error *err);
+
+/** Does the key in it vouch for the manifest, in that cluster? */
+bool signer_vouches(const argus_SignedBundle *bundle, const char *cluster);
+
+/** The public key of it. */
+int signer_key(const struct signer *signer, uint8_t out[SIGNER_KEY_SIZE]);
+
 /** SHA-256. */
 void signer_digest(const void *data, size_t size, uint8_t out[32]);
 

@@ -46,8 +46,8 @@ enum answer_step answer_end_plain(argus_Reply *out)
     return ANSWER_END;
 }
 
-static enum answer_step end_with_status(argus_Reply *out, int status,
-                                        const struct argus_error *err)
+enum answer_step answer_end_status(argus_Reply *out, int status,
+                                   const struct argus_error *err)
 {
     answer_end(out, answer_code(status), status == ARGUS_OK ? "" : err->text);
     return ANSWER_END;
@@ -283,7 +283,7 @@ static enum answer_step next_notify(struct answer *a, argus_Reply *out)
     if (rc == ARGUS_OK)
         rc = a->hooks->notify(a->hooks->context, &a->request.notify, reply,
                               &err);
-    return rc == ARGUS_OK ? ANSWER_ROW : end_with_status(out, rc, &err);
+    return rc == ARGUS_OK ? ANSWER_ROW : answer_end_status(out, rc, &err);
 }
 
 static enum answer_step next_join(struct answer *a, argus_Reply *out)
@@ -294,13 +294,14 @@ static enum answer_step next_join(struct answer *a, argus_Reply *out)
     int rc = address[0] == '\0'
                  ? argus_fail(&err, ARGUS_EINVAL, "join takes an address")
                  : a->hooks->join(a->hooks->context, address, &err);
-    return end_with_status(out, rc, &err);
+    return answer_end_status(out, rc, &err);
 }
 
 static enum answer_step next_leave(struct answer *a, argus_Reply *out)
 {
     struct argus_error err = {{0}};
-    return end_with_status(out, a->hooks->leave(a->hooks->context, &err), &err);
+    return answer_end_status(out, a->hooks->leave(a->hooks->context, &err),
+                             &err);
 }
 
 /* The parts of a request are all small, but for those that are dealt with at
@@ -332,7 +333,7 @@ static void keep_request(struct answer *a, const argus_Request *request)
 
 void answer_begin(struct answer *a, const struct control_hooks *hooks,
                   const char *collectd_version, const argus_Request *request,
-                  uint64_t *staged)
+                  bool is_owner, uint64_t *staged)
 {
     memset(a, 0, sizeof *a);
     a->hooks = hooks;
@@ -342,6 +343,8 @@ void answer_begin(struct answer *a, const struct control_hooks *hooks,
         answer_take_chunk(a, &request->body.bundle_chunk, staged);
     else if (a->verb == argus_Request_bundle_push_tag)
         answer_take_push(a, &request->body.bundle_push);
+    else if (a->verb == argus_Request_key_wrap_tag)
+        answer_take_key(a, &request->body.key_wrap, is_owner);
 }
 
 enum answer_step answer_next(struct answer *a, argus_Reply *out)
@@ -362,6 +365,9 @@ enum answer_step answer_next(struct answer *a, argus_Reply *out)
     case argus_Request_bundle_chunk_tag:
     case argus_Request_bundle_push_tag:
     case argus_Request_bundle_status_tag: return answer_next_bundle(a, out);
+    case argus_Request_operators_tag:
+    case argus_Request_keys_tag:
+    case argus_Request_key_wrap_tag: return answer_next_order(a, out);
     }
     answer_end(out, "unsupported", "this daemon does not know that verb");
     return ANSWER_END;

@@ -24,8 +24,8 @@ enum answer_step {
     ANSWER_FOLLOW, /* the past is told; new events come from the owner */
 };
 
-/* What is kept of a request while its answer goes out; a chunk and a push are
- * done with at once. */
+/* What is kept of a request while its answer goes out; a chunk, a push and a
+ * mesh key are done with at once. */
 union answer_request {
     argus_RouteRequest route;
     argus_EventsRequest events;
@@ -42,21 +42,23 @@ struct answer {
     pb_size_t verb; /* argus_Request_*_tag */
     union answer_request request;
     uint32_t index;
-    int result; /* of a chunk or a push */
+    int result; /* of a chunk, a push or a key that is to be sealed */
     struct argus_error result_err;
     uint8_t hash[CONTENT_HASH_SIZE]; /* of the version whose content is read */
     uint64_t offset, size;           /* in it */
+    argus_WrappedKey wrapped;
     bool is_seeking; /* still looking for the newest `limit` events */
     bool has_place;  /* place says where the walk stands */
     struct event_key place;
     uint32_t matched; /* while seeking; then rows given */
 };
 
-/** @param staged  bytes of chunks that came by this connection before; added
- *                 to. */
+/** @param is_owner  root asks, or whom the daemon runs as.
+ *  @param staged    bytes of chunks that came by this connection before; added
+ *                   to. */
 void answer_begin(struct answer *a, const struct control_hooks *hooks,
                   const char *collectd_version, const argus_Request *request,
-                  uint64_t *staged);
+                  bool is_owner, uint64_t *staged);
 
 /** Write the next row or the End into out (its former content is lost). */
 enum answer_step answer_next(struct answer *a, argus_Reply *out);

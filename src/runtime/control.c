@@ -1,3 +1,5 @@
+#include "argus_config.h" /* GNU extensions */
+
 #include "runtime/control.h"
 
 #include <errno.h>
@@ -45,6 +47,7 @@ struct client {
     size_t in_used, in_size;
     bool is_reading;
     uint64_t staged; /* bytes of chunks that it brought */
+    bool is_owner;   /* root, or whom the daemon runs as */
 
     struct answer answer;
     uint8_t *out; /* OUT_SIZE */
@@ -380,6 +383,7 @@ static bool take_request(struct client *c)
         refuse_request(c, err.text);
         return false;
     }
+    explicit_bzero(c->in, whole); /* there may be a mesh key in it */
     memmove(c->in, c->in + whole, c->in_used - whole);
     c->in_used -= whole;
     shrink_input(c);
@@ -388,7 +392,8 @@ static bool take_request(struct client *c)
         return false;
     (void)uv_timer_stop(&c->timer);
     answer_begin(&c->answer, &control->hooks, control->collectd_version,
-                 &control->request, &c->staged);
+                 &control->request, c->is_owner, &c->staged);
+    explicit_bzero(&control->request, sizeof control->request);
     c->state = CLIENT_ANSWERING;
     return true;
 }
@@ -551,6 +556,18 @@ static bool client_open(struct client *c)
     return true;
 }
 
+/* As the kernel knew it at connect(). */
+static bool is_owner(const uv_pipe_t *pipe)
+{
+    struct ucred peer;
+    socklen_t size = sizeof peer;
+    uv_os_fd_t fd;
+
+    return uv_fileno((const uv_handle_t *)pipe, &fd) == 0 &&
+           getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
+           (peer.uid == 0 || peer.uid == geteuid());
+}
+
 static void accept_one(struct control *control)
 {
     struct client *c = client_free_slot(control);
@@ -566,6 +583,7 @@ static void accept_one(struct control *control)
         return;
     }
     control->stats.clients_accepted++;
+    c->is_owner = is_owner(&c->pipe);
     client_read(c);
 }
 

@@ -3,7 +3,8 @@
  * A Unix stream socket in the loop of its owner. A client sends a Request, the
  * answer is any number of Replies that end with an End; then it may ask again.
  * Frames are those of wire/frame.h. Who may ask is a matter of the file's mode
- * (0660) and group.
+ * (0660) and group; to have a mesh key sealed one must be root or the daemon's
+ * own user, as the kernel says (SO_PEERCRED).
  *
  * All questions go through struct control_hooks, so that this file knows
  * neither engine nor links: the owner fills in what only it knows. Rows are
@@ -101,6 +102,18 @@ struct control_hooks {
     /** As engine_bundle_node(). */
     bool (*bundle_node)(void *context, const char *name, uint32_t index,
                         argus_BundleNodeReply *out);
+
+    /** As engine_operator(). */
+    bool (*operator_key)(void *context, uint32_t index,
+                         argus_OperatorReply *out);
+    /** Does this node have a keyring?
+     *  @retval ARGUS_EDENIED  no; err says so. */
+    int (*has_keyring)(void *context, struct argus_error *err);
+    /** The keys of it, in order. */
+    bool (*key)(void *context, uint32_t index, argus_KeyReply *out);
+    /** Seal a key by one of them. @retval ARGUS_EINVAL, ARGUS_EDENIED. */
+    int (*key_wrap)(void *context, const uint8_t secret[32],
+                    argus_WrappedKey *out, struct argus_error *err);
 };
 
 /* Counters, for the status counters of the owner: control_* there. */

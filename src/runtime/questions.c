@@ -19,6 +19,7 @@ static void on_status(void *context, argus_StatusReply *out)
     engine_status(rt->engine, runtime_now_ms(), runtime_wall_us(), out);
     (void)snprintf(out->cluster, sizeof out->cluster, "%s",
                    rt->options.cluster);
+    out->retain_offline_s = rt->options.retain_offline_s;
     counters_status(rt, out);
     apply_status(rt->apply, out);
 }
@@ -151,6 +152,10 @@ struct control_hooks questions_hooks(struct runtime *rt)
         .bundle_push = questions_bundle_push,
         .bundle_status = questions_bundle_status,
         .bundle_node = questions_bundle_node,
+        .operator_key = questions_operator,
+        .has_keyring = questions_has_keyring,
+        .key = questions_key,
+        .key_wrap = questions_key_wrap,
     };
 }
 

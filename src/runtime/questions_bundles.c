@@ -190,7 +190,8 @@ bool questions_bundle_status(void *context, const char *name,
     struct runtime *rt = context;
     struct bundle_view view;
 
-    if (!engine_bundle_version(rt->engine, name, 0, runtime_wall_us(), &view))
+    if (!engine_bundle_version(rt->engine, name, 0, runtime_wall_us(), &view) ||
+        view.manifest->has_order)
         return false;
     (void)snprintf(out->name, sizeof out->name, "%s", view.manifest->name);
     out->version = view.manifest->version;

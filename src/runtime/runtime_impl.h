@@ -6,7 +6,8 @@
  *   deliver.c    engine and workers -> deliver thread
  *   counters.c   what is counted, for status and for metrics
  *   questions.c  control socket, series_moved
- *   questions_bundles.c  control socket: pushed configuration */
+ *   questions_bundles.c  control socket: pushed configuration
+ *   questions_orders.c  control socket: operators and mesh keys */
 #ifndef ARGUS_RUNTIME_RUNTIME_IMPL_H
 #define ARGUS_RUNTIME_RUNTIME_IMPL_H
 
@@ -219,6 +220,14 @@ bool questions_bundle_status(void *context, const char *name,
                              argus_BundleStatusReply *out);
 bool questions_bundle_node(void *context, const char *name, uint32_t index,
                            argus_BundleNodeReply *out);
+
+/* ---- questions_orders.c: hooks of control.h */
+bool questions_operator(void *context, uint32_t index,
+                        argus_OperatorReply *out);
+int questions_has_keyring(void *context, struct argus_error *err);
+bool questions_key(void *context, uint32_t index, argus_KeyReply *out);
+int questions_key_wrap(void *context, const uint8_t secret[32],
+                       argus_WrappedKey *out, struct argus_error *err);
 
 /* ---- counters.c */
 

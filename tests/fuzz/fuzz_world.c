@@ -174,7 +174,8 @@ static void on_action(void *context, const struct action *a)
     case ACTION_LOG: assert(strlen(a->log.line) < LOG_LINE_SIZE); break;
     case ACTION_SERIES_END:
     case ACTION_NEW_IDENTITY:
-    case ACTION_BUNDLES: break;
+    case ACTION_BUNDLES:
+    case ACTION_KEYS: break;
     }
 }
 
