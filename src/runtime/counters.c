@@ -46,6 +46,7 @@ static void add_transport(const struct runtime *rt, struct counters *c)
     const struct transport_stats *t = transport_stats(rt->transport);
 
     ADD("transport_", t, links_now, true);
+    ADD("transport_", t, links_max, true);
     ADD("transport_", t, links_accepted, false);
     ADD("transport_", t, links_dialed, false);
     ADD("transport_", t, dials_failed, false);

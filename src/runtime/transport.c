@@ -4,8 +4,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "base/text.h"
+
+/** Links at most, if descriptors suffice. */
+#define LINKS_MAX 16384u
 
 struct link *link_new(struct transport *t)
 {
@@ -303,9 +307,20 @@ static void or_default(uint32_t *value, uint32_t otherwise)
         *value = otherwise;
 }
 
+/* A quarter of the descriptors stays for collectd and its other plugins. */
+static uint32_t links_allowed(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 ||
+        limit.rlim_cur > LINKS_MAX * 4 / 3)
+        return LINKS_MAX;
+    return (uint32_t)(limit.rlim_cur - limit.rlim_cur / 4);
+}
+
 static void fill_defaults(struct transport_options *o)
 {
-    or_default(&o->links_max, 16384);
+    or_default(&o->links_max, links_allowed());
     or_default(&o->strangers_max, 256);
     or_default(&o->strangers_source_max, 64);
     or_default(&o->dials_max, 256);
@@ -345,6 +360,7 @@ int transport_new(uv_loop_t *loop, const struct transport_options *options,
     t->shared.events = (struct conn_events){
         on_opened, on_talks, on_frame, on_ended, on_drained, on_gone, on_turn};
     t->handles = 2;
+    t->stats.links_max = t->options.links_max;
     guard_open(t);
     *out = t;
     return ARGUS_OK;

@@ -53,7 +53,8 @@ struct transport_options {
     struct tls_context *protection;   /* held; NULL: links in the clear */
     const struct identity *identity;  /* proves the id under TLS */
     bool allow_plaintext;             /* clear links beyond loopback */
-    uint32_t links_max;               /* 16384, all states */
+    uint32_t links_max;               /* in all states: 16384, and 3/4 of the
+                                       * descriptors that the process may open */
     uint32_t strangers_max;           /* 256 accepted, Hello not yet seen */
     uint32_t strangers_source_max;    /* 64 of them from one IP address */
     uint32_t dials_max;               /* 256 under way */
@@ -78,7 +79,7 @@ struct transport_stats {
     uint64_t frames_malformed;
     uint64_t bytes_received, bytes_sent;
     uint64_t peers_expelled; /* slow */
-    uint64_t links_now;
+    uint64_t links_now, links_max;
 };
 
 int transport_new(uv_loop_t *loop, const struct transport_options *options,
