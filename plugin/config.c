@@ -190,7 +190,7 @@ static const struct row rows[] = {
            severities),
     NUMBER("Events", "Retain", KIND_WHOLE, retain_events, 1, 10000000, 100000,
            ""),
-    NUMBER("Events", "RateLimit", KIND_WHOLE, event_rate, 1, 100, 10, ""),
+    NUMBER("Events", "RateLimit", KIND_WHOLE, event_rate, 1, 100000, 10, ""),
 };
 /* clang-format on */
 

@@ -297,7 +297,7 @@ static void test_every_option_refuses(void)
         {"Events.Retain 0", "option \"Retain\" in <Events>: 0 is outside "
                             "1..10000000"},
         {"Events.RateLimit 0", "option \"RateLimit\" in <Events>: 0 is outside "
-                               "1..100"},
+                               "1..100000"},
         {"Colour blue", "option \"Colour\" is unknown"},
         {"Membership.Colour blue", "option \"Colour\" in <Membership> is "
                                    "unknown"},

@@ -111,16 +111,16 @@ static void test_each_author_has_rates(void)
 {
     struct origins o;
 
-    origins_init(&o, 0);
+    origins_init(&o, 0, 10);
     CU_ASSERT_EQUAL(say_all(&o, 1000, 1, ORIGIN_RECORD), ORIGINS_RECORD_BURST);
     CU_ASSERT_EQUAL(say_all(&o, 1000, 1, ORIGIN_REPORT), ORIGINS_REPORT_BURST);
-    CU_ASSERT_EQUAL(say_all(&o, 1000, 1, ORIGIN_EVENT), ORIGINS_EVENT_BURST);
+    CU_ASSERT_EQUAL(say_all(&o, 1000, 1, ORIGIN_EVENT), o.event_burst);
     CU_ASSERT_EQUAL(say_all(&o, 1000, 1, ORIGIN_BUNDLE), ORIGINS_BUNDLE_BURST);
     CU_ASSERT_EQUAL(say_all(&o, 1000, 1, ORIGIN_EVENT), 0);
-    CU_ASSERT_EQUAL(say_all(&o, 1000, 2, ORIGIN_EVENT), ORIGINS_EVENT_BURST);
-    CU_ASSERT_EQUAL(say_all(&o, 2000, 1, ORIGIN_EVENT), ORIGINS_EVENT_RATE);
+    CU_ASSERT_EQUAL(say_all(&o, 1000, 2, ORIGIN_EVENT), o.event_burst);
+    CU_ASSERT_EQUAL(say_all(&o, 2000, 1, ORIGIN_EVENT), o.event_rate);
     CU_ASSERT_EQUAL(say_all(&o, 2000, 1, ORIGIN_RECORD), ORIGINS_RECORD_RATE);
-    CU_ASSERT_EQUAL(say_all(&o, 90000, 1, ORIGIN_EVENT), ORIGINS_EVENT_BURST);
+    CU_ASSERT_EQUAL(say_all(&o, 90000, 1, ORIGIN_EVENT), o.event_burst);
     CU_ASSERT_EQUAL(say_all(&o, 90000, 1, ORIGIN_OTHERS), ORIGINS_OTHERS_BURST);
     CU_ASSERT_EQUAL(say_all(&o, 90000, 2, ORIGIN_OTHERS), 0);
     CU_ASSERT_EQUAL(say_all(&o, 91000, 2, ORIGIN_OTHERS), ORIGINS_OTHERS_RATE);
@@ -133,7 +133,7 @@ static void test_authors_are_bounded(void)
 {
     struct origins o;
 
-    origins_init(&o, 100);
+    origins_init(&o, 100, 10);
     for (uint32_t i = 0; i < 100; i++)
         CU_ASSERT_TRUE(say_all(&o, 1000, i, ORIGIN_RECORD) > 0);
     CU_ASSERT_EQUAL(say_all(&o, 1000, 0, ORIGIN_RECORD), 0);

@@ -42,7 +42,7 @@ static const char struck_text[] = "its frames broke the rules of the protocol "
 void insiders_open(struct engine *e)
 {
     quarantine_init(&e->insiders.quarantine, &e->options.id);
-    origins_init(&e->insiders.origins, 0);
+    origins_init(&e->insiders.origins, 0, e->options.event_rate);
 }
 
 void insiders_close(struct engine *e)

@@ -4,6 +4,8 @@
 
 #include <stdlib.h>
 
+#include "core/timeline.h"
+
 struct origin_rate {
     struct node_id id;
     struct bucket buckets[ORIGIN_KINDS];
@@ -12,19 +14,30 @@ struct origin_rate {
     UT_hash_handle hh;
 };
 
-static const struct {
+struct limit {
     uint32_t per_s, burst;
-} limits[] = {
-    [ORIGIN_RECORD] = {ORIGINS_RECORD_RATE, ORIGINS_RECORD_BURST},
-    [ORIGIN_REPORT] = {ORIGINS_REPORT_RATE, ORIGINS_REPORT_BURST},
-    [ORIGIN_EVENT] = {ORIGINS_EVENT_RATE, ORIGINS_EVENT_BURST},
-    [ORIGIN_BUNDLE] = {ORIGINS_BUNDLE_RATE, ORIGINS_BUNDLE_BURST},
-    [ORIGIN_OTHERS] = {ORIGINS_OTHERS_RATE, ORIGINS_OTHERS_BURST},
 };
 
-void origins_init(struct origins *o, uint32_t max)
+static struct limit limit_of(const struct origins *o, enum origin_kind kind)
+{
+    static const struct limit limits[] = {
+        [ORIGIN_RECORD] = {ORIGINS_RECORD_RATE, ORIGINS_RECORD_BURST},
+        [ORIGIN_REPORT] = {ORIGINS_REPORT_RATE, ORIGINS_REPORT_BURST},
+        [ORIGIN_BUNDLE] = {ORIGINS_BUNDLE_RATE, ORIGINS_BUNDLE_BURST},
+        [ORIGIN_OTHERS] = {ORIGINS_OTHERS_RATE, ORIGINS_OTHERS_BURST},
+    };
+
+    return kind == ORIGIN_EVENT ? (struct limit){o->event_rate, o->event_burst}
+                                : limits[kind];
+}
+
+void origins_init(struct origins *o, uint32_t max, uint32_t rate_limit)
 {
     *o = (struct origins){.max = max == 0 ? ORIGINS_MAX : max};
+    if (rate_limit < ORIGINS_EVENT_RATE_MIN)
+        rate_limit = ORIGINS_EVENT_RATE_MIN;
+    o->event_rate = rate_limit + rate_limit / 4;
+    o->event_burst = o->event_rate * TIMELINE_BURST_S;
     TAILQ_INIT(&o->latest_first);
 }
 
@@ -63,8 +76,9 @@ bool origins_may(struct origins *o, uint64_t now_ms, const struct node_id *id,
             return true;
         b = &r->buckets[kind];
     }
-    bucket_settle(b, now_ms, limits[kind].per_s);
-    return bucket_has(b, limits[kind].burst, 1);
+    struct limit limit = limit_of(o, kind);
+    bucket_settle(b, now_ms, limit.per_s);
+    return bucket_has(b, limit.burst, 1);
 }
 
 /* Those that have been quiet go by the way, so the table is as large as the
@@ -117,7 +131,8 @@ void origins_take(struct origins *o, uint64_t now_ms, const struct node_id *id,
         TAILQ_INSERT_HEAD(&o->latest_first, r, order);
         b = &r->buckets[kind];
     }
-    (void)bucket_take(b, now_ms, limits[kind].per_s, limits[kind].burst, 1);
+    struct limit limit = limit_of(o, kind);
+    (void)bucket_take(b, now_ms, limit.per_s, limit.burst, 1);
 }
 
 uint32_t origins_count(const struct origins *o)

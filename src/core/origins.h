@@ -4,10 +4,11 @@
  * others repeat of it, or dig out, is never counted against an author. Beyond
  * its rate a statement is dropped here and passed on to nobody.
  *
- * The rates are what no node does under any configuration that is allowed:
+ * The rates are what no node does that is configured as this one:
  *   records  PUBLISH_GAP_MS gives 10 a second, after a refutation more at once
  *   reports  probes find at most some 100 dead a second
- *   events   TIMELINE_RATE_MAX a second, TIMELINE_BURST_MAX at once
+ *   events   a quarter more than this node itself may make by its RateLimit,
+ *            or than a node may whose RateLimit is ORIGINS_EVENT_RATE_MIN
  *   bundles  BUNDLE_SPREAD_BURST each BUNDLE_SPREAD_MS gives 160 a second
  *
  * All others share one bucket: statements of strangers (a record that makes a
@@ -36,8 +37,7 @@
 #define ORIGINS_RECORD_BURST 100
 #define ORIGINS_REPORT_RATE 200
 #define ORIGINS_REPORT_BURST 2000
-#define ORIGINS_EVENT_RATE 125 /* a quarter more than is ever sent */
-#define ORIGINS_EVENT_BURST 625
+#define ORIGINS_EVENT_RATE_MIN 100
 #define ORIGINS_BUNDLE_RATE 200
 #define ORIGINS_BUNDLE_BURST 400
 #define ORIGINS_OTHERS_RATE 800
@@ -64,11 +64,13 @@ struct origins {
     struct origin_list latest_first;
     struct bucket others;
     uint32_t max;
+    uint32_t event_rate, event_burst;
     struct origins_stats stats;
 };
 
-/** @param max  0: ORIGINS_MAX. */
-void origins_init(struct origins *o, uint32_t max);
+/** @param max         0: ORIGINS_MAX.
+ *  @param rate_limit  events a second that this node itself may make. */
+void origins_init(struct origins *o, uint32_t max, uint32_t rate_limit);
 void origins_close(struct origins *o);
 
 /** May that author say one more of that kind now? Takes nothing. */

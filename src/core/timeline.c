@@ -464,11 +464,8 @@ const struct timeline_stats *timeline_stats(const struct timeline *t)
 static bool take_token(struct timeline *t, uint64_t now_ms)
 {
     uint32_t rate = t->options.event_rate;
-    uint32_t burst = rate * TIMELINE_BURST_S;
 
-    if (burst > TIMELINE_BURST_MAX)
-        burst = TIMELINE_BURST_MAX;
-    return bucket_take(&t->tokens, now_ms, rate, burst, 1);
+    return bucket_take(&t->tokens, now_ms, rate, rate * TIMELINE_BURST_S, 1);
 }
 
 bool timeline_stamp_own(struct timeline *t, struct hlc *h, uint64_t now_ms,

@@ -20,14 +20,11 @@
 #include "base/node_id.h"
 #include "core/hlc.h"
 
-/** Events an origin may make at once: so many seconds of event_rate, at most
- *  TIMELINE_BURST_MAX. */
+/** Events an origin may make at once: so many seconds of event_rate. */
 #define TIMELINE_BURST_S 10
-#define TIMELINE_BURST_MAX 500
 
-/** Highest event_rate: others take an author of more for a flood (origins.h).
- */
-#define TIMELINE_RATE_MAX 100
+/** Highest event_rate. */
+#define TIMELINE_RATE_MAX 100000
 
 #define TIMELINE_SHARE 4
 
