@@ -20,6 +20,8 @@
 /** A PEM with an Ed25519 key is 119 bytes; an encrypted one 300. */
 #define PEM_SIZE_MAX 16384
 #define CLUSTER_SIZE 64
+/** 32 bytes in base64. */
+#define MESH_LINE_SIZE 44
 
 static const char purpose[] = "argus-bundle-1"; /* its NUL is signed too */
 
@@ -180,6 +182,74 @@ static int fail_kind(const char *path, const char *pem, size_t size,
                       "%s holds no private key in PEM (argusctl keygen "
                       "operator FILE makes one)",
                       path);
+}
+
+/* One line of a keyring, its comment cut off. @return true: it is a key. */
+static bool parse_mesh_line(char *line, uint8_t out[SIGNER_KEY_SIZE])
+{
+    uint8_t raw[3 * (MESH_LINE_SIZE / 4)];
+    bool is_key = strlen(line) == MESH_LINE_SIZE &&
+                  line[MESH_LINE_SIZE - 1] == '=' &&
+                  line[MESH_LINE_SIZE - 2] != '=' &&
+                  EVP_DecodeBlock(raw, (const uint8_t *)line, MESH_LINE_SIZE) ==
+                      sizeof raw;
+
+    if (is_key)
+        memcpy(out, raw, SIGNER_KEY_SIZE);
+    OPENSSL_cleanse(raw, sizeof raw);
+    return is_key;
+}
+
+static int parse_mesh(const char *path, char *text,
+                      uint8_t out[SIGNER_KEY_SIZE], struct argus_error *err)
+{
+    unsigned keys = 0;
+    char *rest = text;
+
+    for (char *line; (line = strsep(&rest, "\n")) != NULL;) {
+        line[strcspn(line, "#")] = '\0';
+        line += strspn(line, " \t");
+        line[strcspn(line, " \t\r")] = '\0';
+        if (line[0] == '\0')
+            continue;
+        if (!parse_mesh_line(line, out))
+            return argus_fail(err, ARGUS_ECORRUPT,
+                              "%s holds no key of a mesh (argusctl keygen mesh "
+                              "FILE makes one)",
+                              path);
+        keys++;
+    }
+    return keys == 1 ? ARGUS_OK
+                     : argus_fail(err, ARGUS_ECORRUPT,
+                                  "%s holds %u keys: name a file with the new "
+                                  "one alone (argusctl keygen mesh FILE)",
+                                  path, keys);
+}
+
+int signer_read_mesh(const char *path, uint8_t out[SIGNER_KEY_SIZE],
+                     char id[MESH_KEY_NAME_SIZE], bool *is_exposed,
+                     struct argus_error *err)
+{
+    char text[PEM_SIZE_MAX];
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0 || fstat(fd, &st) != 0)
+        return argus_fail_errno(err, "cannot read the key %s", path);
+    *is_exposed = S_ISREG(st.st_mode) && (st.st_mode & 0007) != 0;
+    ssize_t size = read(fd, text, sizeof text - 1);
+    int rc = ARGUS_OK;
+    if (size < 0)
+        rc = argus_fail_errno(err, "cannot read the key %s", path);
+    (void)close(fd);
+    if (rc == ARGUS_OK) {
+        text[size] = '\0';
+        rc = parse_mesh(path, text, out, err);
+    }
+    if (rc == ARGUS_OK)
+        name_mesh_key(out, id);
+    OPENSSL_cleanse(text, sizeof text);
+    return rc;
 }
 
 static int parse(const char *path, const char *pem, size_t size, EVP_PKEY **out,

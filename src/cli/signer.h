@@ -39,6 +39,16 @@ int signer_make_mesh(const char *path, char id[MESH_KEY_NAME_SIZE],
                      struct argus_error *err);
 
 /**
+ * Read a keyring that holds one key and no other.
+ * @param is_exposed  others than its owner and its group may read the file.
+ * @retval ARGUS_EIO       cannot read; err names the file.
+ * @retval ARGUS_ECORRUPT  it is no such file; err says why.
+ */
+int signer_read_mesh(const char *path, uint8_t out[SIGNER_KEY_SIZE],
+                     char id[MESH_KEY_NAME_SIZE], bool *is_exposed,
+                     struct argus_error *err);
+
+/**
  * Read a private key.
  * @param is_exposed  others than its owner may read the file.
  * @retval ARGUS_EIO       cannot read; err names the file.

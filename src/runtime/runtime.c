@@ -183,6 +183,7 @@ static void start_engine(struct runtime *rt)
 
     transport_set_self(rt->transport, &rt->self);
     carry_memory(rt);
+    carry_keys_start(rt);
     runtime_step(rt, &event);
     carry_apply_start(rt);
 }
@@ -284,6 +285,8 @@ static void on_wake(uv_async_t *async)
         rt->bundles_changed = false;
         apply_changed(rt->apply);
     }
+    if (rt->keys_changed && rt->phase == PHASE_RUNNING)
+        carry_keys_obey(rt);
     if (rt->phase == PHASE_RUNNING && atomic_load(&rt->is_stop_wanted))
         begin_draining(rt);
     if (rt->phase == PHASE_DRAINING)
@@ -301,7 +304,7 @@ static void on_tick(uv_timer_t *timer)
     if (rt->ticks % SWEEP_TICKS == 0)
         carry_sweep(rt);
     if (rt->ticks % SECURITY_TICKS == 0 && security_poll(rt->security))
-        transport_set_protection(rt->transport, security_context(rt->security));
+        carry_keys_changed(rt);
 }
 
 static void wake_loop(void *context)

@@ -3,6 +3,7 @@
  *   runtime.c    life: open, loop, timers, stop
  *   carry.c      collectd's threads -> engine; engine -> links, disk, log
  *   carry_apply.c  engine <-> workers
+ *   carry_keys.c   engine <-> keyring
  *   deliver.c    engine and workers -> deliver thread
  *   counters.c   what is counted, for status and for metrics
  *   questions.c  control socket, series_moved
@@ -180,6 +181,17 @@ int carry_apply_open(struct runtime *rt, struct argus_error *err);
 /** After EVENT_START: what ran before runs again; after the start of another
  *  engine: tell it how bundles are. */
 void carry_apply_start(struct runtime *rt);
+
+/* ---- carry_keys.c */
+
+/** Before EVENT_START: what was ordered holds before anybody is dialed. */
+void carry_keys_start(struct runtime *rt);
+
+/** Another order about keys is in force. */
+void carry_keys_obey(struct runtime *rt);
+
+/** The files gave other keys or certificates. */
+void carry_keys_changed(struct runtime *rt);
 
 /* ---- deliver.c */
 void deliver_series_begin(struct runtime *rt, const struct series_begin *begin);

@@ -88,10 +88,10 @@ def replay_block(d, hosts, pattern, rate, seconds, go):
 
 
 def replay_nodes(bed, seconds, count=2, rate=RATE, own_rate=0, extra="", agent_extra="",
-                 security=None):
+                 security=None, prepare=None):
     """Aggregators with a ledger each, 4 agents that wait for the start file. The
     extras are global lines of their collectd.conf; own_rate: values a second that
-    an aggregator replays itself."""
+    an aggregator replays itself; prepare(daemon) comes before each start."""
     go = os.path.join(bed.dir, "go")
     if os.path.exists(go):
         os.remove(go)
@@ -112,6 +112,8 @@ def replay_nodes(bed, seconds, count=2, rate=RATE, own_rate=0, extra="", agent_e
     for i, d in enumerate(agents):
         d.plugins = replay_block(d, 40, "a%d-%%" % i, rate // AGENTS, seconds, go)
     for d in aggregators + agents:
+        if prepare is not None:
+            prepare(d)
         d.spawn()
     for d in aggregators + agents:
         d.wait_ready()

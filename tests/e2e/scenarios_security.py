@@ -1,9 +1,14 @@
 """Who may do what: records that an operator orders away, and keys of operators that are
 revoked."""
 
-from bed import check, wait_for, wait_mesh, wait_online
+import os
+import shutil
+import subprocess
+
+from bed import ARGUSCTL, check, wait_for, wait_mesh, wait_online
 from pushed import (Operator, apply_block, push, push_code, wait_applied, wait_no_worker,
                     wait_rows, worker)
+from scenarios_data import replay_nodes, stop_and_compare, wait_replayed
 
 LOAD = "LoadPlugin load\n"
 UPTIME = "LoadPlugin uptime\n"
@@ -148,4 +153,133 @@ def revoke(bed, full):
     return "stopped and refused on 4 nodes, one of them down at the order, also after a restart"
 
 
-SCENARIOS = [forget, revoke]
+# ----------------------------------------------------------------- rotation
+
+# What would count a link that was refused, or that ended for want of a key.
+REFUSALS = ("handshakes_failed", "hellos_refused", "links_rekeyed_out")
+
+
+def keys_of(node):
+    """{id: its row}"""
+    return {row["id"]: row for row in node.ctl("keys", "list")["keys"]}
+
+
+def refusals(nodes):
+    return {(n.name, name): value for n in nodes
+            for name, value in n.status()["counters"].items()
+            if name.endswith(REFUSALS) and value}
+
+
+def lines_of(path):
+    with open(path) as f:
+        return [line for line in f.read().splitlines() if line and not line.startswith("#")]
+
+
+def rotation(bed, full):
+    """A key is added, used, and the old one removed, while values and events flow: no link
+    is refused, no value lost, and who has the old key alone stays outside."""
+    operator, seconds = Operator(bed), 40 if full else 20
+    old, old_id = bed.new_mesh_key("old.key")
+    new, new_id = bed.new_mesh_key("new.key")
+    (old_line,), (new_line,) = lines_of(old), lines_of(new)
+
+    def prepare(d):
+        d.keys = os.path.join(bed.dir, d.name + ".keys")
+        shutil.copy(old, d.keys)
+        d.security = 'KeyFile "%s"' % d.keys
+        d.block = apply_block(operator)
+    aggregators, agents = replay_nodes(bed, seconds, rate=4000, prepare=prepare)
+    others = [bed.daemon("other%02d" % i, seeds=[aggregators[0].address])
+              for i in range(26 if full else 2)]
+    for d in others:
+        prepare(d)
+        d.spawn()
+    for d in others:
+        d.wait_ready()
+    nodes = aggregators + agents + others
+    wait_online(nodes, len(nodes), 40)
+    wait_for(lambda: keys_of(nodes[0])[old_id]["nodes"] == len(nodes), 20,
+             lambda: "the first key: %s" % keys_of(nodes[0]))
+    check(keys_of(nodes[0])[old_id]["links"] > 0, "no link by the first key")
+    before = refusals(nodes)
+
+    key = ("--key", operator.key, "--wait=30")
+    refused(nodes[1], "refused", "keys", "remove", old_id, *key)
+    refused(nodes[1], "not-found", "keys", "use", new_id, *key)
+    nodes[2].ctl("keys", "add", new, *key)
+    check(all(keys_of(nodes[3])[i]["nodes"] == len(nodes) for i in (old_id, new_id)),
+          "added: %s" % keys_of(nodes[3]))
+    refused(nodes[0], "known", "keys", "add", new, *key)
+    nodes[4].ctl("keys", "use", new_id[:4], *key)
+    row = keys_of(nodes[5])[new_id]
+    check(row["dialing"] == len(nodes) and row["dial"], "used: %s" % row)
+    said = refused(nodes[3], "refused", "keys", "remove", new_id, *key)
+    check("dial" in said, "the removal of what is used: %s" % said)
+    nodes[1].ctl("keys", "remove", old_id, *key)
+    check(old_id not in keys_of(nodes[2]), "removed: %s" % keys_of(nodes[2]))
+    for node in nodes:
+        check(lines_of(node.keys) == [new_line], "%s of %s" % (lines_of(node.keys), node.name))
+        check(set(keys_of(node)) == {new_id}, "%s knows %s" % (node.name, keys_of(node)))
+    wait_for(lambda: all(keys_of(n)[new_id]["links"] > 0 for n in nodes), 20,
+             "links by the new key are missing")
+
+    late = bed.daemon("late", seeds=[nodes[0].address], security='KeyFile "%s"' % old).start()
+    late.wait_log("does not have key %s" % old_id)
+    check(late.status()["members"]["online"] == 1, "the old key still lets somebody in")
+    late.stop()
+    wait_online(nodes, len(nodes), 10)
+    after = {what: value for what, value in refusals(nodes).items()
+             if value != before.get(what, 0) and what[0] != nodes[0].name}
+    check(not after, "links were refused: %s" % after)
+    gone = [line for n in nodes for line in n.log_text().splitlines() if " is offline" in line]
+    check(not gone, "nodes were lost meanwhile: %s" % gone[:3])
+    wait_replayed(agents, seconds)
+    restarted = nodes[-1]  # an order holds after a restart, whatever the file says
+    restarted.stop()
+    with open(restarted.keys, "w") as f:
+        f.write("%s\n%s\n" % (new_line, old_line))
+    restarted.start()
+    wait_for(lambda: lines_of(restarted.keys) == [new_line], 20,
+             lambda: "the file holds %s" % lines_of(restarted.keys))
+    wait_online(nodes, len(nodes), 30)
+    done, figures = stop_and_compare(aggregators, agents)
+    check(done.returncode == 0, figures)
+    return "on %d daemons, none refused; %s" % (len(nodes), figures)
+
+
+def key_requests(bed, full):
+    """What is asked of a node without a keyring, or by somebody who may not."""
+    operator = Operator(bed)
+    new, new_id = bed.new_mesh_key("new.key")
+    plain = bed.daemon("plain", security="AllowPlaintext true",
+                       block=apply_block(operator)).start()
+    for words in (("list",), ("add", new, "--key", operator.key),
+                  ("use", new_id, "--key", operator.key)):
+        said = refused(plain, "refused", "keys", *words)
+        check("KeyFile" in said, "keys %s says %s" % (words[0], said))
+    node = bed.daemon("node", block=apply_block(operator)).start()
+    if os.geteuid() == 0:
+        # Nobody may not even ask, unless the file lets him; then it depends on what.
+        os.chmod(bed.dir, 0o755)
+        os.chmod(node.base, 0o755)
+        os.chmod(node.socket, 0o666)
+        shutil.copy(new, new + ".shown")
+        shutil.copy(operator.key, operator.key + ".shown")
+        for path in (new + ".shown", operator.key + ".shown"):
+            os.chmod(path, 0o644)
+
+        def nobody(*words):
+            return subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
+                                   ARGUSCTL, "-s", node.socket, "--json"] + list(words),
+                                  capture_output=True, text=True)
+        done = nobody("keys", "list")
+        check(done.returncode == 0, "keys list as nobody: %s" % done.stderr)
+        done = nobody("keys", "add", new + ".shown", "--key", operator.key + ".shown")
+        check(done.returncode == 1 and "root or the daemon's own user" in done.stderr,
+              "keys add as nobody: exit %d, %s" % (done.returncode, done.stderr))
+    check(node.ctl("keys", "add", "--file", new, "--key", operator.key, "--wait=10")["id"] == new_id,
+          "keys add as root")
+    return "a plain node says that it has no keyring; nobody may list keys and not add one"
+
+
+SCENARIOS = [forget, revoke, key_requests, rotation]
