@@ -62,7 +62,8 @@
     X(control)                                                                 \
     X(table)                                                                   \
     X(cli)                                                                     \
-    X(cli_config)
+    X(cli_config)                                                              \
+    X(cli_orders)
 #endif
 /* clang-format on */
 

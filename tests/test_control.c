@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "core/actions.h"
+#include "runtime/answer.h"
 #include "runtime/control.h"
 #include "wire/frame.h"
 
@@ -33,6 +34,8 @@ static struct {
     uint32_t chunks;
     int push_result;
     uint64_t content_size, content_here;
+    bool has_keyring;
+    uint32_t wrapped;
 } fake;
 
 static void fake_status(void *context, argus_StatusReply *out)
@@ -189,6 +192,40 @@ static bool fake_bundle_node(void *context, const char *name, uint32_t index,
     return index < fake.members;
 }
 
+static bool fake_operator(void *context, uint32_t index,
+                          argus_OperatorReply *out)
+{
+    (void)context;
+    out->id[0] = (uint8_t)(index + 1);
+    out->revoked = index == 1;
+    return index < 2;
+}
+
+static int fake_has_keyring(void *context, struct argus_error *err)
+{
+    (void)context;
+    return fake.has_keyring
+               ? ARGUS_OK
+               : argus_fail(err, ARGUS_EDENIED, "there is no keyring");
+}
+
+static bool fake_key(void *context, uint32_t index, argus_KeyReply *out)
+{
+    (void)context;
+    out->links = 7;
+    return index == 0;
+}
+
+static int fake_wrap(void *context, const uint8_t secret[32],
+                     argus_WrappedKey *out, struct argus_error *err)
+{
+    (void)context;
+    (void)err;
+    fake.wrapped++;
+    out->id[0] = secret[31];
+    return ARGUS_OK;
+}
+
 static const struct control_hooks hooks = {
     .status = fake_status,
     .member = fake_member,
@@ -207,6 +244,10 @@ static const struct control_hooks hooks = {
     .bundle_push = fake_push,
     .bundle_status = fake_bundle_status,
     .bundle_node = fake_bundle_node,
+    .operator_key = fake_operator,
+    .has_keyring = fake_has_keyring,
+    .key = fake_key,
+    .key_wrap = fake_wrap,
 };
 
 /* The hlc of event i is (i + 1) ms; every third is a FAILURE. */
@@ -908,6 +949,48 @@ static void test_hostile_requests_are_survived(void)
     finish();
 }
 
+/* Goal: operators' keys and mesh keys are listed; a mesh key is sealed for root
+ * or whom the daemon runs as, for nobody else, and never without a keyring. */
+static void test_keys_are_for_the_owner(void)
+{
+    argus_Request request = {.which_body = argus_Request_operators_tag};
+    struct answer a;
+    uint64_t staged = 0;
+
+    begin(1, 0);
+    int fd = dial();
+    ask(fd, &request);
+    CU_ASSERT_EQUAL(rows_until_end(fd), 2);
+    CU_ASSERT_STRING_EQUAL(reply.body.end.code, "");
+    request.which_body = argus_Request_keys_tag;
+    ask(fd, &request);
+    CU_ASSERT_EQUAL(rows_until_end(fd), 0);
+    CU_ASSERT_STRING_EQUAL(reply.body.end.code, "refused");
+    request.which_body = argus_Request_key_wrap_tag;
+    memset(request.body.key_wrap.secret, 9, 32);
+    ask(fd, &request);
+    CU_ASSERT_EQUAL(rows_until_end(fd), 0);
+    CU_ASSERT_STRING_EQUAL(reply.body.end.message, "there is no keyring");
+    fake.has_keyring = true;
+    ask(fd, &request);
+    CU_ASSERT_TRUE(next_reply(fd));
+    CU_ASSERT_EQUAL(reply.which_body, argus_Reply_key_wrap_tag);
+    CU_ASSERT_EQUAL(reply.body.key_wrap.key.id[0], 9);
+    CU_ASSERT_EQUAL(rows_until_end(fd), 0);
+    CU_ASSERT_STRING_EQUAL(reply.body.end.code, "");
+    CU_ASSERT_EQUAL(fake.wrapped, 1);
+    answer_begin(&a, &hooks, "5.12", &request, false, &staged);
+    CU_ASSERT_EQUAL(answer_next(&a, &reply), ANSWER_END);
+    CU_ASSERT_STRING_EQUAL(reply.body.end.code, "refused");
+    CU_ASSERT_PTR_NOT_NULL(strstr(reply.body.end.message, "root"));
+    CU_ASSERT_EQUAL(fake.wrapped, 1);
+    request.which_body = argus_Request_keys_tag;
+    ask(fd, &request);
+    CU_ASSERT_EQUAL(rows_until_end(fd), 1);
+    close(fd);
+    finish();
+}
+
 CU_TestInfo suite_control[] = {
     {"verbs_answer_on_one_connection", test_verbs_answer_on_one_connection},
     {"notify_is_checked", test_notify_is_checked},
@@ -922,6 +1005,7 @@ CU_TestInfo suite_control[] = {
     {"content_is_read_in_rows", test_content_is_read_in_rows},
     {"chunks_are_staged", test_chunks_are_staged},
     {"pushes_are_told_their_fate", test_pushes_are_told_their_fate},
+    {"keys_are_for_the_owner", test_keys_are_for_the_owner},
     {"hostile_requests_are_survived", test_hostile_requests_are_survived},
     {"clients_are_bounded", test_clients_are_bounded},
     {"file_is_handled_with_care", test_file_is_handled_with_care},

@@ -223,14 +223,14 @@ def rotation(bed, full):
     wait_for(lambda: all(keys_of(n)[new_id]["links"] > 0 for n in nodes), 20,
              "links by the new key are missing")
 
+    after = {what: value for what, value in refusals(nodes).items()
+             if value != before.get(what, 0)}
+    check(not after, "links were refused: %s" % after)
     late = bed.daemon("late", seeds=[nodes[0].address], security='KeyFile "%s"' % old).start()
     late.wait_log("does not have key %s" % old_id)
     check(late.status()["members"]["online"] == 1, "the old key still lets somebody in")
     late.stop()
     wait_online(nodes, len(nodes), 10)
-    after = {what: value for what, value in refusals(nodes).items()
-             if value != before.get(what, 0) and what[0] != nodes[0].name}
-    check(not after, "links were refused: %s" % after)
     gone = [line for n in nodes for line in n.log_text().splitlines() if " is offline" in line]
     check(not gone, "nodes were lost meanwhile: %s" % gone[:3])
     wait_replayed(agents, seconds)

@@ -251,9 +251,9 @@ static void seed_frame(void)
                  argus_Frame_key_proof_tag, 0, true);
     write_seed("frame", "long_frames");
     put_messages(argus_Request_fields, argus_Request_status_tag,
-                 argus_Request_bundle_status_tag, 1, false);
+                 argus_Request_key_wrap_tag, 1, false);
     put_messages(argus_Reply_fields, argus_Reply_status_tag,
-                 argus_Reply_bundle_node_tag, 2, true);
+                 argus_Reply_key_wrap_tag, 2, true);
     write_seed("frame", "control");
     put_messages(argus_Statement_fields, argus_Statement_record_tag,
                  argus_Statement_bundle_tag, 6, true);
