@@ -199,6 +199,34 @@ static bool on_bundle_node(void *context, const char *name, uint32_t index,
     return index < at.rows;
 }
 
+static bool on_operator(void *context, uint32_t index, argus_OperatorReply *out)
+{
+    (void)context;
+    out->trusted = true;
+    return index < at.rows;
+}
+
+static int on_has_keyring(void *context, struct argus_error *err)
+{
+    (void)context;
+    return refuse_sometimes(err, ARGUS_EDENIED);
+}
+
+static bool on_key(void *context, uint32_t index, argus_KeyReply *out)
+{
+    (void)context;
+    out->links = index;
+    return index < at.rows;
+}
+
+static int on_key_wrap(void *context, const uint8_t secret[32],
+                       argus_WrappedKey *out, struct argus_error *err)
+{
+    (void)context;
+    out->id[0] = secret[0];
+    return refuse_sometimes(err, ARGUS_EINVAL);
+}
+
 static const struct control_hooks hooks = {
     .status = on_status,
     .member = on_member,
@@ -217,6 +245,10 @@ static const struct control_hooks hooks = {
     .bundle_push = on_push,
     .bundle_status = on_bundle_status,
     .bundle_node = on_bundle_node,
+    .operator_key = on_operator,
+    .has_keyring = on_has_keyring,
+    .key = on_key,
+    .key_wrap = on_key_wrap,
 };
 
 /* --------------------------------------------------------------- clients */

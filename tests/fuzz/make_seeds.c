@@ -360,7 +360,7 @@ static void seed_control(void)
 {
     put_number(0x32, 1);
     for (pb_size_t tag = argus_Request_status_tag;
-         tag <= argus_Request_bundle_status_tag; tag++) {
+         tag <= argus_Request_key_wrap_tag; tag++) {
         size_t size =
             make(argus_Request_fields, tag, false, bytes, sizeof bytes);
         put_number((tag % 3) << 4 | 1, 1);
@@ -371,7 +371,7 @@ static void seed_control(void)
     write_seed("control", "verbs");
     put_number(0xf1, 1);
     for (pb_size_t tag = argus_Request_status_tag;
-         tag <= argus_Request_bundle_status_tag; tag++) {
+         tag <= argus_Request_key_wrap_tag; tag++) {
         size_t size =
             make(argus_Request_fields, tag, true, bytes, sizeof bytes);
         put_number(1 << 8, 2);
