@@ -23,7 +23,7 @@
  * in TrustedKey, whose orders come on top (three a key), BUNDLES_UNTRUSTED_MAX
  * of others; beyond them a bundle is refused and counted, but for one that is
  * trusted and takes the place of what a revoked key signed. A version costs
- * 13 KiB.
+ * 12 KiB.
  *
  * Nothing is believed unchecked: shape (core/manifest.h), signature, and of the
  * content (core/bundle_sync.h brings it) each chunk's hash.
