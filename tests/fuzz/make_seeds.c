@@ -584,6 +584,10 @@ static void seed_vet(void)
 
 int main(int argc, char **argv)
 {
+    static void (*const makers[])(void) = {seed_frame,   seed_pair, seed_engine,
+                                           seed_control, seed_conn, seed_rows,
+                                           seed_keys,    seed_vet};
+
     if (argc != 2) {
         fprintf(stderr, "usage: make_seeds FOLDER\n");
         return 2;
@@ -593,14 +597,9 @@ int main(int argc, char **argv)
         perror(base);
         return 1;
     }
-    prng_seed(&prng, 1);
-    seed_frame();
-    seed_pair();
-    seed_engine();
-    seed_control();
-    seed_conn();
-    seed_rows();
-    seed_keys();
-    seed_vet();
+    for (size_t i = 0; i < sizeof makers / sizeof makers[0]; i++) {
+        prng_seed(&prng, i); /* of its own: the others stay as they are */
+        makers[i]();
+    }
     return 0;
 }
