@@ -411,6 +411,29 @@ static void put_hello(unsigned peer, uint8_t cut, uint8_t flags, uint8_t kind)
     put_number((uint32_t)cut << 16 | (uint32_t)flags << 8 | kind, 3);
 }
 
+/* A peer that shakes hands, says Hello and something more. */
+static void put_protected(const char *name, unsigned peer, bool is_dialed,
+                          uint8_t ring, pb_size_t tag)
+{
+    size_t size = make(argus_Frame_fields, tag, false, bytes, sizeof bytes);
+
+    put_number(8, 1);
+    if (is_dialed) {
+        put_operation(peer, 3);
+        put_number(1, 1);
+    }
+    put_operation(peer, 9);
+    put_number(ring, 1);
+    put_hello(peer, 0x51, 0, 1);
+    put_operation(peer, 1);
+    put_number(0x37, 1);
+    put_part(bytes, size);
+    put_operation(peer, 4);
+    put_operation(peer, 5);
+    put_number(4u << 8 | 1, 2);
+    write_seed("conn", name);
+}
+
 static void seed_conn(void)
 {
     put_number(0, 1);
@@ -450,27 +473,9 @@ static void seed_conn(void)
         put_operation(peer, 6);
     }
     write_seed("conn", "strangers");
-    put_number(8, 1);
-    for (unsigned peer = 0; peer < 4; peer++) {
-        if (peer > 1) {
-            put_operation(peer, 3);
-            put_number(1, 1);
-        }
-        put_operation(peer, 9);
-        put_number(peer == 3 ? 2 : peer % 2, 1);
-        put_hello(peer, 0x51, 0, 1);
-        size_t size =
-            make(argus_Frame_fields,
-                 peer == 0 ? argus_Frame_key_proof_tag : argus_Frame_gossip_tag,
-                 false, bytes, sizeof bytes);
-        put_operation(peer, 1);
-        put_number(0x37, 1);
-        put_part(bytes, size);
-        put_operation(peer, 4);
-        put_operation(peer, 5);
-        put_number((peer == 1 ? 4u : 0u) << 8 | 1, 2);
-    }
-    write_seed("conn", "protected");
+    put_protected("protected", 0, false, 0, argus_Frame_key_proof_tag);
+    put_protected("protected_out", 1, true, 1, argus_Frame_gossip_tag);
+    put_protected("wrong_key", 2, false, 2, argus_Frame_ping_tag);
     put_number(8, 1);
     put_operation(0, 0);
     put_part("\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00", 10);
