@@ -41,6 +41,24 @@ static void names_are_sound(const char *const names[5])
         assert(strnlen(names[i], PAIR_NAME_SIZE) < PAIR_NAME_SIZE);
 }
 
+/* What breaks a bound is not written. */
+static void breaks_bounds(const struct pair_value *v,
+                          const struct pair_meta *metas)
+{
+    static char name[PAIR_NAME_SIZE + 1];
+    struct pair_value broken = *v;
+
+    memset(name, 'x', PAIR_NAME_SIZE);
+    broken.names[1] = name;
+    assert(pair_put_value(again, sizeof again, &broken, metas) == 0);
+    broken = *v;
+    broken.count = 0;
+    assert(pair_put_value(again, sizeof again, &broken, metas) == 0);
+    broken = *v;
+    broken.metas_count = PAIR_METAS_MAX + 1;
+    assert(pair_put_value(again, sizeof again, &broken, metas) == 0);
+}
+
 static void try_value(const struct pair_message *m)
 {
     struct pair_value v;
@@ -55,6 +73,7 @@ static void try_value(const struct pair_message *m)
         metas_of(v.metas, v.metas_count, v.metas_size);
     writes_again(m, pair_put_value(again, sizeof again, &v, metas));
     assert(pair_put_value(again, m->size, &v, metas) == 0);
+    breaks_bounds(&v, metas);
 }
 
 static void try_notification(const struct pair_message *m)
@@ -82,6 +101,8 @@ static void try_set(const struct pair_message *m)
         assert(strnlen(set.sources[i].name, PAIR_NAME_SIZE) < PAIR_NAME_SIZE);
     writes_again(m, pair_put_set(again, sizeof again, &set));
     assert(pair_put_set(again, m->size, &set) == 0);
+    set.count = 0;
+    assert(pair_put_set(again, sizeof again, &set) == 0);
 }
 
 static void try_hello(const struct pair_message *m)

@@ -212,26 +212,126 @@ static void put_messages(const pb_msgdesc_t *fields, pb_size_t first,
     }
 }
 
-static void put_manifest(bool is_removal)
+static void sound_manifest(argus_Manifest *f)
 {
-    argus_Manifest *f = &m.manifest;
-
     memset(&m, 0, sizeof m);
     (void)strcpy(f->name, "web");
     f->version = 2;
     f->before.size = 32;
-    f->removed = is_removal;
-    if (!is_removal) {
-        (void)strcpy(f->target,
-                     "zone=eu1,role=agent; tag:os=deb*; name=w[a-c]?");
-        f->index.size = 32;
-        f->files_count = 2;
-        f->files[0].size = 40000;
-        (void)strcpy(f->files[1].name, "types.db");
-        f->files[1].size = 10;
+    (void)strcpy(f->target, "zone=eu1,role=agent; tag:os=deb*; name=w[a-c]?");
+    f->index.size = 32;
+    f->files_count = 3;
+    f->files[0].size = 40000;
+    (void)strcpy(f->files[1].name, "types.db");
+    f->files[1].size = 10;
+    (void)strcpy(f->files[2].name, "x.py");
+}
+
+/* A sound one, and one for each promise that it could break. */
+static void put_manifests(void)
+{
+    argus_Manifest *f = &m.manifest;
+
+    for (int broken = 0; broken < 15; broken++) {
+        sound_manifest(f);
+        switch (broken) {
+        case 1: f->name[0] = '-'; break;
+        case 2: f->version = 0; break;
+        case 3: f->before.size = 5; break;
+        case 4: f->before.size = 0; break;
+        case 5: f->files_count = 0; break;
+        case 6: (void)strcpy(f->files[0].name, "text"); break;
+        case 7: f->files[0].size = 0; break;
+        case 8: f->files[1].name[0] = '.'; break;
+        case 9: (void)strcpy(f->files[2].name, "types.db"); break;
+        case 10: f->files[1].size = UINT32_MAX; break;
+        case 11: f->index.size = 31; break;
+        case 12: f->removed = true; break;
+        case 13:
+            f->removed = true;
+            f->files_count = 0;
+            f->target[0] = '\0';
+            f->index.size = 0;
+            break;
+        case 14:
+            (void)strcpy(f->name, "@revoked");
+            f->has_order = true;
+            f->order.which_body = argus_Order_revoked_tag;
+            f->order.body.revoked.keys_count = 1;
+            f->files_count = 0;
+            f->target[0] = '\0';
+            f->index.size = 0;
+            break;
+        default: break;
+        }
+        put_number(4, 1);
+        put_part(bytes, pack(argus_Manifest_fields, bytes, sizeof bytes));
     }
     put_number(4, 1);
-    put_part(bytes, pack(argus_Manifest_fields, bytes, sizeof bytes));
+    put_part("", 0);
+}
+
+/* A frame, with nothing done to it. */
+static void put_frame(void)
+{
+    put_number(0, 1);
+    put_part(bytes, pack(argus_Frame_fields, bytes, sizeof bytes));
+}
+
+/* Hellos that are refused, each for a reason of its own; see judge_hello(). */
+static void put_hellos(void)
+{
+    argus_Hello *h = &m.frame.body.hello;
+
+    for (int broken = 0; broken < 9; broken++) {
+        memset(&m, 0, sizeof m);
+        m.frame.which_body = argus_Frame_hello_tag;
+        h->protocol_min = h->protocol_max = 1;
+        (void)strcpy(h->cluster, "default");
+        memcpy(h->id, "\4\5\6", 3);
+        h->kind = argus_LinkKind_LINK_MESH;
+        (void)strcpy(h->address, ":25827");
+        switch (broken) {
+        case 1: h->protocol_min = h->protocol_max = 9; break;
+        case 2: (void)strcpy(h->cluster, "other\n\""); break;
+        case 3: h->kind = (argus_LinkKind)77; break;
+        case 4:
+            memcpy(h->id, "\1\2\3", 3);
+            h->instance = 77;
+            break;
+        case 5: memcpy(h->id, "\1\2\3", 3); break;
+        case 6:
+            memcpy(h->id, "\1\2\3", 3);
+            h->kind = argus_LinkKind_LINK_PROBE;
+            break;
+        case 7: h->expected_id.size = 5; break;
+        case 8:
+            h->expected_id.size = 16;
+            memcpy(h->expected_id.bytes, "\1\2\3", 3);
+            break;
+        default: break;
+        }
+        put_frame();
+    }
+}
+
+/* Of no message that is known, and a batch that is uneven. */
+static void put_broken_frames(void)
+{
+    memset(&m, 0, sizeof m);
+    m.frame.hlc = 5;
+    put_frame();
+    m.frame.which_body = argus_Frame_batch_tag;
+    m.frame.body.batch.series_count = 2;
+    m.frame.body.batch.time_step_count = 2;
+    m.frame.body.batch.number_step_count = 1;
+    put_frame();
+    put_number(1, 1);
+    put_part("", 0);
+    put_number(2, 1);
+    put_part("", 0);
+    put_number(3, 1);
+    put_part("\0\0\0\2\12\0\0\0\4\1", 10);
 }
 
 static void put_texts(const char *one, const char *other)
@@ -257,9 +357,11 @@ static void seed_frame(void)
     write_seed("frame", "control");
     put_messages(argus_Statement_fields, argus_Statement_record_tag,
                  argus_Statement_bundle_tag, 6, true);
-    put_manifest(false);
-    put_manifest(true);
+    put_manifests();
     write_seed("frame", "statements");
+    put_hellos();
+    put_broken_frames();
+    write_seed("frame", "refused");
     put_texts("zone=eu1,role=agent; tag:os=[!a-c]*; name=?*", "eu1/rack4");
     put_texts("*", "");
     put_texts("[2001:db8::1]:25827", "x");
@@ -327,7 +429,7 @@ static void seed_engine(void)
             put_number(slot << 16 | slot << 8 | (slot - 1) % 5, 3);
         }
         put_number(7, 1); /* a neighbor */
-        put_number(0x010142, 3);
+        put_number(0x010141, 3);
         for (int i = 0; i < 60; i++) {
             uint64_t word = prng_next(&prng);
             put_number(word % 22, 1);
@@ -353,6 +455,200 @@ static void seed_engine(void)
         put_part(bytes, size);
     }
     write_seed("engine", "frames");
+}
+
+/* Scripts of what a life is made of; operations by their place in the table of
+ * fuzz_engine.c. */
+enum {
+    PASS,
+    ACCEPT,
+    DIALED,
+    DIAL_FAILED,
+    DOWN,
+    FRAME,
+    DRAINED,
+    MEMBERSHIP,
+    STATEMENT,
+    DIGEST,
+    PUSH,
+    BUNDLE_ITEMS,
+    BUNDLE_SESSION,
+    VALUES,
+    ACK,
+    SERIES,
+    BATCH,
+    TOKENS,
+    NOTICE,
+    OPERATOR,
+    STATES,
+    STOP
+};
+enum { MESH, METRICS, SYNC, PROBE, BUNDLE };
+
+static void op(uint8_t operation, uint64_t arguments, size_t size)
+{
+    put_number(operation, 1);
+    put_number(arguments, size);
+}
+
+static void op_accept(uint8_t slot, uint8_t who, uint8_t kind)
+{
+    op(ACCEPT, (uint32_t)slot << 16 | (uint32_t)who << 8 | kind, 3);
+}
+
+/* A neighbor on slot 1, who passes on what others state. */
+static void op_neighbor(void)
+{
+    op_accept(1, 1, MESH);
+    op(MEMBERSHIP, 0x010141, 3);
+}
+
+static void op_record(uint8_t who, uint8_t flags, uint8_t version)
+{
+    op(STATEMENT, (uint64_t)who << 8 | 1u << 16,
+       4); /* slot 1, gossip; record */
+    put_number(0, 1);
+    put_number((uint32_t)flags << 16 | 1u << 8 | version, 3);
+    put_number(0, 4);
+}
+
+static void op_report(uint8_t who, uint8_t subject, uint8_t state)
+{
+    op(STATEMENT, (uint64_t)who << 8 | 1u << 16, 4);
+    put_number(1, 1);
+    put_number((uint32_t)subject << 24 | (uint32_t)state << 16 | 0x0101, 4);
+}
+
+static void seed_agent(void)
+{
+    put_number(2, 1);
+    op_neighbor();
+    op_record(5, 6, 1); /* aggregators */
+    op_record(6, 6, 1);
+    op(VALUES, 0x0003, 2);
+    put_number(0x01020304, 4);
+    op(DIALED, 0x000203, 3);
+    op(DIALED, 0x000303, 3);
+    op(DIALED, 0x000403, 3);
+    for (uint8_t n = 1; n < 5; n++) {
+        op(VALUES, (uint64_t)n << 8 | 1, 2);
+        put_number(0x0506u + n, 2);
+        op(PASS, 100, 2);
+        for (uint8_t slot = 2; slot < 5; slot++)
+            op(ACK, (uint32_t)slot << 24 | (uint32_t)n << 16 | 0x0400, 4);
+    }
+    op(DRAINED, 2, 1);
+    op(DOWN, 0x020100, 3);
+    op(PASS, 3000, 2);
+    op(DIALED, 0x000503, 3);
+    op(VALUES, 0x0700, 2);
+    put_number(9, 1);
+    op_record(5, 22, 2); /* leaves */
+    op(STOP, 0, 1);
+    op(PASS, 40000, 2);
+    write_seed("engine", "agent");
+}
+
+static void seed_aggregator(void)
+{
+    put_number(1, 1);
+    op_accept(2, 2, METRICS);
+    op(SERIES, 0x0203, 2);
+    put_number(0x00010203, 4);
+    for (uint8_t n = 1; n < 5; n++) {
+        op(BATCH, (uint64_t)2 << 16 | 4u << 8 | 0x40, 3);
+        put_number(n, 1);
+        put_number(0x0100u + n * 10u, 2);
+        for (uint8_t i = 0; i < 4; i++)
+            put_number((uint32_t)i << 8 | n, 2);
+        op(TOKENS, 0x00010f, 3); /* seen */
+        op(PASS, 30, 2);
+    }
+    op(TOKENS, 0x020000, 3); /* the queue moved on */
+    op(PASS, 1500, 2);
+    op(TOKENS, 0x010104, 3); /* passed by */
+    memset(&m, 0, sizeof m);
+    m.frame.which_body = argus_Frame_release_tag;
+    (void)strcpy(m.frame.body.release.host, "h0");
+    size_t size = pack(argus_Frame_fields, bytes, sizeof bytes);
+    op(FRAME, 2, 1);
+    put_part(bytes, size);
+    op(DOWN, 0x020100, 3);
+    op_accept(3, 2, METRICS);
+    op(SERIES, 0x0303, 2);
+    put_number(0x00010203, 4);
+    op(OPERATOR, 3, 1);
+    put_text("h0");
+    op(PASS, 40000, 2);
+    write_seed("engine", "aggregator");
+}
+
+static void seed_bundles(void)
+{
+    put_number(0, 1);
+    op_neighbor();
+    op(PUSH, 0, 1);
+    put_number(0x000005, 3); /* flags, name, size */
+    op(PUSH, 0, 1);
+    put_number(0x000009, 3);
+    op_accept(2, 2, BUNDLE);
+    op(BUNDLE_SESSION, 0x020000, 3); /* digest */
+    op(BUNDLE_SESSION, 0x020200, 3); /* a chunk is wanted */
+    op(BUNDLE_SESSION, 0x028100, 3); /* a want */
+    op(BUNDLE_ITEMS, 2, 1);
+    put_number(0x000107, 3);
+    op(DIALED, 0x000301, 3);
+    op(DIALED, 0x000401, 3);
+    op(BUNDLE_SESSION, 0x030301, 3);
+    put_text("chunk");
+    op(BUNDLE_SESSION, 0x040301, 3);
+    put_text("");
+    op(PASS, 5000, 2);
+    op(STATES, 1, 1);
+    put_text("no such file");
+    put_text("");
+    op(DOWN, 0x030100, 3);
+    op(PASS, 40000, 2);
+    op(DIALED, 0x000501, 3);
+    op(OPERATOR, 3, 1);
+    put_text("web");
+    write_seed("engine", "bundles");
+}
+
+static void seed_members(void)
+{
+    put_number(8, 1);
+    op_neighbor();
+    op_record(2, 4, 1);
+    op_record(3, 4, 1);
+    op_record(4, 0x64, 2);
+    op_report(1, 2, 2); /* suspect */
+    op_report(3, 2, 3); /* offline */
+    op_report(3, 0, 3); /* and we ourselves */
+    op_accept(2, 2, SYNC);
+    op(DIGEST, 0x020202, 3);
+    put_number(0x01050305, 4);
+    op(DIGEST, 0x020302, 3); /* a want */
+    put_number(0x0204, 2);
+    op_accept(3, 3, MESH);
+    op(MEMBERSHIP, 0x030300, 3); /* join */
+    op(MEMBERSHIP, 0x010411, 3); /* shuffles and the like */
+    op(MEMBERSHIP, 0x010512, 3);
+    op(DOWN, 0x010100, 3);
+    op(DIAL_FAILED, 0x000200, 3);
+    op(PASS, 5000, 2);
+    op(DIALED, 0x000404, 3);
+    op(DIALED, 0x000505, 3);
+    op(DIAL_FAILED, 0x010300, 3);
+    op(NOTICE, 1, 1);
+    put_text("it is so");
+    op(PASS, 50000, 2);
+    op(OPERATOR, 0, 1);
+    put_text("10.0.0.9:1");
+    op(OPERATOR, 1, 1);
+    put_text("");
+    op(PASS, 3000, 2);
+    write_seed("engine", "members");
 }
 
 /* Each verb once, by three clients in turn; then in one go, and a follower. */
@@ -589,9 +885,10 @@ static void seed_vet(void)
 
 int main(int argc, char **argv)
 {
-    static void (*const makers[])(void) = {seed_frame,   seed_pair, seed_engine,
-                                           seed_control, seed_conn, seed_rows,
-                                           seed_keys,    seed_vet};
+    static void (*const makers[])(void) = {
+        seed_frame,      seed_pair,    seed_engine,  seed_agent,
+        seed_aggregator, seed_bundles, seed_members, seed_control,
+        seed_conn,       seed_rows,    seed_keys,    seed_vet};
 
     if (argc != 2) {
         fprintf(stderr, "usage: make_seeds FOLDER\n");
