@@ -191,8 +191,9 @@ def hostile(bed, full):
     check(all(n.status()["members"]["online"] == 16 for n in nodes), "somebody was lost")
     check(figures["most"] >= count * 0.9, "only %s" % figures)
     check(grown <= 16 << 20, "%d KiB more private memory" % (grown >> 10))
-    check(p99[1] <= max(2 * p99[0], 0.05), "event p99 %.1f ms, before %.1f ms"
-          % (1000 * p99[1], 1000 * p99[0]))
+    # The quick form runs on machines that do other things as well.
+    bound = max(2 * p99[0], 0.05) if full else max(4 * p99[0], 0.5)
+    check(p99[1] <= bound, "event p99 %.1f ms, before %.1f ms" % (1000 * p99[1], 1000 * p99[0]))
     wait_replayed(agents, before_s + seconds + 20)
     done, ledgers = stop_and_compare(aggregators, agents)
     check(done.returncode == 0, ledgers)
