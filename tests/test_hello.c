@@ -118,9 +118,9 @@ static void test_hello_self_and_clone(void)
  * for one. */
 static void test_hello_addresses(void)
 {
-    static const char *const bad[] = {"",      "host",     "host:", "::1:5",
-                                      "[::1]", "[::1]x:5", "a b:1", "h:65536",
-                                      "h:0",   "[]:1",     "h\n:1", "h:1\""};
+    static const char *const bad[] = {
+        "",        "host", "host:", "::1:5", "[::1]", "[::1]x:5", "a b:1",
+        "h:65536", "h:0",  "[]:1",  "h\n:1", "h:1\"", "[[a]:b",   "a[b:1"};
     char host[64], port[32], out[144];
 
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)

@@ -96,7 +96,7 @@ bool text_split_address(const char *address, char *host, size_t host_size,
             return false; /* an IPv6 literal without its brackets */
     }
     for (const char *p = address; p < end; p++)
-        if ((unsigned char)*p <= 0x20 || *p == 0x7f || *p == '"')
+        if ((unsigned char)*p <= 0x20 || strchr("\x7f\"[]", *p) != NULL)
             return false;
     return copy_part(host, host_size, address, (size_t)(end - address)) &&
            copy_part(port, port_size, colon + 1, strlen(colon + 1)) &&

@@ -367,6 +367,7 @@ static void seed_frame(void)
     put_texts("[2001:db8::1]:25827", "x");
     put_texts("host.example:service", "x");
     put_texts("types.db", "x");
+    put_texts("[[[[a]:b", "x");
     write_seed("frame", "texts");
 }
 
