@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "cli/json.h"
 #include "cli/orders.h"
@@ -423,9 +424,38 @@ static double monotonic_s(void)
 static int fail_late(const struct rotation *r, struct names *late)
 {
     names_end(late);
+    if (isatty(STDERR_FILENO))
+        fputc('\n', stderr); /* below the line of progress */
     return cli_fail(r->work.cli, EXIT_BAD, "timeout",
                     "the time is up, and %u nodes have not followed: %s",
                     late->count, late->text);
+}
+
+/* One line to watch at a terminal; one for each change elsewhere. */
+static void tell_late(unsigned count, unsigned *told)
+{
+    bool is_tty = isatty(STDERR_FILENO);
+
+    if (count == *told)
+        return;
+    *told = count;
+    fprintf(stderr,
+            is_tty ? "\r\033[K%u nodes have not followed yet%s"
+                   : "%u nodes have not followed yet%s",
+            count, is_tty && count > 0 ? "" : "\n");
+    (void)fflush(stderr);
+}
+
+static struct names find_late(const struct rotation *r)
+{
+    struct names late = {{0}, 0, 0};
+
+    for (size_t i = 0; i < r->survey.nodes.count; i++) {
+        const struct order_node *n = &r->survey.nodes.nodes[i];
+        if (is_concerned(n) && !order_node_is_gone(n) && !has_done(r, n))
+            names_add(&late, n->name, "");
+    }
+    return late;
 }
 
 /* Until every node that is not offline and holds keys has followed. */
@@ -433,20 +463,17 @@ static int wait_for_nodes(struct rotation *r)
 {
     const struct timespec pause = {.tv_nsec = POLL_MS * 1000000};
     double end_s = monotonic_s() + r->wait_s;
+    unsigned told = 0;
 
     for (;;) {
-        struct names late = {{0}, 0, 0};
         survey_free(&r->survey);
         int code = check_still_ours(r);
         if (code == EXIT_DONE)
             code = survey_take(r->work.cli, &r->work.client, &r->survey);
         if (code != EXIT_DONE)
             return code;
-        for (size_t i = 0; i < r->survey.nodes.count; i++) {
-            const struct order_node *n = &r->survey.nodes.nodes[i];
-            if (is_concerned(n) && !order_node_is_gone(n) && !has_done(r, n))
-                names_add(&late, n->name, "");
-        }
+        struct names late = find_late(r);
+        tell_late(late.count, &told);
         if (late.count == 0 &&
             cli_coverage_code(&r->survey.nodes.end) == EXIT_DONE)
             return EXIT_DONE;

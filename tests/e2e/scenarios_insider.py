@@ -14,6 +14,7 @@ VALUES = 2000  # a second, meanwhile
 # What is sent, and what the daemon says of it.
 FLOODS = ("ping", "ihave", "graft", "shuffle", "walk", "copy", "event", "stale", "names")
 BREACHES = ("window", "digest")
+QUICK = ("ihave", "event", "names", "digest")
 
 
 def insider(bed, target, kind):
@@ -51,17 +52,18 @@ def attack(bed, target, others, kind):
 
 def insiders(bed, full):
     """100,000 frames/s of each kind against an aggregator that takes values."""
-    seconds = 60 if full else 45
+    seconds = 60 if full else 20
+    bound_s = 1.0 if full else 3.0  # the quick form runs on machines with other work
     aggregators, agents = replay_nodes(bed, seconds, count=1, rate=VALUES)
     target, = aggregators
     before = max(slowest_event(agents, "before"), slowest_event(agents, "still before"))
     cut, slowest = {}, 0.0
-    for kind in FLOODS + BREACHES:
+    for kind in FLOODS + BREACHES if full else QUICK:
         cut[kind], slow = attack(bed, target, agents, kind)
         slowest = max(slowest, slow)
     figures = "cut off after %s s; slowest event %.2f s, %.2f s before" % (
         ", ".join("%s %.2f" % row for row in cut.items()), slowest, before)
-    check(max(cut.values()) <= 1.0 and slowest <= max(2 * before, 1.0), figures)
+    check(max(cut.values()) <= bound_s and slowest <= max(2 * before, bound_s), figures)
     target.wait_log("insider", "in quarantine for", "useless frames")
     shown = target.ctl_code("status", as_json=False)[1]
     check("quarantine" in shown and "useless frames" in shown, shown)

@@ -161,12 +161,14 @@ def notify_for(nodes, prefix, seconds):
 
 def hostile(bed, full):
     """Thousands of strangers' connections to one of 16 nodes, the busiest one."""
-    count, seconds = (5000, 60) if full else (2000, 10)
-    before_s = 15 if full else 5
-    rate = 2000
-    aggregators, agents = replay_nodes(bed, before_s + seconds + 20, count=1, rate=rate)
+    count, seconds = (5000, 60) if full else (2000, 6)
+    before_s = 15 if full else 3
+    replayed_s = before_s + seconds + (20 if full else 8)
+    aggregators, agents = replay_nodes(bed, replayed_s, count=1, rate=2000)
     victim = aggregators[0]
-    others = [bed.daemon("n%02d" % i, seeds=[victim.address]).start() for i in range(11)]
+    others = [bed.daemon("n%02d" % i, seeds=[victim.address]).spawn() for i in range(11)]
+    for d in others:
+        d.wait_ready()
     nodes = aggregators + agents + others
     wait_online(nodes, 16, 20)
     wait_mesh(nodes, 20)
@@ -194,7 +196,7 @@ def hostile(bed, full):
     # The quick form runs on machines that do other things as well.
     bound = max(2 * p99[0], 0.05) if full else max(4 * p99[0], 0.5)
     check(p99[1] <= bound, "event p99 %.1f ms, before %.1f ms" % (1000 * p99[1], 1000 * p99[0]))
-    wait_replayed(agents, before_s + seconds + 20)
+    wait_replayed(agents, replayed_s)
     done, ledgers = stop_and_compare(aggregators, agents)
     check(done.returncode == 0, ledgers)
     return ("%d at once, %d dialed in %d s: event p99 %.1f ms, before %.1f ms; %+d KiB, %.2f CPU; "
