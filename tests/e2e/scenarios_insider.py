@@ -52,7 +52,7 @@ def attack(bed, target, others, kind):
 
 def insiders(bed, full):
     """100,000 frames/s of each kind against an aggregator that takes values."""
-    seconds = 60 if full else 20
+    seconds = 60 if full else 14
     bound_s = 1.0 if full else 3.0  # the quick form runs on machines with other work
     aggregators, agents = replay_nodes(bed, seconds, count=1, rate=VALUES)
     target, = aggregators
