@@ -188,6 +188,32 @@ static void test_store_damaged_page_is_found(void)
     folder_remove(dir);
 }
 
+/* Goal: a schema that never was is damage, too. */
+static void test_store_damaged_schema_is_put_aside(void)
+{
+    char dir[256], path[300];
+    struct argus_error err = {{0}};
+    struct store *s;
+    sqlite3 *db;
+
+    folder_make(dir);
+    CU_ASSERT_EQUAL_FATAL(store_open(dir, &s, &err), ARGUS_OK);
+    store_close(s);
+    (void)snprintf(path, sizeof path, "%s/argus.db", dir);
+    CU_ASSERT_EQUAL_FATAL(sqlite3_open(path, &db), SQLITE_OK);
+    CU_ASSERT_EQUAL(
+        sqlite3_exec(db, "PRAGMA user_version=-5", NULL, NULL, NULL),
+        SQLITE_OK);
+    (void)sqlite3_close(db);
+    log_set_sink(keep_line);
+    CU_ASSERT_EQUAL_FATAL(store_open(dir, &s, &err), ARGUS_OK);
+    CU_ASSERT_PTR_NOT_NULL(strstr(line, "schema -5"));
+    log_set_sink(NULL);
+    store_close(s);
+    CU_ASSERT_TRUE(file_exists(dir, "argus.db.damaged-1"));
+    folder_remove(dir);
+}
+
 /* Goal: a database of a newer argus is not touched. */
 static void test_store_newer_schema_is_refused(void)
 {
@@ -703,6 +729,7 @@ CU_TestInfo suite_store[] = {
     {"addresses_are_bounded", test_store_addresses_are_bounded},
     {"damaged_is_put_aside", test_store_damaged_is_put_aside},
     {"damaged_page_is_found", test_store_damaged_page_is_found},
+    {"damaged_schema_is_put_aside", test_store_damaged_schema_is_put_aside},
     {"newer_schema_is_refused", test_store_newer_schema_is_refused},
     {"failing_disk_keeps_entries", test_store_failing_disk_keeps_entries},
     {"full_disk_catches_up", test_store_full_disk_catches_up},

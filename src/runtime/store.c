@@ -247,6 +247,9 @@ static int check_schema(struct store *s, struct argus_error *err)
                           "%s is of schema %" PRId64 ", this argus knows %d: "
                           "run the newer argus, or move the file away",
                           s->path, version, SCHEMA_VERSION);
+    if (version < 0) /* nobody wrote that */
+        return argus_fail(err, ARGUS_ECORRUPT, "open %s: schema %" PRId64,
+                          s->path, version);
     if (version > 0 && !is_whole(s->db)) {
         int code = sqlite3_errcode(s->db);
         if (code == SQLITE_OK || code == SQLITE_DONE || code == SQLITE_ROW)

@@ -819,6 +819,8 @@ static void seed_rows(void)
     write_seed("rows", "database");
     put_number(0x040000120055, 6);
     write_seed("rows", "damage");
+    put_number(0x0400003cff, 5); /* a schema below zero */
+    write_seed("rows", "schema");
     static const char key[] = "-----BEGIN PRIVATE KEY-----\n"
                               "MC4CAQAwBQYDK2VwBCIEIAABAgMEBQYHCAkKCwwNDg8QERIT"
                               "FBUWFxgZGhscHR4f\n-----END PRIVATE KEY-----\n";
