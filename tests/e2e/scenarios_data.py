@@ -217,7 +217,7 @@ def replay_freeze(bed, full):
 
 # ------------------------------------------------------------ filter chains
 
-CHAIN_SECONDS = 8
+CHAIN_SECONDS = 5
 QUEUE_MAX = 2 * RATE // AGENTS  # of an agent: values of two seconds
 REST = 1000  # of an agent: its own metrics of a few intervals, always on their way
 

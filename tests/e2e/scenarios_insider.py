@@ -79,4 +79,3 @@ def insiders(bed, full):
 
 
 SCENARIOS = [insiders]
-ALONE = [insiders]

@@ -233,5 +233,5 @@ def tls_cost(bed, full):
 
 
 SCENARIOS = [plaintext, keys_differ, certificates, hostile]
-ALONE = [hostile, tls_cost]
+ALONE = [tls_cost]
 FULL_ONLY = [tls_cost]

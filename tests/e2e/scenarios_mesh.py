@@ -144,7 +144,7 @@ def forward(middle, on):
 
 def partition(bed, full):
     """16 + 16 daemons, every packet between them dropped for 60 s."""
-    dropped_s = 60 if full else 15
+    dropped_s = 60 if full else 10
     a, b, middle = split_network(bed)
     forward(middle, 1)
     nodes = []
