@@ -13,8 +13,11 @@
 #include <unistd.h>
 
 #include <pb_decode.h>
+#include <pb_encode.h>
 #include <sqlite3.h>
 
+#include "core/manifest.h"
+#include "core/orders.h"
 #include "fuzz_world.h"
 #include "runtime/identity.h"
 #include "runtime/keyring.h"
@@ -403,14 +406,57 @@ static void try_order(struct fuzz_input *in)
         assert(keyring_find(&ring, ring.keys[i].id) == &ring.keys[i]);
 }
 
+static void order_is_sound(const argus_Order *o)
+{
+    if (o->which_body != argus_Order_keys_tag)
+        return;
+    const argus_KeyringOrder *keys = &o->body.keys;
+    for (pb_size_t i = 0; i < keys->removed_count; i++)
+        assert(!order_adds(keys, keys->removed[i]));
+    for (pb_size_t i = 0; i < keys->added_count; i++)
+        assert(!order_removes(keys, keys->added[i].id));
+    assert(keys->dial.size == 0 || !order_removes(keys, keys->dial.bytes));
+}
+
+/* An order of an operator, in the manifest that carries it. */
+static void try_manifest(struct fuzz_input *in)
+{
+    static argus_Manifest m, opened;
+    static argus_SignedBundle bundle;
+    struct argus_error err = {{0}};
+    uint8_t flags = fuzz_u8(in);
+    pb_istream_t order = pb_istream_from_buffer(in->data, in->size);
+    pb_ostream_t out = pb_ostream_from_buffer(bundle.manifest.bytes,
+                                              sizeof bundle.manifest.bytes);
+
+    memset(&m, 0, sizeof m);
+    if (!pb_decode(&order, argus_Order_fields, &m.order))
+        return;
+    (void)snprintf(m.name, sizeof m.name, "%s",
+                   order_name((enum order_kind)(flags % ORDER_KINDS)));
+    m.has_order = (flags & 8) == 0;
+    m.version = 1;
+    m.removed = (flags & 16) != 0;
+    if (!pb_encode(&out, argus_Manifest_fields, &m))
+        return;
+    bundle.manifest.size = (pb_size_t)out.bytes_written;
+    if (manifest_open(&bundle, &opened, &err) != ARGUS_OK) {
+        assert(err.text[0] != '\0');
+        return;
+    }
+    assert(opened.has_order && order_kind_of(opened.name) != ORDER_NONE);
+    order_is_sound(&opened.order);
+}
+
 FUZZ_TARGET(rows)
 {
     static void (*const tries[])(struct fuzz_input *) = {
-        try_rows,     try_rows,         try_rows,    try_database, try_damage,
-        try_identity, try_operator_key, try_keyring, try_order};
+        try_rows,   try_rows,     try_rows,         try_database,
+        try_damage, try_identity, try_operator_key, try_keyring,
+        try_order,  try_manifest};
     struct fuzz_input in = {data, size};
 
     fuzz_quiet();
-    tries[fuzz_u8(&in) % 9](&in);
+    tries[fuzz_u8(&in) % 10](&in);
     return 0;
 }

@@ -15,6 +15,7 @@
 
 #include "argus.pb.h"
 #include "base/prng.h"
+#include "core/orders.h"
 #include "wire/frame.h"
 #include "wire/pair.h"
 
@@ -166,6 +167,7 @@ static union {
     argus_Request request;
     argus_Reply reply;
     argus_Statement statement;
+    argus_Order order;
     argus_Signed sealed;
     argus_Manifest manifest;
 } m;
@@ -853,6 +855,55 @@ static void seed_keys(void)
     write_seed("rows", "order");
 }
 
+/* An order in the manifest of its kind, and what is wrong with it. */
+static void write_manifest(const char *name, enum order_kind kind,
+                           uint8_t flags)
+{
+    put_number(9, 1);
+    put_number((uint8_t)kind | flags, 1);
+    put(bytes, pack(argus_Order_fields, bytes, sizeof bytes));
+    write_seed("rows", name);
+}
+
+static argus_KeyringOrder *begin_keys(void)
+{
+    memset(&m, 0, sizeof m);
+    fill(argus_Order_fields, &m, true, argus_Order_keys_tag);
+    return &m.order.body.keys;
+}
+
+static void seed_orders(void)
+{
+    argus_KeyringOrder *keys = begin_keys();
+
+    write_manifest("keys", ORDER_KEYS, 0);
+    write_manifest("misnamed", ORDER_REVOKED, 0);
+    write_manifest("bare", ORDER_KEYS, 8);
+    write_manifest("removal", ORDER_KEYS, 16);
+    keys->added[1] = keys->added[0];
+    write_manifest("twice-added", ORDER_KEYS, 0);
+    keys = begin_keys();
+    memcpy(keys->removed[1], keys->removed[0], sizeof keys->removed[0]);
+    write_manifest("twice-removed", ORDER_KEYS, 0);
+    memcpy(keys->removed[0], keys->added[0].id, sizeof keys->removed[0]);
+    write_manifest("both", ORDER_KEYS, 0);
+    memcpy(keys->dial.bytes, keys->removed[2], sizeof keys->removed[2]);
+    write_manifest("dial-removed", ORDER_KEYS, 0);
+    keys->dial.size = 3;
+    write_manifest("dial-short", ORDER_KEYS, 0);
+    memset(&m, 0, sizeof m);
+    fill(argus_Order_fields, &m, true, argus_Order_forgotten_tag);
+    write_manifest("forgotten", ORDER_FORGOTTEN, 0);
+    m.order.body.forgotten.nodes[1] = m.order.body.forgotten.nodes[0];
+    write_manifest("forgotten-twice", ORDER_FORGOTTEN, 0);
+    memset(&m, 0, sizeof m);
+    fill(argus_Order_fields, &m, true, argus_Order_revoked_tag);
+    write_manifest("revoked", ORDER_REVOKED, 0);
+    memcpy(m.order.body.revoked.keys[1], m.order.body.revoked.keys[0],
+           sizeof m.order.body.revoked.keys[0]);
+    write_manifest("revoked-twice", ORDER_REVOKED, 0);
+}
+
 static void put_conf(const char *name, uint8_t flavor, const char *text)
 {
     put_number(flavor, 1);
@@ -889,9 +940,9 @@ static void seed_vet(void)
 int main(int argc, char **argv)
 {
     static void (*const makers[])(void) = {
-        seed_frame,      seed_pair,    seed_engine,  seed_agent,
-        seed_aggregator, seed_bundles, seed_members, seed_control,
-        seed_conn,       seed_rows,    seed_keys,    seed_vet};
+        seed_frame,   seed_pair,    seed_engine,  seed_agent, seed_aggregator,
+        seed_bundles, seed_members, seed_control, seed_conn,  seed_rows,
+        seed_keys,    seed_vet,     seed_orders};
 
     if (argc != 2) {
         fprintf(stderr, "usage: make_seeds FOLDER\n");
