@@ -36,8 +36,11 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 LEFT_OUT = {"write_stackdriver": "would speak with a server outside"}
 # What a plugin needs besides, to have something to work on.
 BESIDES = {"aggregation": ["cpu"], "threshold": ["load"], "snmp_agent": ["load"]}
-# Series that come with activity of the machine alone.
-SOMETIMES = {"disk": re.compile(r"/disk_time$")}
+# Series that come with activity of the machine alone; a plugin leaves the switches
+# of a process out when one of its threads ends while they are counted, and other
+# daemons than the one that is watched are processes of that name too.
+SOMETIMES = {"disk": re.compile(r"/disk_time$"),
+             "processes": re.compile(r"/contextswitch-(in)?voluntary$")}
 PASSES = 6  # read passes that the stock daemon is watched for
 AFTER = 3   # and that the bundle's series are watched for
 MUST_SAME, MUST_SPEAK = 140, 41
