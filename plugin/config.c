@@ -4,12 +4,12 @@
 #include <pwd.h>
 #include <unistd.h>
 
-#include "core/actions.h"   /* ADDRESS_SIZE */
-#include "core/content.h"   /* CONTENT_SIZE_MAX */
-#include "core/hyparview.h" /* limits */
+#include "core/actions.h"    /* ADDRESS_SIZE */
+#include "core/content.h"    /* CONTENT_SIZE_MAX */
+#include "core/membership.h" /* limits */
 #include "runtime/operator_key.h"
 
-_Static_assert(CONFIG_SEEDS_MAX < HYPARVIEW_CONTACTS_MAX, "room to join");
+_Static_assert(CONFIG_SEEDS_MAX < MEMBERSHIP_CONTACTS_MAX, "room to join");
 _Static_assert(CONTENT_SIZE_MAX >= 32u << 20, "MaxSize fits into an index");
 
 enum kind {
@@ -146,9 +146,9 @@ static const struct row rows[] = {
 
     LATER("Membership", "Strategy"),
     NUMBER("Membership", "ActiveView", KIND_WHOLE, active_max, 2,
-           HYPARVIEW_ACTIVE_LIMIT, 5, ""),
+           MEMBERSHIP_ACTIVE_LIMIT, 5, ""),
     NUMBER("Membership", "PassiveView", KIND_WHOLE, passive_max, 0,
-           HYPARVIEW_PASSIVE_LIMIT, 30, ""),
+           MEMBERSHIP_PASSIVE_LIMIT, 30, ""),
     NUMBER("Membership", "ShuffleInterval", KIND_SECONDS, shuffle_ms, 0.1, 3600,
            10, " s"),
     NUMBER("Membership", "PingInterval", KIND_SECONDS, ping_ms, 0.1, 3600, 2,

@@ -29,6 +29,7 @@
     X(quarantine)                                                              \
     X(hyparview)                                                               \
     X(plumtree)                                                                \
+    X(overlay)                                                                 \
     X(timeline)                                                                \
     X(directory)                                                               \
     X(failure)                                                                 \

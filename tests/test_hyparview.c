@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/status.h"
-#include "core/hyparview.h"
+#include "core/membership.h"
 
 #define SELF 100
 
@@ -134,7 +134,7 @@ static struct node_id id_of(uint8_t who)
 }
 
 static bool any_member(void *context, uint32_t pick, bool live,
-                       struct hyparview_peer *o)
+                       struct membership_peer *o)
 {
     static char address[16];
 
@@ -143,40 +143,40 @@ static bool any_member(void *context, uint32_t pick, bool live,
         return false;
     uint8_t who = (uint8_t)(150 + pick % seen.members);
     (void)snprintf(address, sizeof address, "n%u:1", who);
-    *o = (struct hyparview_peer){
+    *o = (struct membership_peer){
         .id = id_of(who), .generation = 1, .address = address};
     return true;
 }
 
-static struct hyparview *new_node(uint32_t active_max, const char *contact)
+static struct membership *new_node(uint32_t active_max, const char *contact)
 {
     const char *contacts[] = {contact};
-    struct hyparview_options o = {.seed = test_seed(),
-                                  .id = id_of(SELF),
-                                  .generation = 3,
-                                  .address = "self:1",
-                                  .active_max = active_max,
-                                  .passive_max = 8,
-                                  .shuffle_ms = 10000,
-                                  .answer_ms = 3500,
-                                  .contacts = contacts,
-                                  .contacts_count = contact != NULL};
-    struct hyparview_listener up = {.neighbor_up = on_up,
-                                    .neighbor_down = on_down,
-                                    .learned_address = on_learned,
-                                    .is_live_address = is_live_address,
-                                    .is_live = is_live,
-                                    .has_left = has_left,
-                                    .any_member = any_member};
-    struct hyparview *h = NULL;
+    struct membership_options o = {.seed = test_seed(),
+                                   .id = id_of(SELF),
+                                   .generation = 3,
+                                   .address = "self:1",
+                                   .active_max = active_max,
+                                   .passive_max = 8,
+                                   .shuffle_ms = 10000,
+                                   .answer_ms = 3500,
+                                   .contacts = contacts,
+                                   .contacts_count = contact != NULL};
+    struct membership_listener up = {.neighbor_up = on_up,
+                                     .neighbor_down = on_down,
+                                     .learned_address = on_learned,
+                                     .is_live_address = is_live_address,
+                                     .is_live = is_live,
+                                     .has_left = has_left,
+                                     .any_member = any_member};
+    struct membership *h = NULL;
 
     memset(&seen, 0, sizeof seen);
-    CU_ASSERT_EQUAL_FATAL(hyparview_new(&o, &up, &h), ARGUS_OK);
-    hyparview_start(h, 1000, &out);
+    CU_ASSERT_EQUAL_FATAL(membership_new(&o, &up, &h), ARGUS_OK);
+    membership_start(h, 1000, &out);
     return h;
 }
 
-static void link_up(struct hyparview *h, uint64_t now, link_id link,
+static void link_up(struct membership *h, uint64_t now, link_id link,
                     dial_id dial, uint8_t who, uint32_t generation)
 {
     struct peer_info p;
@@ -186,31 +186,31 @@ static void link_up(struct hyparview *h, uint64_t now, link_id link,
     p.generation = generation;
     p.kind = argus_LinkKind_LINK_MESH;
     (void)snprintf(p.address, sizeof p.address, "n%u:1", who);
-    hyparview_on_link_up(h, now, link, dial, &p, &out);
+    membership_on_link_up(h, now, link, dial, &p, &out);
 }
 
 /* Let time pass to the next deadline; one that is overdue is now. */
-static uint64_t tick(struct hyparview *h, uint64_t now)
+static uint64_t tick(struct membership *h, uint64_t now)
 {
-    uint64_t due = hyparview_deadline_ms(h);
+    uint64_t due = membership_deadline_ms(h);
 
     CU_ASSERT_FATAL(due != UINT64_MAX);
     now = due > now ? due : now;
-    hyparview_on_timeout(h, now, &out);
+    membership_on_timeout(h, now, &out);
     return now;
 }
 
 static argus_Frame frame;
 
-static void receive(struct hyparview *h, uint64_t now, link_id link,
+static void receive(struct membership *h, uint64_t now, link_id link,
                     pb_size_t which)
 {
     frame.which_body = which;
-    hyparview_on_frame(h, now, link, &frame, &out);
+    membership_on_frame(h, now, link, &frame, &out);
 }
 
 /* A peer that comes and asks to be a neighbor. */
-static void asks(struct hyparview *h, uint64_t now, link_id link, uint8_t who,
+static void asks(struct membership *h, uint64_t now, link_id link, uint8_t who,
                  uint32_t generation, bool high)
 {
     link_up(h, now, link, 0, who, generation);
@@ -218,13 +218,13 @@ static void asks(struct hyparview *h, uint64_t now, link_id link, uint8_t who,
     receive(h, now, link, argus_Frame_neighbor_tag);
 }
 
-static void joins(struct hyparview *h, uint64_t now, link_id link, uint8_t who)
+static void joins(struct membership *h, uint64_t now, link_id link, uint8_t who)
 {
     link_up(h, now, link, 0, who, 1);
     receive(h, now, link, argus_Frame_join_tag);
 }
 
-static void answers(struct hyparview *h, uint64_t now, link_id link,
+static void answers(struct membership *h, uint64_t now, link_id link,
                     bool accepted)
 {
     memset(&frame.body.neighbor_reply, 0, sizeof frame.body.neighbor_reply);
@@ -243,28 +243,28 @@ static void fill_peer(argus_Peer *p, uint8_t who)
 /* Goal: a peer is active only once it has said yes. */
 static void test_contact_active_after_its_reply(void)
 {
-    struct hyparview *h = new_node(5, "seed:1");
+    struct membership *h = new_node(5, "seed:1");
 
     CU_ASSERT_EQUAL(seen.dials, 1);
     CU_ASSERT_STRING_EQUAL(seen.last_address, "seed:1");
-    CU_ASSERT_EQUAL(seen.last_dial >> 56, HYPARVIEW_DIAL_TAG);
+    CU_ASSERT_EQUAL(seen.last_dial >> 56, MEMBERSHIP_DIAL_TAG);
     link_up(h, 1010, 1, seen.last_dial, 7, 1);
     CU_ASSERT_EQUAL(seen.joins, 1);
-    CU_ASSERT_EQUAL(hyparview_active_count(h), 0);
+    CU_ASSERT_EQUAL(membership_active_count(h), 0);
     answers(h, 1020, 1, true);
-    CU_ASSERT_EQUAL(hyparview_active_count(h), 1);
+    CU_ASSERT_EQUAL(membership_active_count(h), 1);
     CU_ASSERT_EQUAL(seen.ups, 1);
     CU_ASSERT_EQUAL(seen.learned, 1);
-    CU_ASSERT_TRUE(hyparview_is_active_link(h, 1));
+    CU_ASSERT_TRUE(membership_is_active_link(h, 1));
     answers(h, 1030, 1, true); /* a second reply is out of turn */
-    CU_ASSERT_EQUAL(hyparview_stats(h)->frame_stale, 1);
-    hyparview_free(h);
+    CU_ASSERT_EQUAL(membership_stats(h)->frame_stale, 1);
+    membership_free(h);
 }
 
 /* Goal: a rejected joiner takes the peers it is told, and insists on one. */
 static void test_rejected_joiner_tries_the_others(void)
 {
-    struct hyparview *h = new_node(5, "seed:1");
+    struct membership *h = new_node(5, "seed:1");
 
     link_up(h, 1010, 1, seen.last_dial, 7, 1);
     memset(&frame.body.neighbor_reply, 0, sizeof frame.body.neighbor_reply);
@@ -272,32 +272,32 @@ static void test_rejected_joiner_tries_the_others(void)
     fill_peer(&frame.body.neighbor_reply.peers[0], 9);
     receive(h, 1020, 1, argus_Frame_neighbor_reply_tag);
     CU_ASSERT_EQUAL(seen.closed, 1);
-    CU_ASSERT_EQUAL(hyparview_active_count(h), 0);
+    CU_ASSERT_EQUAL(membership_active_count(h), 0);
     CU_ASSERT_EQUAL(seen.dials, 2);
     CU_ASSERT_EQUAL(seen.last_expected, 9);
     link_up(h, 1040, 2, seen.last_dial, 9, 1);
     CU_ASSERT_EQUAL(seen.asks, 1);
     CU_ASSERT_TRUE(seen.high);
-    hyparview_free(h);
+    membership_free(h);
 }
 
 /* Goal: while nobody answers, contacts are tried with a growing wait, up to
  * 5 s and for ever. */
 static void test_contacts_are_tried_for_ever(void)
 {
-    struct hyparview *h = new_node(5, "seed:1");
+    struct membership *h = new_node(5, "seed:1");
     uint64_t now = 1000;
     uint32_t dials = 0;
 
     while (now < 601000) {
-        hyparview_on_dial_failed(h, now, seen.last_dial, LINK_END_REFUSED,
-                                 argus_RefuseCode_REFUSE_NONE, &out);
+        membership_on_dial_failed(h, now, seen.last_dial, LINK_END_REFUSED,
+                                  argus_RefuseCode_REFUSE_NONE, &out);
         for (dials = seen.dials; seen.dials == dials;)
             now = tick(h, now);
         CU_ASSERT_EQUAL(seen.dials, dials + 1);
     }
     CU_ASSERT_TRUE(seen.dials > 100 && seen.dials < 170);
-    hyparview_free(h);
+    membership_free(h);
 }
 
 /* Goal: our own address among the contacts is found out and left alone; a name
@@ -307,19 +307,19 @@ static void test_own_address_is_no_contact(void)
     static const char *const contacts[] = {"127.0.0.1:1", "[::1]:1", "self:1"};
 
     for (size_t i = 0; i < 3; i++) {
-        struct hyparview *h = new_node(5, contacts[i]);
+        struct membership *h = new_node(5, contacts[i]);
         bool is_name = i == 2;
         uint64_t now = 1005;
 
-        hyparview_on_dial_failed(h, now, seen.last_dial, LINK_END_DENIED,
-                                 argus_RefuseCode_REFUSE_SELF, &out);
+        membership_on_dial_failed(h, now, seen.last_dial, LINK_END_DENIED,
+                                  argus_RefuseCode_REFUSE_SELF, &out);
         while (now < 55000)
             now = tick(h, now);
         CU_ASSERT_EQUAL(seen.dials, 1);
         while (now < 70000)
             now = tick(h, now);
         CU_ASSERT_EQUAL(seen.dials, is_name ? 2 : 1);
-        hyparview_free(h);
+        membership_free(h);
     }
 }
 
@@ -327,7 +327,7 @@ static void test_own_address_is_no_contact(void)
  * high ones; who is evicted hears of others before the Disconnect. */
 static void test_full_view_rejects_low_evicts_for_high(void)
 {
-    struct hyparview *h = new_node(2, NULL);
+    struct membership *h = new_node(2, NULL);
 
     asks(h, 1000, 1, 1, 1, false);
     asks(h, 1001, 2, 2, 1, false);
@@ -336,89 +336,89 @@ static void test_full_view_rejects_low_evicts_for_high(void)
     CU_ASSERT_EQUAL(seen.rejects, 1);
     CU_ASSERT_EQUAL(seen.peers_told, 2);
     CU_ASSERT_EQUAL(seen.closed, 3);
-    CU_ASSERT_EQUAL(hyparview_active_count(h), 2);
+    CU_ASSERT_EQUAL(membership_active_count(h), 2);
     asks(h, 5003, 4, 4, 1, true);
     CU_ASSERT_EQUAL(seen.accepts, 3);
-    CU_ASSERT_EQUAL(hyparview_active_count(h), 2);
+    CU_ASSERT_EQUAL(membership_active_count(h), 2);
     CU_ASSERT_EQUAL(seen.disconnects, 1);
     CU_ASSERT_FALSE(seen.leaving);
     CU_ASSERT_EQUAL(seen.shuffle_replies, 1);
     CU_ASSERT_EQUAL(seen.downed, seen.disconnected);
     CU_ASSERT_EQUAL(seen.down_why, LINK_END_CLOSED);
-    CU_ASSERT_TRUE(hyparview_is_active_link(h, 4));
-    CU_ASSERT_EQUAL(hyparview_stats(h)->peer_evicted, 1);
-    CU_ASSERT_EQUAL(hyparview_passive_count(h), 1); /* the evicted one */
-    hyparview_free(h);
+    CU_ASSERT_TRUE(membership_is_active_link(h, 4));
+    CU_ASSERT_EQUAL(membership_stats(h)->peer_evicted, 1);
+    CU_ASSERT_EQUAL(membership_passive_count(h), 1); /* the evicted one */
+    membership_free(h);
 }
 
 /* Goal: joins are throttled: a burst, then a rate; the rest is sent on. */
 static void test_join_storm_is_throttled(void)
 {
-    struct hyparview *h = new_node(5, NULL);
+    struct membership *h = new_node(5, NULL);
 
     for (uint8_t i = 0; i < 40; i++)
         joins(h, 1000, 10 + i, (uint8_t)(i + 1));
-    CU_ASSERT_EQUAL(hyparview_stats(h)->join_accepted, HYPARVIEW_JOIN_BURST);
-    CU_ASSERT_EQUAL(hyparview_stats(h)->join_throttled,
-                    40 - HYPARVIEW_JOIN_BURST);
-    CU_ASSERT_EQUAL(seen.rejects, 40 - HYPARVIEW_JOIN_BURST);
+    CU_ASSERT_EQUAL(membership_stats(h)->join_accepted, MEMBERSHIP_JOIN_BURST);
+    CU_ASSERT_EQUAL(membership_stats(h)->join_throttled,
+                    40 - MEMBERSHIP_JOIN_BURST);
+    CU_ASSERT_EQUAL(seen.rejects, 40 - MEMBERSHIP_JOIN_BURST);
     CU_ASSERT_TRUE(seen.peers_told >= 4);
-    joins(h, 1000 + 1000 / HYPARVIEW_JOIN_RATE, 99, 99);
-    CU_ASSERT_EQUAL(hyparview_stats(h)->join_accepted,
-                    HYPARVIEW_JOIN_BURST + 1);
-    hyparview_free(h);
+    joins(h, 1000 + 1000 / MEMBERSHIP_JOIN_RATE, 99, 99);
+    CU_ASSERT_EQUAL(membership_stats(h)->join_accepted,
+                    MEMBERSHIP_JOIN_BURST + 1);
+    membership_free(h);
 }
 
 /* Goal: a Disconnect that comes late, on a link that was replaced, does not
  * end the new one (Partisan #15). */
 static void test_late_disconnect_is_ignored(void)
 {
-    struct hyparview *h = new_node(5, NULL);
+    struct membership *h = new_node(5, NULL);
 
     asks(h, 1000, 1, 1, 1, false);
     asks(h, 1001, 2, 1, 1, false); /* it dialed anew: it knows best */
-    CU_ASSERT_TRUE(hyparview_is_active_link(h, 2));
-    CU_ASSERT_EQUAL(hyparview_active_count(h), 1);
+    CU_ASSERT_TRUE(membership_is_active_link(h, 2));
+    CU_ASSERT_EQUAL(membership_active_count(h), 1);
     CU_ASSERT_EQUAL(seen.closed_code, argus_RefuseCode_REFUSE_REPLACED);
     frame.body.disconnect = (argus_Disconnect){.leaving = true};
     receive(h, 1002, 1, argus_Frame_disconnect_tag);
-    hyparview_on_link_down(h, 1003, 1, LINK_END_RESET,
-                           argus_RefuseCode_REFUSE_NONE, &out);
-    CU_ASSERT_TRUE(hyparview_is_active_link(h, 2));
-    CU_ASSERT_EQUAL(hyparview_active_count(h), 1);
-    CU_ASSERT_TRUE(hyparview_stats(h)->frame_stale > 0);
-    hyparview_free(h);
+    membership_on_link_down(h, 1003, 1, LINK_END_RESET,
+                            argus_RefuseCode_REFUSE_NONE, &out);
+    CU_ASSERT_TRUE(membership_is_active_link(h, 2));
+    CU_ASSERT_EQUAL(membership_active_count(h), 1);
+    CU_ASSERT_TRUE(membership_stats(h)->frame_stale > 0);
+    membership_free(h);
 }
 
 /* Goal: of two dials that cross, that of the lower id stays, seen from both
  * sides; its end with REPLACED is no failure. */
 static void test_crossing_dials_lower_id_wins(void)
 {
-    struct hyparview *h = new_node(5, "n7:1");
+    struct membership *h = new_node(5, "n7:1");
 
     link_up(h, 1010, 1, seen.last_dial, 7, 1); /* we asked 7 < SELF */
     asks(h, 1011, 2, 7, 1, false);
-    CU_ASSERT_TRUE(hyparview_is_active_link(h, 2));
+    CU_ASSERT_TRUE(membership_is_active_link(h, 2));
     CU_ASSERT_EQUAL(seen.closed, 1);
     CU_ASSERT_EQUAL(seen.closed_code, argus_RefuseCode_REFUSE_REPLACED);
-    hyparview_free(h);
+    membership_free(h);
 
     h = new_node(5, "n200:1");
     link_up(h, 1010, 1, seen.last_dial, 200, 1); /* we asked 200 > SELF */
     asks(h, 1011, 2, 200, 1, false);
     CU_ASSERT_EQUAL(seen.closed, 2);
-    CU_ASSERT_EQUAL(hyparview_active_count(h), 0);
+    CU_ASSERT_EQUAL(membership_active_count(h), 0);
     answers(h, 1012, 1, true);
-    CU_ASSERT_TRUE(hyparview_is_active_link(h, 1));
+    CU_ASSERT_TRUE(membership_is_active_link(h, 1));
     CU_ASSERT_EQUAL(seen.downs, 0);
-    hyparview_free(h);
+    membership_free(h);
 }
 
 /* Goal: a newer life of a neighbor ends the old link at once; an older one
  * cannot push out the new. */
 static void test_newest_generation_wins(void)
 {
-    struct hyparview *h = new_node(5, NULL);
+    struct membership *h = new_node(5, NULL);
 
     asks(h, 1000, 1, 1, 5, false);
     link_up(h, 1001, 2, 0, 1, 6);
@@ -426,76 +426,76 @@ static void test_newest_generation_wins(void)
     CU_ASSERT_EQUAL(seen.down_code, argus_RefuseCode_REFUSE_REPLACED);
     frame.body.neighbor = (argus_Neighbor){.high = false};
     receive(h, 1002, 2, argus_Frame_neighbor_tag);
-    CU_ASSERT_TRUE(hyparview_is_active_link(h, 2));
+    CU_ASSERT_TRUE(membership_is_active_link(h, 2));
     asks(h, 1003, 3, 1, 5, true);
-    CU_ASSERT_TRUE(hyparview_is_active_link(h, 2));
+    CU_ASSERT_TRUE(membership_is_active_link(h, 2));
     CU_ASSERT_EQUAL(seen.closed, 3);
-    hyparview_free(h);
+    membership_free(h);
 }
 
 /* Goal: one-sided links do not last, whichever side holds them. */
 static void test_audit_ends_one_sided_links(void)
 {
-    struct hyparview *h = new_node(5, NULL);
+    struct membership *h = new_node(5, NULL);
 
     asks(h, 1000, 1, 1, 1, false);
     for (int i = 0; i < 2; i++)
-        hyparview_on_audit(h, 1001, 1, false, &out);
-    hyparview_on_audit(h, 1002, 1, true, &out); /* once is forgiven */
+        membership_on_audit(h, 1001, 1, false, &out);
+    membership_on_audit(h, 1002, 1, true, &out); /* once is forgiven */
     for (int i = 0; i < 2; i++)
-        hyparview_on_audit(h, 1003, 1, false, &out);
-    CU_ASSERT_TRUE(hyparview_is_active_link(h, 1));
-    hyparview_on_audit(h, 1004, 1, false, &out);
-    CU_ASSERT_FALSE(hyparview_is_active_link(h, 1));
+        membership_on_audit(h, 1003, 1, false, &out);
+    CU_ASSERT_TRUE(membership_is_active_link(h, 1));
+    membership_on_audit(h, 1004, 1, false, &out);
+    CU_ASSERT_FALSE(membership_is_active_link(h, 1));
     CU_ASSERT_EQUAL(seen.disconnected, 1);
 
     link_up(h, 1005, 2, 0, 2, 1); /* it believes, we do not */
-    hyparview_on_audit(h, 1006, 2, true, &out);
+    membership_on_audit(h, 1006, 2, true, &out);
     CU_ASSERT_EQUAL(seen.disconnected, 2);
     CU_ASSERT_EQUAL(seen.closed, 2);
-    CU_ASSERT_EQUAL(hyparview_stats(h)->audit_failed, 2);
-    hyparview_free(h);
+    CU_ASSERT_EQUAL(membership_stats(h)->audit_failed, 2);
+    membership_free(h);
 }
 
 /* Goal: a candidate that does not answer steps back and is lost after three
  * times; one that refuses is lost at once; lost ones are probed for ever. */
 static void test_candidates_step_back_before_they_are_lost(void)
 {
-    struct hyparview *h = new_node(5, NULL);
+    struct membership *h = new_node(5, NULL);
     struct node_id a = id_of(1), b = id_of(2);
     uint64_t now = 2000;
 
-    hyparview_offer(h, now, &a, "n1:1", 1, &out);
+    membership_offer(h, now, &a, "n1:1", 1, &out);
     for (int i = 0; i < 3; i++) {
-        CU_ASSERT_EQUAL(hyparview_lost_count(h), 0);
-        CU_ASSERT_EQUAL(hyparview_passive_count(h), 1);
-        hyparview_on_dial_failed(h, now += 3000, seen.last_dial,
-                                 LINK_END_TIMEOUT, argus_RefuseCode_REFUSE_NONE,
-                                 &out);
+        CU_ASSERT_EQUAL(membership_lost_count(h), 0);
+        CU_ASSERT_EQUAL(membership_passive_count(h), 1);
+        membership_on_dial_failed(h, now += 3000, seen.last_dial,
+                                  LINK_END_TIMEOUT,
+                                  argus_RefuseCode_REFUSE_NONE, &out);
         if (i < 2)
             now = tick(h, now);
     }
-    CU_ASSERT_EQUAL(hyparview_lost_count(h), 1);
-    CU_ASSERT_EQUAL(hyparview_passive_count(h), 0);
-    hyparview_offer(h, now, &b, "n2:1", 1, &out);
-    hyparview_on_dial_failed(h, now, seen.last_dial, LINK_END_REFUSED,
-                             argus_RefuseCode_REFUSE_NONE, &out);
-    CU_ASSERT_EQUAL(hyparview_lost_count(h), 2);
+    CU_ASSERT_EQUAL(membership_lost_count(h), 1);
+    CU_ASSERT_EQUAL(membership_passive_count(h), 0);
+    membership_offer(h, now, &b, "n2:1", 1, &out);
+    membership_on_dial_failed(h, now, seen.last_dial, LINK_END_REFUSED,
+                              argus_RefuseCode_REFUSE_NONE, &out);
+    CU_ASSERT_EQUAL(membership_lost_count(h), 2);
 
     asks(h, now, 1, 3, 1, false);
     uint32_t before = seen.dials;
     for (uint64_t end = now + 120000; now < end;) {
         now = tick(h, now);
-        hyparview_on_dial_failed(h, now, seen.last_dial, LINK_END_REFUSED,
-                                 argus_RefuseCode_REFUSE_NONE, &out);
+        membership_on_dial_failed(h, now, seen.last_dial, LINK_END_REFUSED,
+                                  argus_RefuseCode_REFUSE_NONE, &out);
     }
     CU_ASSERT_TRUE(seen.dials - before >= 9 && seen.dials - before <= 16);
-    CU_ASSERT_EQUAL(hyparview_lost_count(h), 2);
+    CU_ASSERT_EQUAL(membership_lost_count(h), 2);
 
-    hyparview_offer(h, now, &a, "n1:1", 1, &out); /* it is back */
-    CU_ASSERT_EQUAL(hyparview_lost_count(h), 1);
-    CU_ASSERT_EQUAL(hyparview_stats(h)->peer_returned, 1);
-    hyparview_free(h);
+    membership_offer(h, now, &a, "n1:1", 1, &out); /* it is back */
+    CU_ASSERT_EQUAL(membership_lost_count(h), 1);
+    CU_ASSERT_EQUAL(membership_stats(h)->peer_returned, 1);
+    membership_free(h);
 }
 
 /* Goal: whoever is lost is probed within ten minutes, however many there are,
@@ -503,20 +503,20 @@ static void test_candidates_step_back_before_they_are_lost(void)
  * dialed for how long stands in the time of its last dial. */
 static void test_lost_are_all_probed_in_ten_minutes(void)
 {
-    struct hyparview *h = new_node(1, NULL);
-    uint64_t now = 2000, dialed_ms[HYPARVIEW_LOST_MAX + 1] = {0};
+    struct membership *h = new_node(1, NULL);
+    uint64_t now = 2000, dialed_ms[MEMBERSHIP_LOST_MAX + 1] = {0};
 
-    for (uint8_t i = 1; i <= HYPARVIEW_LOST_MAX; i++) {
+    for (uint8_t i = 1; i <= MEMBERSHIP_LOST_MAX; i++) {
         struct node_id id = id_of(i);
         char address[16];
         (void)snprintf(address, sizeof address, "n%u:1", i);
-        hyparview_offer(h, now, &id, address, 1, &out);
-        hyparview_on_dial_failed(h, now, seen.last_dial, LINK_END_REFUSED,
-                                 argus_RefuseCode_REFUSE_NONE, &out);
+        membership_offer(h, now, &id, address, 1, &out);
+        membership_on_dial_failed(h, now, seen.last_dial, LINK_END_REFUSED,
+                                  argus_RefuseCode_REFUSE_NONE, &out);
     }
-    CU_ASSERT_EQUAL_FATAL(hyparview_lost_count(h), HYPARVIEW_LOST_MAX);
+    CU_ASSERT_EQUAL_FATAL(membership_lost_count(h), MEMBERSHIP_LOST_MAX);
     asks(h, now, 1, 90, 1, false);
-    for (uint8_t i = 0; i <= HYPARVIEW_LOST_MAX; i++)
+    for (uint8_t i = 0; i <= MEMBERSHIP_LOST_MAX; i++)
         dialed_ms[i] = now;
     while (now < 3600000) {
         dial_id before = seen.last_dial;
@@ -525,20 +525,20 @@ static void test_lost_are_all_probed_in_ten_minutes(void)
             continue;
         CU_ASSERT_TRUE(now - dialed_ms[seen.last_expected] <= 600000);
         dialed_ms[seen.last_expected] = now;
-        hyparview_on_dial_failed(h, now, seen.last_dial, LINK_END_TIMEOUT,
-                                 argus_RefuseCode_REFUSE_NONE, &out);
+        membership_on_dial_failed(h, now, seen.last_dial, LINK_END_TIMEOUT,
+                                  argus_RefuseCode_REFUSE_NONE, &out);
     }
-    for (uint8_t i = 1; i <= HYPARVIEW_LOST_MAX; i++)
+    for (uint8_t i = 1; i <= MEMBERSHIP_LOST_MAX; i++)
         CU_ASSERT_TRUE(now - dialed_ms[i] <= 600000);
-    CU_ASSERT_EQUAL(hyparview_lost_count(h), HYPARVIEW_LOST_MAX);
-    hyparview_free(h);
+    CU_ASSERT_EQUAL(membership_lost_count(h), MEMBERSHIP_LOST_MAX);
+    membership_free(h);
 }
 
 /* Goal: who left for good is no candidate and is not probed, whoever speaks of
  * it; one that only stopped is. */
 static void test_left_node_is_forgotten(void)
 {
-    struct hyparview *h = new_node(5, NULL);
+    struct membership *h = new_node(5, NULL);
     struct node_id a = id_of(1);
 
     seen.left = 1;
@@ -547,21 +547,21 @@ static void test_left_node_is_forgotten(void)
         frame.body.disconnect = (argus_Disconnect){.leaving = true};
         receive(h, 1000, who, argus_Frame_disconnect_tag);
     }
-    CU_ASSERT_EQUAL(hyparview_lost_count(h), 1); /* the second */
-    hyparview_offer(h, 1002, &a, "n1:1", 1, &out);
-    CU_ASSERT_EQUAL(hyparview_passive_count(h), 0);
+    CU_ASSERT_EQUAL(membership_lost_count(h), 1); /* the second */
+    membership_offer(h, 1002, &a, "n1:1", 1, &out);
+    CU_ASSERT_EQUAL(membership_passive_count(h), 0);
     CU_ASSERT_EQUAL(seen.dials, 0);
     seen.left = 0; /* it came back */
-    hyparview_offer(h, 1003, &a, "n1:1", 2, &out);
+    membership_offer(h, 1003, &a, "n1:1", 2, &out);
     CU_ASSERT_EQUAL(seen.last_expected, 1);
-    hyparview_free(h);
+    membership_free(h);
 }
 
 /* Goal: a passive view that runs dry is filled from the directory: with whom
  * it thinks alive, and without any neighbor with whoever has not left. */
 static void test_dry_view_is_filled_from_the_directory(void)
 {
-    struct hyparview *h = new_node(3, NULL);
+    struct membership *h = new_node(3, NULL);
     uint64_t now = 1000;
 
     asks(h, now, 1, 1, 1, false);
@@ -573,38 +573,38 @@ static void test_dry_view_is_filled_from_the_directory(void)
     for (; seen.dials == 0 && now < 60000; now = tick(h, now))
         ;
     CU_ASSERT_TRUE(seen.dials > 0 && seen.last_expected >= 150);
-    CU_ASSERT_TRUE(hyparview_stats(h)->refilled > 0);
-    hyparview_free(h);
+    CU_ASSERT_TRUE(membership_stats(h)->refilled > 0);
+    membership_free(h);
 
     h = new_node(3, NULL);
     seen.members = 1;
     now = 1000 + 15000;
-    hyparview_on_timeout(h, now, &out);
+    membership_on_timeout(h, now, &out);
     CU_ASSERT_EQUAL(seen.dials, 1);
     CU_ASSERT_EQUAL(seen.last_expected, 150);
-    hyparview_free(h);
+    membership_free(h);
 }
 
 /* Goal: a joiner that is sent away because too many come at once keeps the
  * link that it has. */
 static void test_throttled_join_ends_no_link(void)
 {
-    struct hyparview *h = new_node(30, NULL);
+    struct membership *h = new_node(30, NULL);
 
-    for (uint8_t i = 0; i < HYPARVIEW_JOIN_BURST; i++)
+    for (uint8_t i = 0; i < MEMBERSHIP_JOIN_BURST; i++)
         joins(h, 1000, 10 + i, (uint8_t)(i + 1));
     joins(h, 1000, 50, 1); /* the first of them once more */
-    CU_ASSERT_EQUAL(hyparview_stats(h)->join_throttled, 1);
+    CU_ASSERT_EQUAL(membership_stats(h)->join_throttled, 1);
     CU_ASSERT_EQUAL(seen.closed, 50);
-    CU_ASSERT_TRUE(hyparview_is_active_link(h, 10));
+    CU_ASSERT_TRUE(membership_is_active_link(h, 10));
     CU_ASSERT_EQUAL(seen.downs, 0);
-    hyparview_free(h);
+    membership_free(h);
 }
 
 /* Goal: while joined a contact that is known to live is not joined again. */
 static void test_live_contact_is_not_joined_twice(void)
 {
-    struct hyparview *h = new_node(5, "seed:1");
+    struct membership *h = new_node(5, "seed:1");
 
     asks(h, 1000, 1, 1, 1, false);
     seen.live = 7;
@@ -615,36 +615,36 @@ static void test_live_contact_is_not_joined_twice(void)
     for (uint64_t now = 1010; now < 61000;)
         now = tick(h, now);
     CU_ASSERT_TRUE(seen.dials <= dials + 1); /* as a neighbor, not a contact */
-    hyparview_free(h);
+    membership_free(h);
 }
 
 /* Goal: a dead neighbor is replaced from the passive view, with priority when
  * it was the last one; why it ended is told. */
 static void test_dead_neighbor_is_replaced(void)
 {
-    struct hyparview *h = new_node(2, NULL);
+    struct membership *h = new_node(2, NULL);
     struct node_id c = id_of(3);
 
     asks(h, 1000, 1, 1, 1, false);
     asks(h, 1000, 2, 2, 1, false);
-    hyparview_offer(h, 1001, &c, "n3:1", 1, &out);
+    membership_offer(h, 1001, &c, "n3:1", 1, &out);
     CU_ASSERT_EQUAL(seen.dials, 0); /* full */
-    hyparview_on_link_down(h, 1002, 1, LINK_END_RESET,
-                           argus_RefuseCode_REFUSE_NONE, &out);
+    membership_on_link_down(h, 1002, 1, LINK_END_RESET,
+                            argus_RefuseCode_REFUSE_NONE, &out);
     CU_ASSERT_EQUAL(seen.down_why, LINK_END_RESET);
     CU_ASSERT_EQUAL(seen.last_expected, 3);
-    hyparview_on_link_down(h, 1003, 2, LINK_END_TIMEOUT,
-                           argus_RefuseCode_REFUSE_SILENT, &out);
-    CU_ASSERT_EQUAL(hyparview_lost_count(h), 1); /* the silent one */
+    membership_on_link_down(h, 1003, 2, LINK_END_TIMEOUT,
+                            argus_RefuseCode_REFUSE_SILENT, &out);
+    CU_ASSERT_EQUAL(membership_lost_count(h), 1); /* the silent one */
     link_up(h, 1004, 3, seen.last_dial, 3, 1);
     CU_ASSERT_EQUAL(seen.asks, 1);
-    hyparview_free(h);
+    membership_free(h);
 }
 
 /* Goal: walks: forwarded while they may, kept at PRWL, ended at a lone node. */
 static void test_forward_join_walks(void)
 {
-    struct hyparview *h = new_node(5, NULL);
+    struct membership *h = new_node(5, NULL);
 
     asks(h, 1000, 1, 1, 1, false);
     frame.body.forward_join =
@@ -658,25 +658,25 @@ static void test_forward_join_walks(void)
     fill_peer(&frame.body.forward_join.joiner, 10);
     frame.body.forward_join.has_joiner = true;
     frame.body.forward_join.ttl = HYPARVIEW_PRWL;
-    uint32_t passive = hyparview_passive_count(h);
+    uint32_t passive = membership_passive_count(h);
     receive(h, 1003, 1, argus_Frame_forward_join_tag);
     CU_ASSERT_EQUAL(seen.walks, 1);
     CU_ASSERT_EQUAL(seen.walked, 2);
-    CU_ASSERT_TRUE(hyparview_passive_count(h) == passive + 1);
-    hyparview_free(h);
+    CU_ASSERT_TRUE(membership_passive_count(h) == passive + 1);
+    membership_free(h);
 }
 
 /* Goal: a stranger cannot fill the passive view with its friends. */
 static void test_unasked_shuffle_reply_is_ignored(void)
 {
-    struct hyparview *h = new_node(5, NULL);
+    struct membership *h = new_node(5, NULL);
 
     link_up(h, 1000, 1, 0, 1, 1);
     frame.body.shuffle_reply.peers_count = 1;
     fill_peer(&frame.body.shuffle_reply.peers[0], 66);
     receive(h, 1001, 1, argus_Frame_shuffle_reply_tag);
-    CU_ASSERT_EQUAL(hyparview_passive_count(h), 0);
-    CU_ASSERT_EQUAL(hyparview_stats(h)->shuffle_unasked, 1);
+    CU_ASSERT_EQUAL(membership_passive_count(h), 0);
+    CU_ASSERT_EQUAL(membership_stats(h)->shuffle_unasked, 1);
     /* Nor can one that is no neighbor send walks or shuffles. */
     frame.body.shuffle.ttl = 1;
     frame.body.shuffle.has_origin = true;
@@ -685,16 +685,16 @@ static void test_unasked_shuffle_reply_is_ignored(void)
     receive(h, 1002, 1, argus_Frame_shuffle_tag);
     CU_ASSERT_EQUAL(seen.dials, 0);
     /* Who asks for nothing is shown out. */
-    hyparview_on_timeout(h, hyparview_deadline_ms(h), &out);
+    membership_on_timeout(h, membership_deadline_ms(h), &out);
     CU_ASSERT_EQUAL(seen.closed, 1);
-    hyparview_free(h);
+    membership_free(h);
 }
 
 /* Goal: a shuffle ends here with an answer by a dial of its own to the origin,
  * and its peers enter the passive view, never ourselves. */
 static void test_shuffle_is_answered_by_a_dial(void)
 {
-    struct hyparview *h = new_node(1, NULL);
+    struct membership *h = new_node(1, NULL);
 
     asks(h, 1000, 1, 1, 1, false);
     memset(&frame.body.shuffle, 0, sizeof frame.body.shuffle);
@@ -706,59 +706,59 @@ static void test_shuffle_is_answered_by_a_dial(void)
     fill_peer(&frame.body.shuffle.peers[1], SELF);
     receive(h, 1001, 1, argus_Frame_shuffle_tag);
     CU_ASSERT_EQUAL(seen.last_expected, 20);
-    CU_ASSERT_EQUAL(hyparview_passive_count(h), 2);
+    CU_ASSERT_EQUAL(membership_passive_count(h), 2);
     link_up(h, 1002, 2, seen.last_dial, 20, 1);
     CU_ASSERT_EQUAL(seen.shuffle_replies, 1);
     CU_ASSERT_EQUAL(seen.closed, 2);
-    hyparview_free(h);
+    membership_free(h);
 }
 
 /* Goal: leaving says goodbye to all and takes nobody in afterwards. */
 static void test_leave_says_goodbye(void)
 {
-    struct hyparview *h = new_node(5, "seed:1");
+    struct membership *h = new_node(5, "seed:1");
 
     asks(h, 1000, 1, 1, 1, false);
     asks(h, 1000, 2, 2, 1, false);
-    hyparview_leave(h, 1001, &out);
+    membership_leave(h, 1001, &out);
     CU_ASSERT_EQUAL(seen.disconnects, 2);
     CU_ASSERT_TRUE(seen.leaving);
-    CU_ASSERT_EQUAL(hyparview_active_count(h), 0);
+    CU_ASSERT_EQUAL(membership_active_count(h), 0);
     asks(h, 1002, 3, 3, 1, true);
     CU_ASSERT_EQUAL(seen.rejects, 1);
     uint32_t dials = seen.dials;
-    hyparview_on_timeout(h, 100000, &out);
+    membership_on_timeout(h, 100000, &out);
     CU_ASSERT_EQUAL(seen.dials, dials);
-    CU_ASSERT_EQUAL(hyparview_join(h, 100001, "n5:1", &out), ARGUS_OK);
+    CU_ASSERT_EQUAL(membership_join(h, 100001, "n5:1", &out), ARGUS_OK);
     CU_ASSERT_TRUE(seen.dials > dials);
-    hyparview_free(h);
+    membership_free(h);
 }
 
 /* Goal: bounds hold whatever comes: links, passive view, contacts. */
 static void test_bounds_hold(void)
 {
-    struct hyparview *h = new_node(5, NULL);
+    struct membership *h = new_node(5, NULL);
     char address[32];
 
-    for (link_id i = 1; i <= HYPARVIEW_LINKS_MAX + 10; i++)
+    for (link_id i = 1; i <= MEMBERSHIP_LINKS_MAX + 10; i++)
         link_up(h, 1000, i, 0, (uint8_t)(i % 90 + 1), 1);
-    CU_ASSERT_EQUAL(hyparview_stats(h)->link_refused, 10);
+    CU_ASSERT_EQUAL(membership_stats(h)->link_refused, 10);
     CU_ASSERT_EQUAL(seen.closed_code, argus_RefuseCode_REFUSE_BUSY);
     for (uint8_t i = 1; i < 60; i++) {
         struct node_id id = id_of(i);
         (void)snprintf(address, sizeof address, "n%u:1", i);
-        hyparview_offer(h, 1001, &id, address, 1, &out);
+        membership_offer(h, 1001, &id, address, 1, &out);
     }
-    CU_ASSERT_EQUAL(hyparview_passive_count(h), 8);
+    CU_ASSERT_EQUAL(membership_passive_count(h), 8);
     int rc = ARGUS_OK;
-    for (int i = 0; i <= HYPARVIEW_CONTACTS_MAX; i++) {
+    for (int i = 0; i <= MEMBERSHIP_CONTACTS_MAX; i++) {
         (void)snprintf(address, sizeof address, "c%d:1", i);
-        rc = hyparview_join(h, 1002, address, &out);
+        rc = membership_join(h, 1002, address, &out);
     }
     CU_ASSERT_EQUAL(rc, ARGUS_EFULL);
-    CU_ASSERT_TRUE(hyparview_stats(h)->dial_refused > 0);
-    CU_ASSERT_TRUE(seen.dials <= HYPARVIEW_DIALS_MAX);
-    hyparview_free(h);
+    CU_ASSERT_TRUE(membership_stats(h)->dial_refused > 0);
+    CU_ASSERT_TRUE(seen.dials <= MEMBERSHIP_DIALS_MAX);
+    membership_free(h);
 }
 
 CU_TestInfo suite_hyparview[] = {

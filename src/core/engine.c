@@ -11,41 +11,16 @@
 
 /* --------------------------------------------------- the way outward */
 
-/* Every action passes here: a frame gets its stamp, nothing is sent on a link
- * that is closing, no link is closed twice. */
+/* Whatever the overlay lets out passes here. */
 static void engine_emit(void *context, const struct action *action)
 {
     struct engine *e = context;
 
-    switch (action->type) {
-    case ACTION_DIAL:
-        if (!insiders_on_dial(e, action->dial.dial, action->dial.expected))
-            return;
-        break;
-    case ACTION_LOG:
-        if (!insiders_on_log(e, action->log.level))
-            return;
-        break;
-    case ACTION_SEND:
-        if (!links_is_open(e->links, action->send.link)) {
-            e->stats.send_dropped++;
-            return;
-        }
-        /* The frame belongs to the part that sends it, which made it for this
-         * call; see actions.h. */
-        ((argus_Frame *)(uintptr_t)action->send.frame)->hlc =
-            hlc_stamp(&e->hlc, e->wall_us);
-        e->stats.frame_sent++;
-        break;
-    case ACTION_CLOSE:
-        if (links_peer(e->links, action->close.link) != NULL &&
-            !links_on_close(e->links, action->close.link))
-            return;
-        if (action->close.code == argus_RefuseCode_REFUSE_MALFORMED)
-            insiders_strike(e, action->close.link);
-        break;
-    default: break;
-    }
+    if (action->type == ACTION_DIAL &&
+        !insiders_on_dial(e, action->dial.dial, action->dial.expected))
+        return;
+    if (action->type == ACTION_LOG && !insiders_on_log(e, action->log.level))
+        return;
     e->owner->emit(e->owner->context, action);
 }
 
@@ -61,37 +36,14 @@ static void store(struct engine *e, enum store_what what,
 
 /* --------------------------------------------------- what parts tell */
 
-static void on_link_down(struct engine *e, link_id link,
-                         const struct peer_info *peer, enum link_end why,
-                         argus_RefuseCode code);
-
-static void links_silent(void *context, link_id link,
-                         const struct peer_info *peer, struct actions *out)
+static void flooded(void *context, const struct peer_info *peer)
 {
-    (void)out;
-    on_link_down(context, link, peer, LINK_END_TIMEOUT,
-                 argus_RefuseCode_REFUSE_SILENT);
-}
-
-static void links_flooded(void *context, link_id link,
-                          const struct peer_info *peer, struct actions *out)
-{
-    (void)link;
-    (void)out;
     insiders_on_flood(context, peer);
 }
 
-static bool links_is_active(void *context, link_id link)
+static void broken(void *context, link_id link)
 {
-    struct engine *e = context;
-    return hyparview_is_active_link(e->hyparview, link);
-}
-
-static void links_audited(void *context, link_id link, bool active,
-                          struct actions *out)
-{
-    struct engine *e = context;
-    hyparview_on_audit(e->hyparview, e->now_ms, link, active, out);
+    insiders_strike(context, link);
 }
 
 static void neighbor_up(void *context, link_id link,
@@ -99,7 +51,7 @@ static void neighbor_up(void *context, link_id link,
 {
     struct engine *e = context;
 
-    plumtree_neighbor_up(e->plumtree, e->now_ms, link, out);
+    (void)link;
     directory_neighbor_up(e->directory, e->now_ms, e->wall_us, peer, out);
     bundle_sync_neighbor_up(e->bundle_sync, e->now_ms, e->wall_us, peer, out);
 }
@@ -112,7 +64,7 @@ static void neighbor_down(void *context, link_id link,
 {
     struct engine *e = context;
 
-    plumtree_neighbor_down(e->plumtree, e->now_ms, link, out);
+    (void)link;
     bundle_sync_neighbor_down(e->bundle_sync, peer);
     if (why == LINK_END_CLOSED && code != argus_RefuseCode_REFUSE_KEY)
         directory_neighbor_released(e->directory, e->now_ms, e->wall_us, peer,
@@ -157,7 +109,7 @@ static bool has_left(void *context, const struct node_id *id)
 }
 
 bool engine_any_member(struct engine *e, uint32_t pick, bool live,
-                       struct hyparview_peer *out)
+                       struct membership_peer *out)
 {
     const struct member *m = NULL;
     uint32_t count = 0;
@@ -168,9 +120,9 @@ bool engine_any_member(struct engine *e, uint32_t pick, bool live,
     for (uint32_t i = 0; i < count; i++) {
         m = directory_member(e->directory, (pick % count + i) % count);
         if (!m->is_self && (live ? is_live_member(m) : !m->has_left)) {
-            *out = (struct hyparview_peer){.id = m->id,
-                                           .generation = m->generation,
-                                           .address = m->address};
+            *out = (struct membership_peer){.id = m->id,
+                                            .generation = m->generation,
+                                            .address = m->address};
             return true;
         }
     }
@@ -178,7 +130,7 @@ bool engine_any_member(struct engine *e, uint32_t pick, bool live,
 }
 
 static bool any_member(void *context, uint32_t pick, bool live,
-                       struct hyparview_peer *out)
+                       struct membership_peer *out)
 {
     return engine_any_member(context, pick, live, out);
 }
@@ -186,15 +138,13 @@ static bool any_member(void *context, uint32_t pick, bool live,
 static void spread(void *context, const uint8_t *payload, size_t size)
 {
     struct engine *e = context;
-
-    if (plumtree_broadcast(e->plumtree, e->now_ms, payload, size, &e->out))
-        links_know(e->links, 0);
+    (void)overlay_broadcast(e->overlay, payload, size);
 }
 
 static uint64_t stamp_own(void *context)
 {
     struct engine *e = context;
-    uint64_t stamp = hlc_stamp(&e->hlc, e->wall_us);
+    uint64_t stamp = hlc_stamp(e->hlc, e->wall_us);
 
     store(e, STORE_HLC, NULL, NULL, stamp);
     return stamp;
@@ -205,7 +155,7 @@ static void generation_raised(void *context, uint32_t generation)
     struct engine *e = context;
 
     e->options.generation = generation;
-    hyparview_set_generation(e->hyparview, generation);
+    membership_set_generation(e->membership, generation);
     store(e, STORE_GENERATION, &e->options.id, NULL, generation);
 }
 
@@ -273,12 +223,12 @@ static void settle_changes(struct engine *e)
         const struct member *m = directory_find(e->directory, &id);
 
         if (m == NULL || m->state == argus_MemberState_MEMBER_LEFT)
-            hyparview_forget(e->hyparview, &id);
+            membership_forget(e->membership, &id);
         else if (m->state == argus_MemberState_MEMBER_ONLINE)
-            hyparview_offer(e->hyparview, e->now_ms, &id, m->address,
-                            m->generation, &e->out);
+            membership_offer(e->membership, e->now_ms, &id, m->address,
+                             m->generation, &e->out);
         else if (m->state == argus_MemberState_MEMBER_OFFLINE)
-            hyparview_lose(e->hyparview, e->now_ms, &id, &e->out);
+            membership_lose(e->membership, e->now_ms, &id, &e->out);
     }
     e->changed_count = 0;
 }
@@ -431,220 +381,19 @@ static enum plumtree_verdict deliver(void *context, link_id from,
     return verdict;
 }
 
-/* ------------------------------------------------------------- life */
+/* ------------------------------------------- links of other kinds */
 
-static int new_views(struct engine *e, uint64_t seed)
+static void link_up(void *context, link_id link, dial_id dial,
+                    const struct peer_info *peer)
 {
-    const struct engine_options *o = &e->options;
-    struct links_options links = {.ping_ms = o->ping_ms,
-                                  .suspect_ms = o->suspect_ms,
-                                  .links_max = ENGINE_LINKS_MAX,
-                                  .peer_links_max = ENGINE_PEER_LINKS_MAX};
-    struct links_listener links_up = {.context = e,
-                                      .silent = links_silent,
-                                      .is_active = links_is_active,
-                                      .audited = links_audited,
-                                      .flooded = links_flooded};
-    struct hyparview_options views = {.seed = seed,
-                                      .id = o->id,
-                                      .generation = o->generation,
-                                      .active_max = o->active_max,
-                                      .passive_max = o->passive_max,
-                                      .shuffle_ms = o->shuffle_ms,
-                                      .answer_ms = o->suspect_ms,
-                                      .contacts = o->contacts,
-                                      .contacts_count = o->contacts_count};
-    struct hyparview_listener views_up = {.context = e,
-                                          .neighbor_up = neighbor_up,
-                                          .neighbor_down = neighbor_down,
-                                          .learned_address = learned_address,
-                                          .is_live_address = is_live_address,
-                                          .is_live = is_live,
-                                          .has_left = has_left,
-                                          .any_member = any_member};
-
-    text_copy(views.address, sizeof views.address, o->address);
-    int rc = links_new(&links, &links_up, &e->links);
-    return rc != ARGUS_OK ? rc
-                          : hyparview_new(&views, &views_up, &e->hyparview);
-}
-
-static int new_spreading(struct engine *e, uint64_t seed)
-{
-    const struct engine_options *o = &e->options;
-    struct plumtree_options tree;
-    struct plumtree_listener tree_up = {.context = e, .deliver = deliver};
-    struct timeline_options events = {.self = o->id,
-                                      .generation = o->generation,
-                                      .retain_events = o->retain_events,
-                                      .event_rate = o->event_rate};
-    struct directory_listener directory_up = {
-        .context = e,
-        .broadcast = spread,
-        .stamp = stamp_own,
-        .member_changed = member_changed,
-        .member_forgotten = member_forgotten,
-        .generation_raised = generation_raised};
-
-    plumtree_defaults(&tree);
-    tree.seed = seed;
-    tree.hash = o->seal.hash;
-    int rc = plumtree_new(&tree, &tree_up, &e->plumtree);
-    if (rc == ARGUS_OK)
-        rc = timeline_new(&events, &e->timeline);
-    if (rc == ARGUS_OK)
-        rc = directory_new(o, 0, &directory_up, &e->directory);
-    return rc;
-}
-
-static int new_routing(struct engine *e, uint64_t seed)
-{
-    const struct engine_options *o = &e->options;
-    struct spool_options spool = {.seed = seed,
-                                  .generation = o->generation,
-                                  .zone = o->zone,
-                                  .bytes_max = o->spool_bytes_max,
-                                  .write_order_known = o->write_order_known,
-                                  .describe = o->describe};
-    struct intake_options intake = {
-        .is_aggregator = o->role == argus_Role_ROLE_AGGREGATOR,
-        .queue_max = o->intake_queue_max,
-        .redispatch_max = o->redispatch_max,
-        .threads = o->threads,
-        .listener = {.context = e, .is_online = is_live}};
-
-    int rc = spool_new(&spool, &e->spool);
-    if (rc == ARGUS_OK)
-        rc = intake_new(&intake, &e->intake);
-    return rc != ARGUS_OK ? rc : router_new(o->zone, &e->router);
-}
-
-int engine_new(const struct engine_options *options, struct engine **out)
-{
-    struct prng seeds;
-    struct engine *e = calloc(1, sizeof *e);
-
-    if (e == NULL)
-        return ARGUS_ENOMEM;
-    e->options = *options;
-    e->out = (struct actions){.emit = engine_emit, .context = e};
-    insiders_open(e);
-    /* A generator of its own for each part: a change in one does not change
-     * the run of the others. */
-    prng_seed(&seeds, options->seed);
-    int rc = new_views(e, prng_next(&seeds));
-    if (rc == ARGUS_OK)
-        rc = new_spreading(e, prng_next(&seeds));
-    if (rc == ARGUS_OK)
-        rc = new_routing(e, prng_next(&seeds));
-    if (rc == ARGUS_OK)
-        rc = engine_bundles_new(e, prng_next(&seeds));
-    if (rc != ARGUS_OK) {
-        engine_free(e);
-        return rc;
-    }
-    e->options.contacts = NULL; /* the caller's */
-    hlc_init(&e->hlc, options->hlc_mark, options->started_ms * 1000,
-             options->clock_max_offset_ms);
-    *out = e;
-    return ARGUS_OK;
-}
-
-void engine_free(struct engine *e)
-{
-    if (e == NULL)
-        return;
-    insiders_close(e);
-    engine_bundles_free(e);
-    router_free(e->router);
-    intake_free(e->intake);
-    spool_free(e->spool);
-    directory_free(e->directory);
-    timeline_free(e->timeline);
-    plumtree_free(e->plumtree);
-    hyparview_free(e->hyparview);
-    links_free(e->links);
-    free(e->aggregators);
-    free(e->changed);
-    free(e);
-}
-
-/* Whoever is on disk may still live: candidates, until a dial says no. */
-static void on_start(struct engine *e)
-{
-    const struct member *m;
-
-    for (uint32_t i = 0; (m = directory_member(e->directory, i)); i++)
-        if (!m->is_self && !m->has_left)
-            hyparview_offer(e->hyparview, e->now_ms, &m->id, m->address,
-                            m->generation, &e->out);
-    e->is_started = true;
-    e->start_ms = e->now_ms;
-    directory_start(e->directory, e->now_ms, e->wall_us, &e->out);
-    hyparview_start(e->hyparview, e->now_ms, &e->out);
-    bundles_start(e->bundles, e->wall_us);
-    bundle_sync_start(e->bundle_sync, e->now_ms, e->wall_us, &e->out);
-}
-
-/* The acknowledgements stop first: what collectd frees unwritten from here on
- * must stay with its sender. Then the news of the stop, while there are
- * neighbors to tell; then the goodbyes. */
-static void on_stop(struct engine *e)
-{
-    if (e->is_stopped)
-        return;
-    e->is_stopped = true;
-    intake_freeze(e->intake);
-    spool_flush(e->spool, e->now_ms, &e->out);
-    plumtree_hurry(e->plumtree);
-    bundle_sync_stop(e->bundle_sync);
-    directory_stop(e->directory, e->now_ms, e->wall_us, &e->out);
-    hyparview_leave(e->hyparview, e->now_ms, &e->out);
-}
-
-/* ------------------------------------------------------------ links */
-
-void engine_on_dial_failed(struct engine *e, dial_id dial, enum link_end why,
-                           argus_RefuseCode code)
-{
-    switch (dial >> 56) {
-    case HYPARVIEW_DIAL_TAG:
-        hyparview_on_dial_failed(e->hyparview, e->now_ms, dial, why, code,
-                                 &e->out);
-        break;
-    case DIRECTORY_DIAL_TAG:
-        directory_on_dial_failed(e->directory, e->now_ms, e->wall_us, dial, why,
-                                 code, &e->out);
-        break;
-    case SPOOL_DIAL_TAG:
-        spool_on_dial_failed(e->spool, e->now_ms, dial, why, code, &e->out);
-        break;
-    case BUNDLE_DIAL_TAG:
-        bundle_sync_on_dial_failed(e->bundle_sync, e->now_ms, e->wall_us, dial,
-                                   &e->out);
-        break;
-    }
-}
-
-static void on_link_up(struct engine *e, link_id link, dial_id dial,
-                       const struct peer_info *peer)
-{
+    struct engine *e = context;
     uint32_t tag = (uint32_t)(dial >> 56);
 
-    if (!insiders_on_link_up(e, link, dial, peer))
-        return;
-    if (!links_on_link_up(e->links, e->now_ms, link, dial, peer, &e->out)) {
-        if (dial != 0)
-            engine_on_dial_failed(e, dial, LINK_END_LOCAL,
-                                  argus_RefuseCode_REFUSE_BUSY);
-        return;
-    }
     directory_heard(e->directory, e->now_ms, e->wall_us, &peer->id);
     if (peer->kind == argus_LinkKind_LINK_MESH &&
-        (dial == 0 || tag == HYPARVIEW_DIAL_TAG))
-        hyparview_on_link_up(e->hyparview, e->now_ms, link, dial, peer,
-                             &e->out);
-    else if (peer->kind == argus_LinkKind_LINK_METRICS && dial == 0)
+        (dial == 0 || tag == MEMBERSHIP_DIAL_TAG))
+        return; /* the membership's */
+    if (peer->kind == argus_LinkKind_LINK_METRICS && dial == 0)
         intake_on_link_up(e->intake, e->now_ms, link, peer, &e->out);
     else if (peer->kind == argus_LinkKind_LINK_METRICS && tag == SPOOL_DIAL_TAG)
         spool_on_link_up(e->spool, e->now_ms, link, dial, peer, &e->out);
@@ -658,22 +407,14 @@ static void on_link_up(struct engine *e, link_id link, dial_id dial,
                              peer, &e->out);
     else
         actions_close(&e->out, link, argus_RefuseCode_REFUSE_BYE, "answered");
-
-    /* Whoever reaches us can be reached, or says where. */
-    if (peer->kind != argus_LinkKind_LINK_MESH)
-        hyparview_offer(e->hyparview, e->now_ms, &peer->id, peer->address,
-                        peer->generation, &e->out);
 }
 
-static void on_link_down(struct engine *e, link_id link,
-                         const struct peer_info *peer, enum link_end why,
-                         argus_RefuseCode code)
+static void link_down(void *context, link_id link, const struct peer_info *peer,
+                      enum link_end why, argus_RefuseCode code)
 {
+    struct engine *e = context;
+
     switch (peer->kind) {
-    case argus_LinkKind_LINK_MESH:
-        hyparview_on_link_down(e->hyparview, e->now_ms, link, why, code,
-                               &e->out);
-        break;
     case argus_LinkKind_LINK_METRICS: /* each ignores the other's */
         spool_on_link_down(e->spool, e->now_ms, link, why, code, &e->out);
         intake_on_link_down(e->intake, e->now_ms, link, &e->out);
@@ -686,48 +427,6 @@ static void on_link_down(struct engine *e, link_id link,
         directory_on_link_down(e->directory, e->now_ms, e->wall_us, link, why,
                                code, &e->out);
         break;
-    }
-}
-
-static void on_link_ended(struct engine *e, link_id link, enum link_end why,
-                          argus_RefuseCode code)
-{
-    const struct peer_info *known = links_peer(e->links, link);
-
-    if (known == NULL) /* refused, or closed for silence before */
-        return;
-    struct peer_info peer = *known;
-    if (why == LINK_END_BROKEN) {
-        insiders_strike(e, link);
-        why = LINK_END_CLOSED;
-    }
-    links_forget(e->links, link);
-    on_link_down(e, link, &peer, why, code);
-}
-
-static void on_mesh_frame(struct engine *e, link_id link, const argus_Frame *f)
-{
-    if ((f->which_body == argus_Frame_forward_join_tag ||
-         f->which_body == argus_Frame_shuffle_tag) &&
-        !insiders_on_walk(e))
-        return;
-    switch (f->which_body) {
-    case argus_Frame_gossip_tag:
-    case argus_Frame_ihave_tag:
-    case argus_Frame_graft_tag:
-    case argus_Frame_prune_tag:
-        plumtree_on_frame(e->plumtree, e->now_ms, link, f, &e->out);
-        break;
-    case argus_Frame_join_tag:
-    case argus_Frame_forward_join_tag:
-    case argus_Frame_neighbor_tag:
-    case argus_Frame_neighbor_reply_tag:
-    case argus_Frame_disconnect_tag:
-    case argus_Frame_shuffle_tag:
-    case argus_Frame_shuffle_reply_tag:
-        hyparview_on_frame(e->hyparview, e->now_ms, link, f, &e->out);
-        break;
-    default: e->stats.frame_misplaced++; break;
     }
 }
 
@@ -761,35 +460,233 @@ static void on_metrics_frame(struct engine *e, link_id link,
         links_refund(e->links, link, 1);
 }
 
-static void on_frame(struct engine *e, link_id link, const argus_Frame *f)
+static bool on_frame(void *context, link_id link, const struct peer_info *peer,
+                     const argus_Frame *f)
 {
-    if (!links_on_frame(e->links, e->now_ms, e->wall_us, link, f, &e->out))
-        return;
-    e->stats.frame_received++;
-    if (f->hlc != 0)
-        (void)hlc_merge(&e->hlc, f->hlc, e->wall_us);
-    if (f->which_body == argus_Frame_ping_tag ||
-        f->which_body == argus_Frame_pong_tag)
-        return;
-    switch (links_peer(e->links, link)->kind) {
-    case argus_LinkKind_LINK_MESH: on_mesh_frame(e, link, f); break;
+    struct engine *e = context;
+
+    switch (peer->kind) {
     case argus_LinkKind_LINK_METRICS: on_metrics_frame(e, link, f); break;
     case argus_LinkKind_LINK_SYNC: on_sync_frame(e, link, f); break;
     case argus_LinkKind_LINK_BUNDLE:
         bundle_sync_on_frame(e->bundle_sync, e->now_ms, e->wall_us, link, f,
                              &e->out);
         break;
-    default: e->stats.frame_misplaced++; break;
+    default: return false;
     }
+    return true;
+}
+
+/* ------------------------------------------------------------- life */
+
+static int new_overlay(struct engine *e, uint64_t seed, uint64_t tree_seed)
+{
+    const struct engine_options *o = &e->options;
+    struct overlay_options overlay = {
+        .membership = {.seed = seed,
+                       .id = o->id,
+                       .generation = o->generation,
+                       .active_max = o->active_max,
+                       .passive_max = o->passive_max,
+                       .shuffle_ms = o->shuffle_ms,
+                       .contacts = o->contacts,
+                       .contacts_count = o->contacts_count},
+        .tree_seed = tree_seed,
+        .hash = o->seal.hash,
+        .ping_ms = o->ping_ms,
+        .suspect_ms = o->suspect_ms,
+        .started_ms = o->started_ms,
+        .hlc_mark = o->hlc_mark,
+        .clock_max_offset_ms = o->clock_max_offset_ms};
+    struct overlay_listener up = {.context = e,
+                                  .deliver = deliver,
+                                  .neighbor_up = neighbor_up,
+                                  .neighbor_down = neighbor_down,
+                                  .learned_address = learned_address,
+                                  .is_live_address = is_live_address,
+                                  .is_live = is_live,
+                                  .has_left = has_left,
+                                  .any_member = any_member,
+                                  .link_up = link_up,
+                                  .link_down = link_down,
+                                  .frame = on_frame,
+                                  .flooded = flooded,
+                                  .broken = broken};
+    struct actions sink = {.emit = engine_emit, .context = e};
+
+    text_copy(overlay.membership.address, sizeof overlay.membership.address,
+              o->address);
+    int rc = overlay_new(&overlay, &up, &sink, &e->overlay);
+    if (rc != ARGUS_OK)
+        return rc;
+    e->out = *overlay_actions(e->overlay);
+    e->links = overlay_links(e->overlay);
+    e->membership = overlay_membership(e->overlay);
+    e->plumtree = overlay_tree(e->overlay);
+    e->hlc = overlay_hlc(e->overlay);
+    return ARGUS_OK;
+}
+
+static int new_statements(struct engine *e)
+{
+    const struct engine_options *o = &e->options;
+    struct timeline_options events = {.self = o->id,
+                                      .generation = o->generation,
+                                      .retain_events = o->retain_events,
+                                      .event_rate = o->event_rate};
+    struct directory_listener directory_up = {
+        .context = e,
+        .broadcast = spread,
+        .stamp = stamp_own,
+        .member_changed = member_changed,
+        .member_forgotten = member_forgotten,
+        .generation_raised = generation_raised};
+
+    int rc = timeline_new(&events, &e->timeline);
+    return rc != ARGUS_OK ? rc
+                          : directory_new(o, 0, &directory_up, &e->directory);
+}
+
+static int new_routing(struct engine *e, uint64_t seed)
+{
+    const struct engine_options *o = &e->options;
+    struct spool_options spool = {.seed = seed,
+                                  .generation = o->generation,
+                                  .zone = o->zone,
+                                  .bytes_max = o->spool_bytes_max,
+                                  .write_order_known = o->write_order_known,
+                                  .describe = o->describe};
+    struct intake_options intake = {
+        .is_aggregator = o->role == argus_Role_ROLE_AGGREGATOR,
+        .queue_max = o->intake_queue_max,
+        .redispatch_max = o->redispatch_max,
+        .threads = o->threads,
+        .listener = {.context = e, .is_online = is_live}};
+
+    int rc = spool_new(&spool, &e->spool);
+    if (rc == ARGUS_OK)
+        rc = intake_new(&intake, &e->intake);
+    return rc != ARGUS_OK ? rc : router_new(o->zone, &e->router);
+}
+
+int engine_new(const struct engine_options *options, struct engine **out)
+{
+    struct prng seeds;
+    struct engine *e = calloc(1, sizeof *e);
+
+    if (e == NULL)
+        return ARGUS_ENOMEM;
+    e->options = *options;
+    insiders_open(e);
+    /* A generator of its own for each part: a change in one does not change
+     * the run of the others. */
+    prng_seed(&seeds, options->seed);
+    uint64_t views_seed = prng_next(&seeds), tree_seed = prng_next(&seeds);
+    int rc = new_overlay(e, views_seed, tree_seed);
+    if (rc == ARGUS_OK)
+        rc = new_statements(e);
+    if (rc == ARGUS_OK)
+        rc = new_routing(e, prng_next(&seeds));
+    if (rc == ARGUS_OK)
+        rc = engine_bundles_new(e, prng_next(&seeds));
+    if (rc != ARGUS_OK) {
+        engine_free(e);
+        return rc;
+    }
+    e->options.contacts = NULL; /* the caller's */
+    *out = e;
+    return ARGUS_OK;
+}
+
+void engine_free(struct engine *e)
+{
+    if (e == NULL)
+        return;
+    insiders_close(e);
+    engine_bundles_free(e);
+    router_free(e->router);
+    intake_free(e->intake);
+    spool_free(e->spool);
+    directory_free(e->directory);
+    timeline_free(e->timeline);
+    overlay_free(e->overlay);
+    free(e->aggregators);
+    free(e->changed);
+    free(e);
+}
+
+/* Whoever is on disk may still live: candidates, until a dial says no. */
+static void on_start(struct engine *e)
+{
+    const struct member *m;
+
+    for (uint32_t i = 0; (m = directory_member(e->directory, i)); i++)
+        if (!m->is_self && !m->has_left)
+            membership_offer(e->membership, e->now_ms, &m->id, m->address,
+                             m->generation, &e->out);
+    e->is_started = true;
+    e->start_ms = e->now_ms;
+    directory_start(e->directory, e->now_ms, e->wall_us, &e->out);
+    overlay_start(e->overlay);
+    bundles_start(e->bundles, e->wall_us);
+    bundle_sync_start(e->bundle_sync, e->now_ms, e->wall_us, &e->out);
+}
+
+/* The acknowledgements stop first: what collectd frees unwritten from here on
+ * must stay with its sender. Then the news of the stop, while there are
+ * neighbors to tell; then the goodbyes. */
+static void on_stop(struct engine *e)
+{
+    if (e->is_stopped)
+        return;
+    e->is_stopped = true;
+    intake_freeze(e->intake);
+    spool_flush(e->spool, e->now_ms, &e->out);
+    overlay_hurry(e->overlay);
+    bundle_sync_stop(e->bundle_sync);
+    directory_stop(e->directory, e->now_ms, e->wall_us, &e->out);
+    overlay_leave(e->overlay);
+}
+
+/* ------------------------------------------------------------ links */
+
+void engine_on_dial_failed(struct engine *e, dial_id dial, enum link_end why,
+                           argus_RefuseCode code)
+{
+    switch (dial >> 56) {
+    case MEMBERSHIP_DIAL_TAG:
+        (void)overlay_on_dial_failed(e->overlay, dial, why, code);
+        break;
+    case DIRECTORY_DIAL_TAG:
+        directory_on_dial_failed(e->directory, e->now_ms, e->wall_us, dial, why,
+                                 code, &e->out);
+        break;
+    case SPOOL_DIAL_TAG:
+        spool_on_dial_failed(e->spool, e->now_ms, dial, why, code, &e->out);
+        break;
+    case BUNDLE_DIAL_TAG:
+        bundle_sync_on_dial_failed(e->bundle_sync, e->now_ms, e->wall_us, dial,
+                                   &e->out);
+        break;
+    }
+}
+
+static void on_link_up(struct engine *e, link_id link, dial_id dial,
+                       const struct peer_info *peer)
+{
+    if (!insiders_on_link_up(e, link, dial, peer))
+        return;
+    if (!overlay_on_link_up(e->overlay, link, dial, peer) && dial != 0 &&
+        dial >> 56 != MEMBERSHIP_DIAL_TAG)
+        engine_on_dial_failed(e, dial, LINK_END_LOCAL,
+                              argus_RefuseCode_REFUSE_BUSY);
 }
 
 /* ------------------------------------------------------ other inputs */
 
 static void on_timeout(struct engine *e)
 {
-    links_on_timeout(e->links, e->now_ms, e->wall_us, &e->out);
-    hyparview_on_timeout(e->hyparview, e->now_ms, &e->out);
-    plumtree_on_timeout(e->plumtree, e->now_ms, &e->out);
+    overlay_on_timeout(e->overlay);
     directory_on_timeout(e->directory, e->now_ms, e->wall_us, &e->out);
     spool_on_timeout(e->spool, e->now_ms, &e->out);
     intake_on_timeout(e->intake, e->now_ms, &e->out);
@@ -813,7 +710,7 @@ void engine_notice(struct engine *e, const argus_Event *event, bool always,
     s.which_body = argus_Statement_event_tag;
     s.body.event = *event;
     text_copy(s.body.event.node, sizeof s.body.event.node, e->options.name);
-    if (!timeline_stamp_own(e->timeline, &e->hlc, e->now_ms, e->wall_us,
+    if (!timeline_stamp_own(e->timeline, e->hlc, e->now_ms, e->wall_us,
                             &s.body.event))
         return;
     size_t size = e->options.seal.close(e->options.seal.context, &s, packed);
@@ -856,7 +753,7 @@ static void on_observed(struct engine *e, const char *ip)
     if (!text_join_address(address, sizeof address, ip, port + 1))
         return;
     text_copy(own, ADDRESS_SIZE, address);
-    hyparview_set_address(e->hyparview, address);
+    membership_set_address(e->membership, address);
     directory_set_address(e->directory, e->now_ms, e->wall_us, address,
                           &e->out);
 }
@@ -873,7 +770,7 @@ static void on_values(struct engine *e, const struct value_input *values,
 
 static void on_join(struct engine *e, const char *address, int *result)
 {
-    *result = hyparview_join(e->hyparview, e->now_ms, address, &e->out);
+    *result = overlay_join(e->overlay, address);
     if (*result != ARGUS_OK)
         return;
     directory_return(e->directory, e->now_ms, e->wall_us, &e->out);
@@ -882,10 +779,10 @@ static void on_join(struct engine *e, const char *address, int *result)
 
 static void on_leave(struct engine *e)
 {
-    plumtree_hurry(e->plumtree);
+    overlay_hurry(e->overlay);
     bundle_sync_stop(e->bundle_sync);
     directory_leave(e->directory, e->now_ms, e->wall_us, &e->out);
-    hyparview_leave(e->hyparview, e->now_ms, &e->out);
+    overlay_leave(e->overlay);
 }
 
 static void dispatch(struct engine *e, const struct event *event)
@@ -898,14 +795,16 @@ static void dispatch(struct engine *e, const struct event *event)
                    event->link_up.peer);
         break;
     case EVENT_LINK_DOWN:
-        on_link_ended(e, event->link_down.link, event->link_down.why,
-                      event->link_down.code);
+        overlay_on_link_down(e->overlay, event->link_down.link,
+                             event->link_down.why, event->link_down.code);
         break;
     case EVENT_DIAL_FAILED:
         engine_on_dial_failed(e, event->dial_failed.dial,
                               event->dial_failed.why, event->dial_failed.code);
         break;
-    case EVENT_FRAME: on_frame(e, event->frame.link, event->frame.frame); break;
+    case EVENT_FRAME:
+        overlay_on_frame(e->overlay, event->frame.link, event->frame.frame);
+        break;
     case EVENT_LINK_DRAINED:
         spool_on_drained(e->spool, e->now_ms, event->drained, &e->out);
         break;
@@ -933,8 +832,8 @@ static void dispatch(struct engine *e, const struct event *event)
                              event->record.size);
         break;
     case EVENT_ADDRESS:
-        hyparview_offer(e->hyparview, e->now_ms, &event->address.id,
-                        event->address.address, 0, &e->out);
+        membership_offer(e->membership, e->now_ms, &event->address.id,
+                         event->address.address, 0, &e->out);
         break;
     case EVENT_OBSERVED: on_observed(e, event->observed); break;
     case EVENT_JOIN: on_join(e, event->join.address, event->join.result); break;
@@ -954,6 +853,7 @@ void engine_step(struct engine *e, const struct event *event,
     assert(event->now_ms >= e->now_ms);
     e->now_ms = event->now_ms;
     e->wall_us = event->wall_us;
+    overlay_advance(e->overlay, event->now_ms, event->wall_us);
     e->owner = out;
     e->steps++;
     dispatch(e, event);
@@ -972,9 +872,7 @@ static uint64_t least(uint64_t a, uint64_t b)
 
 uint64_t engine_deadline_ms(const struct engine *e)
 {
-    uint64_t d =
-        least(links_deadline_ms(e->links), hyparview_deadline_ms(e->hyparview));
-    d = least(d, plumtree_deadline_ms(e->plumtree));
+    uint64_t d = overlay_deadline_ms(e->overlay);
     d = least(d, directory_deadline_ms(e->directory));
     d = least(d, spool_deadline_ms(e->spool));
     d = least(d, bundles_deadline_ms(e->bundles));

@@ -3,7 +3,7 @@
  * Pure and single-threaded: no socket, file, clock, thread or rand behind it.
  * The same options and the same events give the same actions. It wires
  *   links      what is connected, pings, silence
- *   hyparview  membership, active and passive view
+ *   membership  active and passive view
  *   plumtree   broadcast
  *   directory  who is in the mesh and how they are; anti-entropy
  *   timeline   events in HLC order

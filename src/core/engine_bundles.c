@@ -20,8 +20,7 @@ static void spread(void *context, const argus_SignedBundle *bundle)
         e->stats.bundle_unsealed++;
         return;
     }
-    if (plumtree_broadcast(e->plumtree, e->now_ms, packed, size, &e->out))
-        links_know(e->links, 0);
+    (void)overlay_broadcast(e->overlay, packed, size);
 }
 
 static const char *member_address(void *context, const struct node_id *id)
@@ -34,7 +33,7 @@ static const char *member_address(void *context, const struct node_id *id)
 
 static bool any_live_member(void *context, uint32_t pick, struct node_id *id)
 {
-    struct hyparview_peer peer;
+    struct membership_peer peer;
 
     if (!engine_any_member(context, pick, true, &peer))
         return false;

@@ -11,33 +11,22 @@
 #include "core/bundles.h"
 #include "core/directory.h"
 #include "core/engine.h"
-#include "core/hlc.h"
-#include "core/hyparview.h"
 #include "core/intake.h"
-#include "core/links.h"
 #include "core/origins.h"
-#include "core/plumtree.h"
+#include "core/overlay.h"
 #include "core/quarantine.h"
 #include "core/router.h"
 #include "core/spool.h"
 #include "core/timeline.h"
 
-/** Links of every kind at once, and accepted from one node. */
-#define ENGINE_LINKS_MAX 4096
-#define ENGINE_PEER_LINKS_MAX 12
-
 struct engine_stats {
-    uint64_t frame_received, frame_sent;
-    uint64_t frame_misplaced; /* of a type that its kind of link never has */
-    uint64_t send_dropped;    /* on a link that is closing */
-    uint64_t statement_bad;   /* signature wrong or no known body */
+    uint64_t statement_bad; /* signature wrong or no known body */
     uint64_t event_sent, event_received;
     uint64_t event_mild;      /* below Forward */
     uint64_t event_unsealed;  /* too large to sign */
     uint64_t value_unrouted;  /* came although routing is off */
     uint64_t bundle_unsealed; /* too large to sign */
     uint64_t memory_refused;
-    uint64_t walk_limited;          /* ForwardJoin, Shuffle: not passed on */
     uint64_t statement_limited;     /* over the rate of its author */
     uint64_t statement_quarantined; /* by an author in quarantine */
     uint64_t quarantine_link_refused, quarantine_dial_refused;
@@ -52,7 +41,6 @@ struct engine_stats {
 struct insiders {
     struct quarantine quarantine;
     struct origins origins;
-    struct bucket walks;
     struct bucket lines[2]; /* of the log: warnings, others */
     dial_id
         dials[INSIDERS_DIALS_MAX]; /* refused, to be told so after the step */
@@ -81,10 +69,11 @@ struct bundle_cursor {
 
 struct engine {
     struct engine_options options; /* contacts: not kept */
-    struct hlc hlc;
-    struct links *links;
-    struct hyparview *hyparview;
+    struct overlay *overlay;
+    struct links *links; /* of the overlay, as are the next three */
+    struct membership *membership;
     struct plumtree *plumtree;
+    struct hlc *hlc;
     struct directory *directory;
     struct timeline *timeline;
     struct spool *spool;
@@ -98,7 +87,7 @@ struct engine {
 
     uint64_t start_ms; /* monotonic: uptime is not the wall clock's */
     uint64_t now_ms, wall_us;
-    struct actions out;    /* through engine_emit() */
+    struct actions out;    /* the overlay's, then engine_emit() */
     struct actions *owner; /* during a step */
     bool is_started, is_stopped;
 
@@ -120,7 +109,7 @@ struct engine {
 void engine_notice(struct engine *e, const argus_Event *event, bool always,
                    uint64_t *hlc, uint64_t *number);
 bool engine_any_member(struct engine *e, uint32_t pick, bool live,
-                       struct hyparview_peer *out);
+                       struct membership_peer *out);
 void engine_on_dial_failed(struct engine *e, dial_id dial, enum link_end why,
                            argus_RefuseCode code);
 
@@ -142,9 +131,6 @@ bool insiders_on_dial(struct engine *e, dial_id dial,
                       const struct node_id *expected);
 /** @return false: there were too many lines. */
 bool insiders_on_log(struct engine *e, enum log_level level);
-/** May one more walk be passed on? */
-bool insiders_on_walk(struct engine *e);
-
 /** Is a broadcast to be believed? It was opened before. false: no further. */
 bool insiders_admit(struct engine *e, link_id from, const argus_Statement *s,
                     const struct node_id *author, struct guarded *out);

@@ -7,7 +7,7 @@
  * many times, must not get it shut out.
  *
  * And what an honest node passes on is bounded, so that its neighbors have no
- * reason to take it for the source. */
+ * reason to take it for the source: here, and in overlay.h. */
 #include <string.h>
 
 #include "base/text.h"
@@ -15,11 +15,6 @@
 
 /** Links closed for a broken rule, in LINKS_STRIKES_MS. */
 #define STRIKES_MAX 3
-
-/** ForwardJoin and Shuffle passed on by this node. A join makes some 30 of
- *  them in the whole mesh; one that is lost is one candidate less. */
-#define WALKS_RATE 200
-#define WALKS_BURST 1000
 
 /** A stamp so near to our clock is fresh. */
 #define FRESH_MS 10000
@@ -73,7 +68,7 @@ static void shut_out(struct engine *e, const struct peer_info *peer,
                 q->reason);
     links_close_peer(e->links, &q->id, argus_RefuseCode_REFUSE_QUARANTINE,
                      q->reason, &e->out);
-    hyparview_forget(e->hyparview, &q->id);
+    membership_forget(e->membership, &q->id);
 }
 
 void insiders_on_flood(struct engine *e, const struct peer_info *peer)
@@ -189,14 +184,6 @@ bool insiders_on_log(struct engine *e, enum log_level level)
     if (bucket_take(b, e->now_ms, LINES_RATE, LINES_BURST, 1))
         return true;
     e->stats.log_held++;
-    return false;
-}
-
-bool insiders_on_walk(struct engine *e)
-{
-    if (bucket_take(&e->insiders.walks, e->now_ms, WALKS_RATE, WALKS_BURST, 1))
-        return true;
-    e->stats.walk_limited++;
     return false;
 }
 

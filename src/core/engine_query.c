@@ -24,7 +24,7 @@ static argus_NodeState node_state(const struct engine *e)
 {
     const struct member *self = directory_find(e->directory, &e->options.id);
 
-    if (hyparview_active_count(e->hyparview) > 0)
+    if (membership_active_count(e->membership) > 0)
         return argus_NodeState_NODE_JOINED;
     if (self != NULL && self->has_left)
         return argus_NodeState_NODE_ALONE;
@@ -43,11 +43,11 @@ static int by_offset(const void *a, const void *b)
 bool engine_clock(const struct engine *e, double *offset_s,
                   double *uncertainty_s)
 {
-    int64_t offsets[HYPARVIEW_ACTIVE_LIMIT], rtt, offset, worst = 0;
-    struct hyparview_peer p;
+    int64_t offsets[MEMBERSHIP_ACTIVE_LIMIT], rtt, offset, worst = 0;
+    struct membership_peer p;
     size_t count = 0;
 
-    for (uint32_t i = 0; hyparview_active(e->hyparview, i, &p); i++) {
+    for (uint32_t i = 0; membership_active(e->membership, i, &p); i++) {
         if (!links_clock(e->links, p.link, &rtt, &offset))
             continue;
         offsets[count++] = offset;
@@ -114,10 +114,10 @@ void engine_status(const struct engine *e, uint64_t now_ms, uint64_t wall_us,
     out->state = node_state(e);
     if (e->is_started)
         out->uptime_s = (double)(now_ms - e->start_ms) / 1000;
-    out->hlc = hlc_now(&e->hlc, wall_us);
+    out->hlc = hlc_now(e->hlc, wall_us);
     fill_clock(e, out);
-    out->active = hyparview_active_count(e->hyparview);
-    out->passive = hyparview_passive_count(e->hyparview);
+    out->active = membership_active_count(e->membership);
+    out->passive = membership_passive_count(e->membership);
     out->online =
         directory_count(e->directory, argus_MemberState_MEMBER_ONLINE);
     out->suspect =
@@ -156,7 +156,7 @@ bool engine_member(const struct engine *e, uint32_t index, uint64_t now_ms,
     return true;
 }
 
-static void fill_peer(const struct engine *e, const struct hyparview_peer *p,
+static void fill_peer(const struct engine *e, const struct membership_peer *p,
                       argus_PeerReply *out)
 {
     const struct peer_info *info = links_peer(e->links, p->link);
@@ -185,11 +185,11 @@ static void fill_peer(const struct engine *e, const struct hyparview_peer *p,
 bool engine_peer(const struct engine *e, uint32_t index, argus_PeerReply *out,
                  link_id *link)
 {
-    uint32_t active = hyparview_active_count(e->hyparview);
-    struct hyparview_peer p;
+    uint32_t active = membership_active_count(e->membership);
+    struct membership_peer p;
 
-    if (index < active ? !hyparview_active(e->hyparview, index, &p)
-                       : !hyparview_passive(e->hyparview, index - active, &p))
+    if (index < active ? !membership_active(e->membership, index, &p)
+                       : !membership_passive(e->membership, index - active, &p))
         return false;
     *link = p.link;
     fill_peer(e, &p, out);
@@ -269,7 +269,7 @@ bool engine_series_moved(const struct engine *e, const char *host,
     X(own, "quarantine_dials_refused", quarantine_dial_refused)                \
     X(own, "statements_quarantined", statement_quarantined)                    \
     X(own, "statements_limited", statement_limited)                            \
-    X(own, "walks_limited", walk_limited)                                      \
+    X(overlay, "walks_limited", walk_limited)                                  \
     X(own, "log_lines_held", log_held)                                         \
     X(authors, "origins_dropped", dropped)                                     \
     X(authors, "origins_memory_refused", memory_refused)                       \
@@ -404,10 +404,10 @@ bool engine_series_moved(const struct engine *e, const char *host,
     X(members, "records_trimmed", records_trimmed)                             \
     X(members, "bundle_states_cut", bundle_states_cut)                         \
     X(own, "bundles_unsealed", bundle_unsealed)                                \
-    X(own, "frames_received", frame_received)                                  \
-    X(own, "frames_sent", frame_sent)                                          \
-    X(own, "frames_misplaced", frame_misplaced)                                \
-    X(own, "sends_dropped", send_dropped)                                      \
+    X(overlay, "frames_received", frame_received)                              \
+    X(overlay, "frames_sent", frame_sent)                                      \
+    X(overlay, "frames_misplaced", frame_misplaced)                            \
+    X(overlay, "sends_dropped", send_dropped)                                  \
     X(own, "statements_bad", statement_bad)                                    \
     X(own, "events_sent", event_sent)                                          \
     X(own, "events_received", event_received)                                  \
@@ -424,9 +424,9 @@ bool engine_series_moved(const struct engine *e, const char *host,
     X("members_offline", count_of(e, argus_MemberState_MEMBER_OFFLINE))        \
     X("quarantined", e->insiders.quarantine.count)                             \
     X("links", links_count(e->links))                                          \
-    X("active", hyparview_active_count(e->hyparview))                          \
-    X("passive", hyparview_passive_count(e->hyparview))                        \
-    X("lost", hyparview_lost_count(e->hyparview))                              \
+    X("active", membership_active_count(e->membership))                        \
+    X("passive", membership_passive_count(e->membership))                      \
+    X("lost", membership_lost_count(e->membership))                            \
     X("events", timeline_count(e->timeline))                                   \
     X("queue_values", spool->values)                                           \
     X("queue_bytes", spool->bytes)                                             \
@@ -442,8 +442,9 @@ static uint32_t count_of(const struct engine *e, argus_MemberState state)
 uint32_t engine_counters(const struct engine *e, struct engine_counter *out,
                          uint32_t max)
 {
+    const struct overlay_stats *overlay = overlay_stats(e->overlay);
     const struct links_stats *links = links_stats(e->links);
-    const struct hyparview_stats *views = hyparview_stats(e->hyparview);
+    const struct membership_stats *views = membership_stats(e->membership);
     const struct plumtree_stats *tree = plumtree_stats(e->plumtree);
     const struct directory_stats *members = directory_stats(e->directory);
     const struct timeline_stats *events = timeline_stats(e->timeline);
@@ -454,7 +455,7 @@ uint32_t engine_counters(const struct engine *e, struct engine_counter *out,
     const struct engine_stats *own = &e->stats;
     const struct quarantine_stats *insiders = &e->insiders.quarantine.stats;
     const struct origins_stats *authors = &e->insiders.origins.stats;
-    const struct hlc_stats *clock = &e->hlc.stats;
+    const struct hlc_stats *clock = &e->hlc->stats;
     const struct engine_counter all[] = {
 #define COUNTER_ROW(part, name, field) {name, part->field, false},
         COUNTERS(COUNTER_ROW)

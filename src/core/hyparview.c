@@ -1,871 +1,484 @@
-/* hyparview.c - links, the active view and messages. See hyparview.h. */
-#include "core/hyparview.h"
+/* hyparview.c - whom to dial, and when. See membership.h. */
+#include "core/membership_impl.h"
 
-#include <assert.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "base/status.h"
-#include "core/hyparview_impl.h"
+/* Waits in milliseconds, all jittered. Guesses, but for the shuffle. */
+#define SEEK_MIN_MS 200  /* between contacts while without neighbors ... */
+#define SEEK_MAX_MS 5000 /* ... and after several rounds without an answer */
+#define PROBE_MS 10000   /* one contact or lost node while joined, ... */
+#define PROBE_SCAN_MS                                                          \
+    500000                  /* ... sooner if not all had their turn in this    \
+                             */
+#define SELF_RETRY_MS 60000 /* a name that was ours is looked up again */
+#define REFILL_MS 10000     /* the directory is asked for candidates */
+#define REFILL_PEERS 8
+#define SWAP_MS 600000 /* one neighbor exchanged to mix the overlay */
+#define RETRY_MS 500   /* after the first failed dial; doubles */
+#define RETRY_MAX_MS 30000
+#define FILL_MIN_MS 500 /* after a rejection; doubles */
+#define FILL_MAX_MS 20000
+#define FAILS_MAX 3      /* failed dials in a row until a peer is lost */
+#define REJECTED_MAX 3   /* rejections in a row until we insist */
+#define RETURNED_MIN 3   /* lost peers back within ... */
+#define RETURNED_MS 5000 /* ... this: a partition has healed */
 
-/** An accepted link whose peer asks for nothing is closed after this. */
-#define WAITING_MS 5000
-
-/** A neighbor is not evicted in its first moments if others are there: who has
- *  just come is most likely to depend on us. */
-#define SPARE_MS 2000
-
-/** Pings of a peer that deny a link we hold active, until we let go. */
-#define AUDIT_MISSES_MAX 2
-
-/** A peer that just parted is not asked again before. */
-#define PARTED_MS 3000
-
-/* ------------------------------------------------------------ life */
-
-static bool keep_contact(struct hyparview *h, const char *address)
+struct hdial *membership_dial(struct membership *h, enum dial_purpose purpose,
+                              const struct node_id *peer, const char *address,
+                              struct actions *out)
 {
-    for (uint32_t i = 0; i < h->contacts_count; i++)
-        if (strcmp(h->contacts[i].address, address) == 0)
+    if (h->dials_count == MEMBERSHIP_DIALS_MAX) {
+        h->stats.dial_refused++;
+        return NULL;
+    }
+    struct hdial *d = &h->dials[h->dials_count++];
+    *d = (struct hdial){.dial = (uint64_t)MEMBERSHIP_DIAL_TAG << 56 |
+                                ++h->dial_counter,
+                        .purpose = purpose,
+                        .contact = -1};
+    if (peer != NULL)
+        d->peer = *peer;
+    actions_dial(out, d->dial, argus_LinkKind_LINK_MESH, address, peer);
+    return d;
+}
+
+bool membership_take_dial(struct membership *h, dial_id dial, struct hdial *out)
+{
+    for (uint32_t i = 0; i < h->dials_count; i++) {
+        if (h->dials[i].dial != dial)
+            continue;
+        *out = h->dials[i];
+        h->dials[i] = h->dials[--h->dials_count];
+        return true;
+    }
+    return false;
+}
+
+bool membership_is_dialing(const struct membership *h,
+                           const struct node_id *peer)
+{
+    for (uint32_t i = 0; i < h->dials_count; i++)
+        if (h->dials[i].purpose != DIAL_REPLY &&
+            node_id_is_equal(&h->dials[i].peer, peer))
             return true;
-    if (h->contacts_count == HYPARVIEW_CONTACTS_MAX)
-        return false;
-
-    struct contact *grown =
-        realloc(h->contacts, (h->contacts_count + 1) * sizeof *h->contacts);
-    if (grown == NULL)
-        return false;
-    h->contacts = grown;
-    struct contact *c = &h->contacts[h->contacts_count++];
-    memset(c, 0, sizeof *c);
-    address_copy(c->address, address);
-    return true;
+    return membership_link_of(h, peer, HLINK_ASKED) != NULL;
 }
 
-int hyparview_new(const struct hyparview_options *options,
-                  const struct hyparview_listener *listener,
-                  struct hyparview **out)
+static bool is_dialing_contact(const struct membership *h, uint32_t contact)
 {
-    if (options->active_max == 0 ||
-        options->active_max > HYPARVIEW_ACTIVE_LIMIT ||
-        options->passive_max > HYPARVIEW_PASSIVE_LIMIT ||
-        options->shuffle_ms == 0 || options->answer_ms == 0 ||
-        options->contacts_count > HYPARVIEW_CONTACTS_MAX ||
-        node_id_is_zero(&options->id))
-        return ARGUS_EINVAL;
-
-    struct hyparview *h = calloc(1, sizeof *h);
-    if (h == NULL)
-        return ARGUS_ENOMEM;
-    h->options = *options;
-    h->listener = *listener;
-    h->deadline_ms = UINT64_MAX;
-    h->join_tokens_milli = HYPARVIEW_JOIN_BURST * 1000;
-    prng_seed(&h->prng, options->seed);
-    peerlist_init(&h->passive, options->passive_max != 0
-                                   ? options->passive_max
-                                   : HYPARVIEW_PASSIVE_LIMIT);
-    peerlist_init(&h->lost, HYPARVIEW_LOST_MAX);
-    for (uint32_t i = 0; i < options->contacts_count; i++) {
-        if (!keep_contact(h, options->contacts[i])) {
-            hyparview_free(h);
-            return ARGUS_ENOMEM;
-        }
-    }
-    h->options.contacts = NULL; /* the caller's */
-    *out = h;
-    return ARGUS_OK;
+    for (uint32_t i = 0; i < h->dials_count; i++)
+        if (h->dials[i].contact == (int32_t)contact)
+            return true;
+    return false;
 }
 
-void hyparview_free(struct hyparview *h)
+/* Dialed or asked, and meant to take a free place in the active view. */
+static uint32_t asking_count(const struct membership *h)
 {
-    if (h == NULL)
-        return;
-    peerlist_close(&h->passive);
-    peerlist_close(&h->lost);
-    free(h->contacts);
-    free(h->links);
-    free(h);
-}
+    uint32_t n = 0;
 
-/* ----------------------------------------------------------- links */
-
-struct hlink *hyparview_find_link(const struct hyparview *h, link_id link)
-{
+    for (uint32_t i = 0; i < h->dials_count; i++)
+        n += h->dials[i].purpose == DIAL_NEIGHBOR && !h->dials[i].is_displacing;
     for (uint32_t i = 0; i < h->links_count; i++)
-        if (h->links[i].link == link)
-            return &h->links[i];
-    return NULL;
+        n += h->links[i].state == HLINK_ASKED && !h->links[i].is_displacing;
+    return n;
 }
 
-struct hlink *hyparview_link_of(const struct hyparview *h,
-                                const struct node_id *peer,
-                                enum hlink_state state)
+static uint32_t doubled(uint32_t ms, uint32_t times, uint32_t max_ms)
 {
-    for (uint32_t i = 0; i < h->links_count; i++)
-        if (h->links[i].state == state &&
-            node_id_is_equal(&h->links[i].peer.id, peer))
-            return &h->links[i];
-    return NULL;
+    while (times-- > 0 && ms < max_ms)
+        ms *= 2;
+    return ms < max_ms ? ms : max_ms;
 }
 
-static struct hlink *add_link(struct hyparview *h, link_id link,
-                              const struct peer_info *peer)
+void membership_postpone(struct membership *h, const struct node_id *id,
+                         uint32_t wait_ms, bool failed)
 {
-    if (h->links_count == h->links_room) {
-        uint32_t room = h->links_room == 0 ? 8 : 2 * h->links_room;
-        if (room > HYPARVIEW_LINKS_MAX)
-            return NULL;
-        struct hlink *grown = realloc(h->links, room * sizeof *grown);
-        if (grown == NULL)
-            return NULL;
-        h->links = grown;
-        h->links_room = room;
-    }
-    struct hlink *hl = &h->links[h->links_count++];
-    memset(hl, 0, sizeof *hl);
-    hl->link = link;
-    hl->peer = *peer;
-    return hl;
-}
+    struct peer_entry *e = peerlist_find(&h->passive, id);
+    bool was_passive = e != NULL;
 
-void hyparview_close(struct hlink *hl, argus_RefuseCode code, const char *text,
-                     struct actions *out)
-{
-    assert(hl->state != HLINK_ACTIVE);
-    if (hl->state == HLINK_CLOSING)
-        return;
-    hl->state = HLINK_CLOSING;
-    actions_close(out, hl->link, code, text);
-}
-
-static void send_disconnect(link_id link, bool leaving, struct actions *out)
-{
-    argus_Frame f;
-    f.hlc = 0;
-    f.which_body = argus_Frame_disconnect_tag;
-    f.body.disconnect = (argus_Disconnect){.leaving = leaving};
-    actions_send(out, link, &f);
-}
-
-/* ------------------------------------------------- the active view */
-
-/* Out of the active view; the link is the caller's to close. */
-static void deactivate(struct hyparview *h, struct hlink *hl, enum link_end why,
-                       argus_RefuseCode code, struct actions *out)
-{
-    assert(hl->state == HLINK_ACTIVE && h->active_count > 0);
-    hl->state = HLINK_WAITING;
-    hl->deadline_ms = h->now_ms;
-    h->active_count--;
-    if (h->active_count == 0)
-        hyparview_seek_alone(h);
-    h->listener.neighbor_down(h->listener.context, hl->link, &hl->peer.id, why,
-                              code, out);
-}
-
-/* End a neighborhood that works: the peer hears whom else it could ask, then
- * Disconnect; the owner flushes both before it closes. */
-static void end_neighbor(struct hyparview *h, struct hlink *hl, bool leaving,
-                         struct actions *out)
-{
-    argus_Frame f;
-
-    if (!leaving) {
-        f.hlc = 0;
-        f.which_body = argus_Frame_shuffle_reply_tag;
-        f.body.shuffle_reply.peers_count = (pb_size_t)hyparview_sample(
-            h, &hl->peer.id, 4, 4, f.body.shuffle_reply.peers);
-        actions_send(out, hl->link, &f);
-    }
-    send_disconnect(hl->link, leaving, out);
-    deactivate(h, hl, LINK_END_CLOSED, argus_RefuseCode_REFUSE_BYE, out);
-    hyparview_close(hl, argus_RefuseCode_REFUSE_BYE,
-                    leaving ? "leaving" : "no longer neighbors", out);
-    hyparview_add_passive(h, &hl->peer.id, hl->peer.address,
-                          hl->peer.generation);
-    hyparview_postpone(h, &hl->peer.id, PARTED_MS, false);
-}
-
-static void evict_other(struct hyparview *h, const struct node_id *but,
-                        struct actions *out)
-{
-    struct hlink *hl = NULL;
-
-    for (int tries = 0; tries < 4; tries++) {
-        hl = hyparview_random_active(h, but, NULL);
-        if (hl == NULL || h->now_ms - hl->up_ms > SPARE_MS)
-            break;
-    }
-    if (hl == NULL)
-        return;
-    h->stats.peer_evicted++;
-    end_neighbor(h, hl, false, out);
-}
-
-static void activate(struct hyparview *h, struct hlink *hl, struct actions *out)
-{
-    assert(hl->state != HLINK_ACTIVE && hl->state != HLINK_CLOSING);
-    assert(!hyparview_is_active(h, &hl->peer.id));
-    if (h->active_count == h->options.active_max)
-        evict_other(h, &hl->peer.id, out);
-    (void)peerlist_remove(&h->passive, &hl->peer.id);
-    (void)peerlist_remove(&h->lost, &hl->peer.id);
-    hl->state = HLINK_ACTIVE;
-    hl->up_ms = h->now_ms;
-    hl->audit_misses = 0;
-    if (h->active_count++ == 0)
-        hyparview_seek_joined(h);
-    h->rejected_row = 0;
-    h->fill_at_ms = 0;
-    h->listener.neighbor_up(h->listener.context, hl->link, &hl->peer, out);
-    if (is_dialable(hl->peer.address))
-        h->listener.learned_address(h->listener.context, &hl->peer.id,
-                                    hl->peer.address, out);
-}
-
-/* Another link to the same peer took over, or that life of the peer is past. */
-static void replace(struct hyparview *h, struct hlink *old, struct actions *out)
-{
-    h->stats.link_replaced++;
-    if (old->state == HLINK_ACTIVE)
-        deactivate(h, old, LINK_END_CLOSED, argus_RefuseCode_REFUSE_REPLACED,
-                   out);
-    hyparview_close(old, argus_RefuseCode_REFUSE_REPLACED,
-                    "another link of this node took over", out);
-}
-
-/* An accepted link asks to be the one. Of the links to that peer the newest
- * generation stays; of two that the peer dialed the later, since it knows
- * best; of crossing dials the one from the lower id. Both ends judge alike. */
-static bool is_better(const struct hyparview *h, const struct hlink *hl,
-                      const struct hlink *old)
-{
-    if (hl->peer.generation != old->peer.generation)
-        return hl->peer.generation > old->peer.generation;
-    return !old->is_dialed || node_id_compare(&hl->peer.id, &h->options.id) < 0;
-}
-
-static bool admit(struct hyparview *h, struct hlink *hl, struct actions *out)
-{
-    static const enum hlink_state rivals[] = {HLINK_ACTIVE, HLINK_ASKED};
-
-    for (size_t i = 0; i < sizeof rivals / sizeof rivals[0]; i++) {
-        struct hlink *old = hyparview_link_of(h, &hl->peer.id, rivals[i]);
-        if (old == NULL)
-            continue;
-        if (!is_better(h, hl, old)) {
-            h->stats.link_replaced++;
-            hyparview_close(hl, argus_RefuseCode_REFUSE_REPLACED,
-                            "there is a link between us already", out);
-            return false;
-        }
-        replace(h, old, out);
-    }
-    return true;
-}
-
-static void reply(struct hyparview *h, struct hlink *hl, bool accepted,
-                  struct actions *out)
-{
-    argus_Frame f;
-
-    f.hlc = 0;
-    f.which_body = argus_Frame_neighbor_reply_tag;
-    f.body.neighbor_reply.accepted = accepted;
-    f.body.neighbor_reply.peers_count = (pb_size_t)hyparview_sample(
-        h, &hl->peer.id, 4, 4, f.body.neighbor_reply.peers);
-    actions_send(out, hl->link, &f);
-    if (!accepted)
-        hyparview_close(hl, argus_RefuseCode_REFUSE_BYE,
-                        "no room for a neighbor", out);
-}
-
-/* -------------------------------------------------------- messages */
-
-static bool take_join_token(struct hyparview *h)
-{
-    uint64_t passed = h->now_ms - h->join_tokens_at_ms;
-    uint64_t most = HYPARVIEW_JOIN_BURST * 1000;
-
-    h->join_tokens_at_ms = h->now_ms;
-    if (passed > 1000 * HYPARVIEW_JOIN_BURST / HYPARVIEW_JOIN_RATE)
-        h->join_tokens_milli = most;
-    else
-        h->join_tokens_milli += passed * HYPARVIEW_JOIN_RATE;
-    if (h->join_tokens_milli > most)
-        h->join_tokens_milli = most;
-    if (h->join_tokens_milli < 1000)
-        return false;
-    h->join_tokens_milli -= 1000;
-    return true;
-}
-
-static void send_walk(link_id link, const argus_Peer *joiner, uint32_t ttl,
-                      struct actions *out)
-{
-    argus_Frame f;
-
-    f.hlc = 0;
-    f.which_body = argus_Frame_forward_join_tag;
-    f.body.forward_join.has_joiner = true;
-    f.body.forward_join.joiner = *joiner;
-    f.body.forward_join.ttl = ttl;
-    actions_send(out, link, &f);
-}
-
-static void on_join(struct hyparview *h, struct hlink *hl, struct actions *out)
-{
-    if (hl->is_dialed || hl->state != HLINK_WAITING) {
-        h->stats.frame_stale++;
-        return;
-    }
-    /* Before admit(): who is sent away keeps the link it may have. */
-    if (h->has_left || !take_join_token(h)) {
-        h->stats.join_throttled++;
-        reply(h, hl, false, out);
-        return;
-    }
-    if (!admit(h, hl, out))
-        return;
-    h->stats.join_accepted++;
-    reply(h, hl, true, out);
-    activate(h, hl, out);
-    if (!is_dialable(hl->peer.address))
-        return;
-
-    argus_Peer joiner;
-    hyparview_put_peer(&joiner, &hl->peer.id, hl->peer.address,
-                       hl->peer.generation);
-    for (uint32_t i = 0; i < h->links_count; i++)
-        if (h->links[i].state == HLINK_ACTIVE && &h->links[i] != hl)
-            send_walk(h->links[i].link, &joiner, HYPARVIEW_ARWL, out);
-}
-
-static void on_neighbor(struct hyparview *h, struct hlink *hl,
-                        const argus_Neighbor *m, struct actions *out)
-{
-    if (hl->is_dialed || hl->state != HLINK_WAITING) {
-        h->stats.frame_stale++;
-        return;
-    }
-    if (!admit(h, hl, out))
-        return;
-    if (h->has_left || (!m->high && h->active_count == h->options.active_max)) {
-        h->stats.neighbor_rejected++;
-        reply(h, hl, false, out);
-        return;
-    }
-    h->stats.neighbor_accepted++;
-    reply(h, hl, true, out);
-    activate(h, hl, out);
-}
-
-static void on_neighbor_reply(struct hyparview *h, struct hlink *hl,
-                              const argus_NeighborReply *m, struct actions *out)
-{
-    if (hl->state != HLINK_ASKED) {
-        h->stats.frame_stale++;
-        return;
-    }
-    if (!m->accepted) {
-        hyparview_close(hl, argus_RefuseCode_REFUSE_BYE, "as you wish", out);
-        hyparview_add_passive(h, &hl->peer.id, hl->peer.address,
-                              hl->peer.generation);
-        hyparview_postpone(h, &hl->peer.id, PARTED_MS, false);
-        if (!hl->is_displacing)
-            hyparview_seek_rejected(h);
-    } else if (!hl->is_displacing && h->active_count == h->options.active_max) {
-        send_disconnect(hl->link, false, out);
-        hyparview_close(hl, argus_RefuseCode_REFUSE_BYE, "others were faster",
-                        out);
-        hyparview_add_passive(h, &hl->peer.id, hl->peer.address,
-                              hl->peer.generation);
-    } else {
-        if (hl->is_joining && h->active_count > 0)
-            hyparview_seek_bridged(h);
-        activate(h, hl, out);
-    }
-    hyparview_take_in(h, m->peers, m->peers_count);
-}
-
-/* The walk of a joiner ends here: make it a neighbor, if it has room. */
-static void end_walk(struct hyparview *h, const argus_Peer *joiner,
-                     struct actions *out)
-{
-    struct node_id id = node_id_of(joiner->id);
-
-    hyparview_add_passive(h, &id, joiner->address, joiner->generation);
-    if (hyparview_is_dialing(h, &id) || hyparview_is_active(h, &id))
-        return;
-    struct hdial *d =
-        hyparview_dial(h, DIAL_NEIGHBOR, &id, joiner->address, out);
-    if (d != NULL)
-        d->is_displacing = true;
-}
-
-static void on_forward_join(struct hyparview *h, struct hlink *from,
-                            const argus_ForwardJoin *m, struct actions *out)
-{
-    struct node_id id = node_id_of(m->joiner.id);
-    uint32_t ttl = m->ttl < HYPARVIEW_ARWL ? m->ttl : HYPARVIEW_ARWL;
-
-    if (from->state != HLINK_ACTIVE || !m->has_joiner ||
-        !is_dialable(m->joiner.address) || node_id_is_zero(&id)) {
-        h->stats.frame_stale++;
-        return;
-    }
-    if (node_id_is_equal(&id, &h->options.id))
-        return;
-    struct hlink *next = hyparview_random_active(h, &from->peer.id, &id);
-    if (ttl == 0 || h->active_count == 1 || next == NULL) {
-        end_walk(h, &m->joiner, out);
-        return;
-    }
-    if (ttl == HYPARVIEW_PRWL)
-        hyparview_add_passive(h, &id, m->joiner.address, m->joiner.generation);
-    send_walk(next->link, &m->joiner, ttl - 1, out);
-}
-
-static void on_disconnect(struct hyparview *h, struct hlink *hl,
-                          const argus_Disconnect *m, struct actions *out)
-{
-    if (hl->state != HLINK_ACTIVE && hl->state != HLINK_ASKED) {
-        h->stats.frame_stale++;
-        return;
-    }
-    if (hl->state == HLINK_ACTIVE)
-        deactivate(h, hl, LINK_END_CLOSED, argus_RefuseCode_REFUSE_BYE, out);
-    hyparview_close(hl, argus_RefuseCode_REFUSE_BYE, "as you wish", out);
-    if (m->leaving) {
-        hyparview_add_lost(h, &hl->peer.id, hl->peer.address,
-                           hl->peer.generation);
-        return;
-    }
-    hyparview_add_passive(h, &hl->peer.id, hl->peer.address,
-                          hl->peer.generation);
-    hyparview_postpone(h, &hl->peer.id, PARTED_MS, false);
-}
-
-static void answer_shuffle(struct hyparview *h, link_id link, uint32_t count,
-                           const struct node_id *to, struct actions *out)
-{
-    argus_Frame f;
-
-    f.hlc = 0;
-    f.which_body = argus_Frame_shuffle_reply_tag;
-    f.body.shuffle_reply.peers_count = (pb_size_t)hyparview_sample(
-        h, to, 0, count, f.body.shuffle_reply.peers);
-    h->stats.shuffle_answered++;
-    actions_send(out, link, &f);
-}
-
-/* §4.4: a walk, ended by its length or by having nowhere to go; the last node
- * answers the origin with as many peers as it was given. */
-static void on_shuffle(struct hyparview *h, struct hlink *from,
-                       argus_Frame *frame, struct actions *out)
-{
-    argus_Shuffle *m = &frame->body.shuffle;
-    struct node_id origin = node_id_of(m->origin.id);
-
-    if (from->state != HLINK_ACTIVE || !m->has_origin || h->has_left ||
-        node_id_is_equal(&origin, &h->options.id)) {
-        h->stats.frame_stale++;
-        return;
-    }
-    if (m->ttl > HYPARVIEW_ARWL)
-        m->ttl = HYPARVIEW_ARWL;
-    struct hlink *next = hyparview_random_active(h, &from->peer.id, &origin);
-    if (m->ttl > 1 && next != NULL) {
-        m->ttl--;
-        actions_send(out, next->link, frame);
-        return;
-    }
-    struct hlink *direct = hyparview_link_of(h, &origin, HLINK_ACTIVE);
-    if (direct != NULL)
-        answer_shuffle(h, direct->link, MESSAGE_PEERS, &origin, out);
-    else if (is_dialable(m->origin.address) && !node_id_is_zero(&origin))
-        (void)hyparview_dial(h, DIAL_REPLY, &origin, m->origin.address, out);
-    hyparview_add_passive(h, &origin, m->origin.address, m->origin.generation);
-    hyparview_take_in(h, m->peers, m->peers_count);
-}
-
-/* Asked for by a shuffle of ours, or a neighbor's parting gift. */
-static void on_shuffle_reply(struct hyparview *h, struct hlink *hl,
-                             const argus_ShuffleReply *m, struct actions *out)
-{
-    bool expected = h->now_ms <= h->shuffle_answer_until_ms;
-
-    if (!expected && hl->state != HLINK_ACTIVE) {
-        h->stats.shuffle_unasked++;
-        return;
-    }
-    if (expected && hl->state != HLINK_ACTIVE)
-        h->shuffle_answer_until_ms = 0;
-    hyparview_take_in(h, m->peers, m->peers_count);
-    if (hl->state == HLINK_WAITING)
-        hyparview_close(hl, argus_RefuseCode_REFUSE_BYE, "thank you", out);
-}
-
-/* ---------------------------------------------------------- inputs */
-
-static void advance(struct hyparview *h, uint64_t now_ms)
-{
-    assert(now_ms >= h->now_ms);
-    h->now_ms = now_ms;
-}
-
-void hyparview_start(struct hyparview *h, uint64_t now_ms, struct actions *out)
-{
-    advance(h, now_ms);
-    h->join_tokens_at_ms = now_ms;
-    h->is_started = true;
-    hyparview_seek_start(h);
-    hyparview_seek_timeout(h, out);
-    hyparview_settle(h, out);
-}
-
-static void ask_join(struct hyparview *h, struct hlink *hl,
-                     const struct hdial *d, struct actions *out)
-{
-    argus_Frame f;
-    bool joined = h->active_count > 0 && !d->is_forced;
-
-    /* Joined already, and so is it: nothing to heal. */
-    if (joined && h->listener.is_live(h->listener.context, &hl->peer.id)) {
-        hyparview_close(hl, argus_RefuseCode_REFUSE_BYE,
-                        "in the same mesh already", out);
-        hyparview_add_passive(h, &hl->peer.id, hl->peer.address,
-                              hl->peer.generation);
-        return;
-    }
-    f.hlc = 0;
-    f.which_body = argus_Frame_join_tag;
-    f.body.join = (argus_Join){0};
-    h->stats.join_sent++;
-    hl->state = HLINK_ASKED;
-    hl->is_joining = true;
-    hl->is_displacing = true;
-    actions_send(out, hl->link, &f);
-}
-
-static void ask_neighbor(struct hyparview *h, struct hlink *hl,
-                         const struct hdial *d, struct actions *out)
-{
-    argus_Frame f;
-
-    f.hlc = 0;
-    f.which_body = argus_Frame_neighbor_tag;
-    f.body.neighbor = (argus_Neighbor){.high = d->is_high};
-    h->stats.neighbor_sent++;
-    hl->state = HLINK_ASKED;
-    hl->is_displacing = d->is_displacing;
-    actions_send(out, hl->link, &f);
-}
-
-static void on_dialed(struct hyparview *h, struct hlink *hl, struct hdial *d,
-                      struct actions *out)
-{
-    const struct node_id *id = &hl->peer.id;
-
-    if (d->contact >= 0)
-        h->contacts[d->contact].id = *id;
-    if (d->purpose == DIAL_REPLY) {
-        answer_shuffle(h, hl->link, MESSAGE_PEERS, id, out);
-        hyparview_close(hl, argus_RefuseCode_REFUSE_BYE, "shuffled", out);
-        return;
-    }
-    if (h->has_left || node_id_is_equal(id, &h->options.id) ||
-        hyparview_is_active(h, id) ||
-        hyparview_link_of(h, id, HLINK_ASKED) != NULL) {
-        hyparview_close(hl, argus_RefuseCode_REFUSE_BYE,
-                        "there is a link between us already", out);
-        return;
-    }
-    hl->deadline_ms = h->now_ms + h->options.answer_ms;
-    if (d->purpose == DIAL_JOIN)
-        ask_join(h, hl, d, out);
-    else
-        ask_neighbor(h, hl, d, out);
-}
-
-void hyparview_on_link_up(struct hyparview *h, uint64_t now_ms, link_id link,
-                          dial_id dial, const struct peer_info *peer,
-                          struct actions *out)
-{
-    struct hdial d = {.contact = -1};
-
-    advance(h, now_ms);
-    bool dialed = dial != 0 && hyparview_take_dial(h, dial, &d);
-    struct hlink *hl = add_link(h, link, peer);
-    if (hl == NULL || (dial != 0 && !dialed)) {
-        h->stats.link_refused++;
-        if (hl != NULL)
-            hl->state = HLINK_CLOSING;
-        actions_close(out, link, argus_RefuseCode_REFUSE_BUSY,
-                      "too many links here");
-        hyparview_settle(h, out);
-        return;
-    }
-    hl->state = HLINK_WAITING;
-    hl->is_dialed = dialed;
-    hl->deadline_ms = now_ms + WAITING_MS;
-
-    /* A newer life of a neighbor: the old one cannot answer any more. */
-    struct hlink *old = hyparview_link_of(h, &peer->id, HLINK_ACTIVE);
-    if (old != NULL && old->peer.generation < peer->generation)
-        replace(h, old, out);
-    if (dialed)
-        on_dialed(h, hl, &d, out);
-    hyparview_settle(h, out);
-}
-
-/* Where a neighbor goes whose link ended by itself. A reset may be a quick
- * restart, so it is asked once more; who is silent or gone is lost. */
-static void sort_away(struct hyparview *h, const struct peer_info *peer,
-                      enum link_end why, argus_RefuseCode code)
-{
-    if (why == LINK_END_TIMEOUT || why == LINK_END_REFUSED) {
-        hyparview_add_lost(h, &peer->id, peer->address, peer->generation);
-        return;
-    }
-    hyparview_add_passive(h, &peer->id, peer->address, peer->generation);
-    bool failed = why != LINK_END_CLOSED ||
-                  code == argus_RefuseCode_REFUSE_SLOW ||
-                  code == argus_RefuseCode_REFUSE_QUARANTINE;
-    hyparview_postpone(h, &peer->id, PARTED_MS / 6, failed);
-}
-
-void hyparview_on_link_down(struct hyparview *h, uint64_t now_ms, link_id link,
-                            enum link_end why, argus_RefuseCode code,
-                            struct actions *out)
-{
-    advance(h, now_ms);
-    struct hlink *hl = hyparview_find_link(h, link);
-    if (hl == NULL)
-        return;
-
-    enum hlink_state state = hl->state;
-    struct peer_info peer = hl->peer;
-    if (state == HLINK_ACTIVE)
-        deactivate(h, hl, why, code, out);
-    *hl = h->links[--h->links_count];
-
-    if (state == HLINK_ACTIVE) {
-        h->stats.peer_failed += why != LINK_END_CLOSED;
-        h->fill_at_ms = 0;
-        h->rejected_row = 0;
-        sort_away(h, &peer, why, code);
-    } else if (state == HLINK_ASKED) {
-        bool crossed = code == argus_RefuseCode_REFUSE_REPLACED;
-        hyparview_postpone(h, &peer.id, PARTED_MS / 6, !crossed);
-    }
-    hyparview_settle(h, out);
-}
-
-/* Somebody else lives at that address, or we could never speak: no candidate
- * at all, in either list. Keys may change, and a quarantine ends. */
-static bool is_hopeless(enum link_end why, argus_RefuseCode code)
-{
-    return why == LINK_END_DENIED && code != argus_RefuseCode_REFUSE_BUSY &&
-           code != argus_RefuseCode_REFUSE_KEY &&
-           code != argus_RefuseCode_REFUSE_QUARANTINE &&
-           code != argus_RefuseCode_REFUSE_NONE;
-}
-
-void hyparview_on_dial_failed(struct hyparview *h, uint64_t now_ms,
-                              dial_id dial, enum link_end why,
-                              argus_RefuseCode code, struct actions *out)
-{
-    struct hdial d;
-
-    advance(h, now_ms);
-    if (!hyparview_take_dial(h, dial, &d))
-        return;
-    if (d.contact >= 0)
-        h->contacts[d.contact].is_self =
-            why == LINK_END_DENIED && code == argus_RefuseCode_REFUSE_SELF;
-
-    struct peer_entry *e = peerlist_find(&h->passive, &d.peer);
-    if (is_hopeless(why, code)) {
-        hyparview_forget(h, &d.peer);
-    } else if (why == LINK_END_REFUSED && e != NULL) {
-        hyparview_add_lost(h, &d.peer, e->address, e->generation);
-    } else {
-        bool ours =
-            why == LINK_END_LOCAL || code == argus_RefuseCode_REFUSE_BUSY;
-        hyparview_postpone(h, &d.peer, PARTED_MS, !ours);
-    }
-    hyparview_settle(h, out);
-}
-
-void hyparview_on_frame(struct hyparview *h, uint64_t now_ms, link_id link,
-                        const argus_Frame *frame, struct actions *out)
-{
-    advance(h, now_ms);
-    struct hlink *hl = hyparview_find_link(h, link);
-    if (hl == NULL || hl->state == HLINK_CLOSING) {
-        h->stats.frame_stale++;
-        return;
-    }
-    switch (frame->which_body) {
-    case argus_Frame_join_tag: on_join(h, hl, out); break;
-    case argus_Frame_neighbor_tag:
-        on_neighbor(h, hl, &frame->body.neighbor, out);
-        break;
-    case argus_Frame_neighbor_reply_tag:
-        on_neighbor_reply(h, hl, &frame->body.neighbor_reply, out);
-        break;
-    case argus_Frame_forward_join_tag:
-        on_forward_join(h, hl, &frame->body.forward_join, out);
-        break;
-    case argus_Frame_disconnect_tag:
-        on_disconnect(h, hl, &frame->body.disconnect, out);
-        break;
-    case argus_Frame_shuffle_tag: {
-        argus_Frame copy; /* sent on with a shorter way to go */
-        copy.hlc = 0;
-        copy.which_body = frame->which_body;
-        copy.body.shuffle = frame->body.shuffle;
-        on_shuffle(h, hl, &copy, out);
-        break;
-    }
-    case argus_Frame_shuffle_reply_tag:
-        on_shuffle_reply(h, hl, &frame->body.shuffle_reply, out);
-        break;
-    }
-    hyparview_settle(h, out);
-}
-
-static void expire_links(struct hyparview *h, struct actions *out)
-{
-    for (uint32_t i = 0; i < h->links_count; i++) {
-        struct hlink *hl = &h->links[i];
-        if ((hl->state != HLINK_WAITING && hl->state != HLINK_ASKED) ||
-            hl->deadline_ms > h->now_ms)
-            continue;
-        if (hl->state == HLINK_ASKED) {
-            h->stats.handshake_expired++;
-            hyparview_postpone(h, &hl->peer.id, 0, true);
-        }
-        hyparview_close(hl, argus_RefuseCode_REFUSE_BYE,
-                        "nothing to do on this link", out);
-    }
-}
-
-void hyparview_on_timeout(struct hyparview *h, uint64_t now_ms,
-                          struct actions *out)
-{
-    advance(h, now_ms);
-    if (now_ms < h->deadline_ms)
-        return;
-    expire_links(h, out);
-    hyparview_seek_timeout(h, out);
-    hyparview_settle(h, out);
-}
-
-uint64_t hyparview_deadline_ms(const struct hyparview *h)
-{
-    return h->deadline_ms;
-}
-
-/* departs: the paper re-sends NEIGHBOR; here each ping on a link says whether
- * its sender holds it active, so a one-sided link lives for some pings only. */
-void hyparview_on_audit(struct hyparview *h, uint64_t now_ms, link_id link,
-                        bool active, struct actions *out)
-{
-    advance(h, now_ms);
-    struct hlink *hl = hyparview_find_link(h, link);
-    if (hl == NULL)
-        return;
-    if (hl->state == HLINK_ACTIVE) {
-        hl->audit_misses = active ? 0 : hl->audit_misses + 1;
-        if (hl->audit_misses > AUDIT_MISSES_MAX) {
-            h->stats.audit_failed++;
-            end_neighbor(h, hl, false, out);
-        }
-    } else if (active && hl->state == HLINK_WAITING) {
-        h->stats.audit_failed++;
-        send_disconnect(link, false, out);
-        hyparview_close(hl, argus_RefuseCode_REFUSE_BYE,
-                        "not in the active view here", out);
-    }
-    hyparview_settle(h, out);
-}
-
-void hyparview_offer(struct hyparview *h, uint64_t now_ms,
-                     const struct node_id *id, const char *address,
-                     uint32_t generation, struct actions *out)
-{
-    advance(h, now_ms);
-    struct peer_entry *lost = peerlist_find(&h->lost, id);
-    if (lost != NULL) {
-        if (generation != 0 && lost->generation == generation) {
-            h->stats.peer_returned++;
-            hyparview_seek_returned(h);
-        }
-        (void)peerlist_remove(&h->lost, id);
-    } else if (h->passive.count == h->passive.max &&
-               peerlist_find(&h->passive, id) == NULL) {
-        return;
-    }
-    hyparview_add_passive(h, id, address, generation);
-    hyparview_settle(h, out);
-}
-
-void hyparview_lose(struct hyparview *h, uint64_t now_ms,
-                    const struct node_id *id, struct actions *out)
-{
-    advance(h, now_ms);
-    const struct peer_entry *e = peerlist_find(&h->passive, id);
+    if (e == NULL)
+        e = peerlist_find(&h->lost, id);
     if (e == NULL)
         return;
-    hyparview_add_lost(h, id, e->address, e->generation);
-    hyparview_settle(h, out);
+    e->fails += failed;
+    if (failed)
+        wait_ms = doubled(RETRY_MS, e->fails - 1, RETRY_MAX_MS);
+    e->next_try_ms = h->now_ms + prng_jitter(&h->prng, wait_ms);
+    if (was_passive && e->fails >= FAILS_MAX)
+        membership_add_lost(h, id, e->address, e->generation);
 }
 
-void hyparview_forget(struct hyparview *h, const struct node_id *id)
-{
-    (void)peerlist_remove(&h->passive, id);
-    (void)peerlist_remove(&h->lost, id);
-}
+/* ------------------------------------------------- fill the active view */
 
-int hyparview_join(struct hyparview *h, uint64_t now_ms, const char *address,
-                   struct actions *out)
+/* Of those whose time has come the ones that failed least, and of these a
+ * random one. departs: the paper drops a candidate that does not answer, and
+ * passive views ran dry (PROTOCOLS.md §4); here it steps back. */
+static struct peer_entry *candidate(struct membership *h,
+                                    const struct peerlist *from)
 {
-    advance(h, now_ms);
-    if (!is_dialable(address) || strlen(address) >= ADDRESS_SIZE)
-        return ARGUS_EINVAL;
-    if (!keep_contact(h, address))
-        return ARGUS_EFULL;
-    h->has_left = false;
-    struct hdial *d = hyparview_dial(h, DIAL_JOIN, NULL, address, out);
-    if (d != NULL)
-        d->is_forced = true;
-    hyparview_settle(h, out);
-    return ARGUS_OK;
-}
+    struct peer_entry *best = NULL;
+    uint32_t ties = 0;
 
-void hyparview_leave(struct hyparview *h, uint64_t now_ms, struct actions *out)
-{
-    advance(h, now_ms);
-    h->has_left = true;
-    for (uint32_t i = 0; i < h->links_count; i++) {
-        struct hlink *hl = &h->links[i];
-        if (hl->state == HLINK_ACTIVE)
-            end_neighbor(h, hl, true, out);
-        else
-            hyparview_close(hl, argus_RefuseCode_REFUSE_BYE, "leaving", out);
+    for (uint32_t i = 0; i < from->count; i++) {
+        struct peer_entry *e = &from->entries[i];
+        if (e->next_try_ms > h->now_ms || membership_is_dialing(h, &e->id))
+            continue;
+        if (best != NULL && e->fails > best->fails)
+            continue;
+        if (best == NULL || e->fails < best->fails)
+            ties = 0;
+        if (prng_below(&h->prng, ++ties) == 0)
+            best = e;
     }
-    hyparview_settle(h, out);
+    return best;
 }
 
-void hyparview_set_address(struct hyparview *h, const char *address)
+/* departs: the paper insists (high priority) only when the active view is
+ * empty. Then a few nodes can hang together by themselves while all others are
+ * full, so a node that lacks two or more insists after some rejections. */
+static bool is_insisting(const struct membership *h)
 {
-    address_copy(h->options.address, address);
+    return h->active_count == 0 ||
+           (h->rejected_row >= REJECTED_MAX &&
+            h->active_count + 1 < h->options.active_max);
 }
 
-void hyparview_set_generation(struct hyparview *h, uint32_t generation)
+static bool ask(struct membership *h, const struct peer_entry *e, bool high,
+                bool displacing, struct actions *out)
 {
-    h->options.generation = generation;
+    struct hdial *d =
+        membership_dial(h, DIAL_NEIGHBOR, &e->id, e->address, out);
+    if (d == NULL)
+        return false;
+    d->is_high = high;
+    d->is_displacing = displacing;
+    return true;
+}
+
+static uint32_t fill_want(const struct membership *h)
+{
+    uint32_t asking = asking_count(h), max = h->options.active_max;
+    if (h->active_count >= max)
+        return 0;
+    uint32_t want = max - h->active_count;
+
+    /* After a massive failure half of the candidates are dead: ask some more
+     * than there are places, or the rounds add up. */
+    if (h->active_count <= max / 2)
+        want += 2;
+    if (h->rejected_row > 0)
+        want = 1;
+    return want > asking ? want - asking : 0;
+}
+
+/* The passive view ran dry: some members, whom nobody here has spoken with
+ * lately. Without neighbors the directory may be as old as the last run, so
+ * then whoever has not left will do. */
+static void refill(struct membership *h)
+{
+    struct membership_peer p;
+    uint32_t before = h->passive.count;
+
+    if (h->passive.count > 0 || h->now_ms < h->refill_at_ms)
+        return;
+    h->refill_at_ms = h->now_ms + prng_jitter(&h->prng, REFILL_MS);
+    for (uint32_t i = 0; i < REFILL_PEERS; i++)
+        if (h->listener.any_member(h->listener.context,
+                                   (uint32_t)prng_next(&h->prng),
+                                   h->active_count > 0, &p))
+            membership_add_passive(h, &p.id, p.address, p.generation);
+    h->stats.refilled += h->passive.count - before;
+}
+
+static void fill(struct membership *h, struct actions *out)
+{
+    if (h->active_count > 0 && h->now_ms < h->fill_at_ms)
+        return;
+    uint32_t want = fill_want(h);
+    if (want > 0)
+        refill(h);
+    for (; want > 0; want--) {
+        struct peer_entry *e = candidate(h, &h->passive);
+        if (e == NULL || !ask(h, e, is_insisting(h), false, out))
+            return;
+    }
+}
+
+/* ---------------------------------------------- contacts and lost nodes */
+
+/* A literal that is ours stays so; behind a name somebody else may appear. */
+static bool is_still_self(const struct membership *h, const struct contact *c)
+{
+    bool is_literal = c->address[0] == '[' ||
+                      strspn(c->address, "0123456789.:") == strlen(c->address);
+
+    return c->is_self &&
+           (is_literal || h->now_ms - c->tried_ms < SELF_RETRY_MS);
+}
+
+static bool join_contact(struct membership *h, uint32_t i, struct actions *out)
+{
+    struct contact *c = &h->contacts[i];
+
+    if (is_still_self(h, c) || is_dialing_contact(h, i) ||
+        (!node_id_is_zero(&c->id) &&
+         (membership_is_active(h, &c->id) || membership_is_dialing(h, &c->id))))
+        return false;
+    c->tried_ms = h->now_ms;
+    struct hdial *d = membership_dial(h, DIAL_JOIN, NULL, c->address, out);
+    if (d != NULL)
+        d->contact = (int32_t)i;
+    return d != NULL;
+}
+
+/* Without neighbors: the next contact, and beside it one of the lost. The
+ * wait grows after each round of the contacts. */
+static void seek(struct membership *h, struct actions *out)
+{
+    struct peer_entry *e = candidate(h, &h->lost);
+
+    if (h->contacts_count > 0) {
+        (void)join_contact(h, h->contact_next, out);
+        h->contact_next = (h->contact_next + 1) % h->contacts_count;
+    }
+    if (e != NULL)
+        (void)ask(h, e, true, false, out);
+
+    uint32_t wait = SEEK_MIN_MS;
+    if (h->contact_next == 0) {
+        wait = h->seek_wait_ms;
+        h->seek_wait_ms = doubled(h->seek_wait_ms, 1, SEEK_MAX_MS);
+    }
+    h->seek_at_ms = h->now_ms + prng_jitter(&h->prng, wait);
+}
+
+static bool is_worth_probing(const struct membership *h,
+                             const struct contact *c)
+{
+    void *context = h->listener.context;
+
+    if (is_still_self(h, c) || h->listener.is_live_address(context, c->address))
+        return false;
+    return node_id_is_zero(&c->id) || (!h->listener.is_live(context, &c->id) &&
+                                       !membership_is_active(h, &c->id));
+}
+
+static uint32_t probe_wait_ms(struct membership *h)
+{
+    uint32_t count = h->contacts_count + h->lost.count;
+    uint32_t wait_ms = count == 0 ? PROBE_MS : PROBE_SCAN_MS / count;
+
+    return prng_jitter(&h->prng, wait_ms < PROBE_MS ? wait_ms : PROBE_MS);
+}
+
+/* Whose last probe is longest ago; of several one at random. */
+static struct peer_entry *lost_in_turn(struct membership *h)
+{
+    struct peer_entry *oldest = NULL;
+    uint32_t ties = 0;
+
+    for (uint32_t i = 0; i < h->lost.count; i++) {
+        struct peer_entry *e = &h->lost.entries[i];
+        if ((oldest != NULL && e->probed_ms > oldest->probed_ms) ||
+            membership_is_dialing(h, &e->id))
+            continue;
+        if (oldest == NULL || e->probed_ms < oldest->probed_ms)
+            ties = 0;
+        if (prng_below(&h->prng, ++ties) == 0)
+            oldest = e;
+    }
+    return oldest;
+}
+
+/* While joined, one contact or lost node at a time, each in its turn: whoever
+ * answers from the other side of a healed partition is joined. */
+static void probe(struct membership *h, struct actions *out)
+{
+    struct peer_entry *lost = lost_in_turn(h);
+    uint32_t contact = UINT32_MAX;
+
+    for (uint32_t i = 0; i < h->contacts_count; i++)
+        if (is_worth_probing(h, &h->contacts[i]) &&
+            (contact == UINT32_MAX ||
+             h->contacts[i].tried_ms < h->contacts[contact].tried_ms))
+            contact = i;
+    if (contact == UINT32_MAX && lost == NULL)
+        return;
+    h->stats.probe_sent++;
+    if (lost == NULL || (contact != UINT32_MAX &&
+                         h->contacts[contact].tried_ms < lost->probed_ms)) {
+        (void)join_contact(h, contact, out);
+        return;
+    }
+    lost->probed_ms = h->now_ms;
+    (void)membership_dial(h, DIAL_JOIN, &lost->id, lost->address, out);
+}
+
+/* departs: the paper never changes a link that works. But two meshes that
+ * hang together by one link can lose it to an eviction, and then each half
+ * takes itself for the whole. So now and then a node exchanges a random
+ * neighbor for a random passive peer: the overlay stays a random graph. */
+static void swap(struct membership *h, struct actions *out)
+{
+    if (h->active_count < 2 || h->active_count < h->options.active_max)
+        return;
+    struct peer_entry *e = candidate(h, &h->passive);
+    if (e == NULL)
+        return;
+    h->stats.swap_sent++;
+    (void)ask(h, e, true, true, out);
+}
+
+/* -------------------------------------------------------------- shuffle */
+
+static void shuffle(struct membership *h, struct actions *out)
+{
+    struct hlink *hl = membership_random_active(h, NULL, NULL);
+    argus_Frame f;
+
+    if (hl == NULL || !is_dialable(h->options.address))
+        return;
+    f.hlc = 0;
+    f.which_body = argus_Frame_shuffle_tag;
+    argus_Shuffle *s = &f.body.shuffle;
+    memset(s, 0, sizeof *s);
+    s->has_origin = true;
+    membership_self(h, &s->origin);
+    s->ttl = HYPARVIEW_ARWL;
+    s->peers_count =
+        (pb_size_t)membership_sample(h, &hl->peer.id, HYPARVIEW_SHUFFLE_ACTIVE,
+                                     HYPARVIEW_SHUFFLE_PASSIVE, s->peers);
+    h->sent_ids_count = s->peers_count;
+    for (uint32_t i = 0; i < s->peers_count; i++)
+        h->sent_ids[i] = node_id_of(s->peers[i].id);
+    h->shuffle_answer_until_ms = h->now_ms + h->options.shuffle_ms;
+    h->stats.shuffle_sent++;
+    actions_send(out, hl->link, &f);
+}
+
+/* --------------------------------------------------------------- timers */
+
+void membership_seek_alone(struct membership *h)
+{
+    h->seek_wait_ms = SEEK_MIN_MS;
+    h->seek_at_ms = h->now_ms + prng_jitter(&h->prng, SEEK_MIN_MS);
+    h->rejected_row = 0;
+}
+
+void membership_seek_joined(struct membership *h)
+{
+    h->seek_wait_ms = SEEK_MIN_MS;
+    h->probe_at_ms = h->now_ms + probe_wait_ms(h);
+}
+
+static uint64_t soon(struct membership *h, uint32_t ms)
+{
+    return h->now_ms + prng_below(&h->prng, ms) + 1;
+}
+
+void membership_seek_start(struct membership *h)
+{
+    h->shuffle_at_ms = soon(h, h->options.shuffle_ms);
+    h->swap_at_ms = soon(h, SWAP_MS);
+    h->probe_at_ms = soon(h, PROBE_MS);
+    h->seek_at_ms = h->now_ms;
+    h->seek_wait_ms = SEEK_MIN_MS;
+}
+
+void membership_seek_timeout(struct membership *h, struct actions *out)
+{
+    if (!h->is_started || h->has_left)
+        return;
+    if (h->active_count == 0) {
+        if (h->now_ms >= h->seek_at_ms)
+            seek(h, out);
+        return;
+    }
+    if (h->now_ms >= h->shuffle_at_ms) {
+        shuffle(h, out);
+        h->shuffle_at_ms =
+            h->now_ms + prng_jitter(&h->prng, h->options.shuffle_ms);
+    }
+    if (h->now_ms >= h->probe_at_ms) {
+        probe(h, out);
+        h->probe_at_ms = h->now_ms + probe_wait_ms(h);
+    }
+    if (h->now_ms >= h->swap_at_ms) {
+        swap(h, out);
+        h->swap_at_ms = h->now_ms + prng_jitter(&h->prng, SWAP_MS);
+    }
+}
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* When the next candidate may be asked, if one is wanted at all. */
+static uint64_t fill_due_ms(const struct membership *h)
+{
+    uint64_t due = UINT64_MAX;
+
+    if (fill_want(h) == 0 || h->dials_count == MEMBERSHIP_DIALS_MAX)
+        return due;
+    if (h->passive.count == 0)
+        due = h->refill_at_ms;
+    for (uint32_t i = 0; i < h->passive.count; i++)
+        if (!membership_is_dialing(h, &h->passive.entries[i].id))
+            due = least(due, h->passive.entries[i].next_try_ms);
+    if (h->active_count > 0 && due < h->fill_at_ms)
+        due = h->fill_at_ms;
+    return due;
+}
+
+void membership_settle(struct membership *h, struct actions *out)
+{
+    uint64_t due = UINT64_MAX;
+
+    if (h->is_started && !h->has_left) {
+        fill(h, out);
+        due = fill_due_ms(h);
+        if (h->active_count > 0)
+            due = least(least(due, h->shuffle_at_ms),
+                        least(h->probe_at_ms, h->swap_at_ms));
+        else if (h->contacts_count + h->lost.count > 0)
+            due = least(due, h->seek_at_ms);
+    }
+    for (uint32_t i = 0; i < h->links_count; i++) {
+        const struct hlink *hl = &h->links[i];
+        if (hl->state == HLINK_WAITING || hl->state == HLINK_ASKED)
+            due = least(due, hl->deadline_ms);
+    }
+    h->deadline_ms = due;
+    membership_check(h);
+}
+
+void membership_seek_rejected(struct membership *h)
+{
+    h->rejected_row++;
+    h->fill_at_ms =
+        h->now_ms +
+        prng_jitter(&h->prng,
+                    doubled(FILL_MIN_MS, h->rejected_row - 1, FILL_MAX_MS));
+}
+
+/* Two meshes hang together by the link that was just made: a second one soon.
+ */
+void membership_seek_bridged(struct membership *h)
+{
+    h->swap_at_ms = least(h->swap_at_ms, soon(h, RETURNED_MS));
+}
+
+/* Several peers that were lost are back in the same life: not they were
+ * gone, the network was. Mix the two sides soon, each node at its own moment.
+ */
+void membership_seek_returned(struct membership *h)
+{
+    if (h->now_ms - h->returned_since_ms > RETURNED_MS) {
+        h->returned_since_ms = h->now_ms;
+        h->returned_row = 0;
+    }
+    if (++h->returned_row == RETURNED_MIN)
+        membership_seek_bridged(h);
 }

@@ -24,8 +24,8 @@
  * links.c); one that brought news gets it back by links_refund(). A broadcast
  * that is known here may come once more by every other link for nothing:
  * links_know(). Whoever has no token left is flooding. What an
- * honest node does at most stays well below: see origins.h, and WALKS_RATE in
- * engine_insiders.c for what it passes on. */
+ * honest node does at most stays well below: see origins.h, and
+ * OVERLAY_WALKS_RATE for what it passes on. */
 #ifndef ARGUS_CORE_LINKS_H
 #define ARGUS_CORE_LINKS_H
 

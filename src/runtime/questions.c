@@ -4,7 +4,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "core/hyparview.h" /* HYPARVIEW_CONTACTS_MAX */
+#include "core/membership.h" /* MEMBERSHIP_CONTACTS_MAX */
 #include "runtime/runtime_impl.h"
 
 /** How long an asker waits for the loop. */
@@ -116,7 +116,7 @@ static int on_join(void *context, const char *address, struct argus_error *err)
     if (rc == ARGUS_EFULL)
         return argus_fail(err, ARGUS_EDENIED,
                           "%u contacts are known already, no more are kept",
-                          HYPARVIEW_CONTACTS_MAX);
+                          MEMBERSHIP_CONTACTS_MAX);
     return rc == ARGUS_OK ? rc
                           : argus_fail(err, rc, "cannot join \"%s\": %s",
                                        address, argus_strstatus(rc));

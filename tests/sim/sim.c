@@ -699,11 +699,11 @@ void sim_crash_random(struct sim *s, uint32_t count)
 void sim_cut_random(struct sim *s)
 {
     struct sim_node *n = s->nodes[sim_random_alive(s)];
-    struct hyparview_peer peer;
+    struct membership_peer peer;
     uint64_t number;
     struct cable *c;
 
-    if (!hyparview_active(n->engine->hyparview, 0, &peer))
+    if (!membership_active(n->engine->membership, 0, &peer))
         return;
     number = peer.link >> 1;
     HASH_FIND(hh, s->cables, &number, sizeof number, c);

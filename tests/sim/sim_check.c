@@ -103,25 +103,25 @@ static uint32_t index_of(const struct node_id *id)
 
 /* Does the other end hold this link active too? Both ends of a link have the
  * same number but for the lowest bit. */
-static bool is_mutual(const struct sim *s, const struct hyparview_peer *p)
+static bool is_mutual(const struct sim *s, const struct membership_peer *p)
 {
     uint32_t peer = index_of(&p->id);
     return sim_is_alive(s, peer) &&
-           hyparview_is_active_link(s->nodes[peer]->engine->hyparview,
-                                    p->link ^ 1);
+           membership_is_active_link(s->nodes[peer]->engine->membership,
+                                     p->link ^ 1);
 }
 
 static uint32_t reach(struct sim *s, uint32_t from, uint8_t *seen)
 {
     uint32_t *queue = sim_alloc(s->nodes_count * sizeof *queue);
     uint32_t head = 0, tail = 0;
-    struct hyparview_peer p;
+    struct membership_peer p;
 
     queue[tail++] = from;
     seen[from] = 1;
     while (head < tail) {
         const struct sim_node *n = s->nodes[queue[head++]];
-        for (uint32_t i = 0; hyparview_active(n->engine->hyparview, i, &p);
+        for (uint32_t i = 0; membership_active(n->engine->membership, i, &p);
              i++) {
             uint32_t peer = index_of(&p.id);
             if (!seen[peer] && is_mutual(s, &p)) {
@@ -149,13 +149,14 @@ bool sim_is_connected(struct sim *s)
 
 bool sim_is_symmetric(struct sim *s)
 {
-    struct hyparview_peer p;
+    struct membership_peer p;
 
     for (uint32_t j = 0; j < s->nodes_count; j++) {
         if (!sim_is_alive(s, j))
             continue;
         const struct sim_node *n = s->nodes[j];
-        for (uint32_t i = 0; hyparview_active(n->engine->hyparview, i, &p); i++)
+        for (uint32_t i = 0; membership_active(n->engine->membership, i, &p);
+             i++)
             if (!s->nodes[index_of(&p.id)]->is_hostile && !is_mutual(s, &p))
                 return false;
     }
@@ -196,7 +197,7 @@ void sim_figures(struct sim *s, struct sim_figures *out)
             continue;
         const struct engine *e = s->nodes[i]->engine;
         const struct plumtree_stats *tree = plumtree_stats(e->plumtree);
-        uint32_t active = hyparview_active_count(e->hyparview);
+        uint32_t active = membership_active_count(e->membership);
 
         alive++;
         links += active;

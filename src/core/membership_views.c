@@ -1,13 +1,13 @@
-/* hyparview_views.c - the passive view and the lost, what is told of the views,
- * and what must always hold of them. See hyparview.h. */
+/* membership_views.c - the passive view and the lost, what is told of the
+ * views, and what must always hold of them. See membership.h. */
 #include <assert.h>
 #include <string.h>
 
-#include "core/hyparview_impl.h"
+#include "core/membership_impl.h"
 
 /* ----------------------------------------------------------- views */
 
-void hyparview_self(const struct hyparview *h, argus_Peer *out)
+void membership_self(const struct membership *h, argus_Peer *out)
 {
     memset(out, 0, sizeof *out);
     memcpy(out->id, h->options.id.bytes, NODE_ID_SIZE);
@@ -15,7 +15,7 @@ void hyparview_self(const struct hyparview *h, argus_Peer *out)
     out->generation = h->options.generation;
 }
 
-static bool was_just_sent(const struct hyparview *h, const struct node_id *id)
+static bool was_just_sent(const struct membership *h, const struct node_id *id)
 {
     for (uint32_t i = 0; i < h->sent_ids_count; i++)
         if (node_id_is_equal(&h->sent_ids[i], id))
@@ -23,13 +23,13 @@ static bool was_just_sent(const struct hyparview *h, const struct node_id *id)
     return false;
 }
 
-static bool has_left(const struct hyparview *h, const struct node_id *id)
+static bool has_left(const struct membership *h, const struct node_id *id)
 {
     return h->listener.has_left(h->listener.context, id);
 }
 
 /* §4.4: the ids just sent to the peer go first, then random ones. */
-static void make_passive_room(struct hyparview *h)
+static void make_passive_room(struct membership *h)
 {
     if (h->passive.count < h->passive.max)
         return;
@@ -43,11 +43,11 @@ static void make_passive_room(struct hyparview *h)
     (void)peerlist_remove(&h->passive, &h->passive.entries[i].id);
 }
 
-void hyparview_add_passive(struct hyparview *h, const struct node_id *id,
-                           const char *address, uint32_t generation)
+void membership_add_passive(struct membership *h, const struct node_id *id,
+                            const char *address, uint32_t generation)
 {
     if (node_id_is_zero(id) || node_id_is_equal(id, &h->options.id) ||
-        !is_dialable(address) || hyparview_is_active(h, id) || has_left(h, id))
+        !is_dialable(address) || membership_is_active(h, id) || has_left(h, id))
         return;
 
     struct peer_entry *e = peerlist_find(&h->passive, id);
@@ -69,8 +69,8 @@ void hyparview_add_passive(struct hyparview *h, const struct node_id *id,
 }
 
 /* The arguments may point into the entry of the passive view. */
-void hyparview_add_lost(struct hyparview *h, const struct node_id *id,
-                        const char *address, uint32_t generation)
+void membership_add_lost(struct membership *h, const struct node_id *id,
+                         const char *address, uint32_t generation)
 {
     struct peer_entry entry = {.id = *id, .generation = generation};
     address_copy(entry.address, address);
@@ -93,18 +93,18 @@ void hyparview_add_lost(struct hyparview *h, const struct node_id *id,
                        h->now_ms);
 }
 
-void hyparview_take_in(struct hyparview *h, const argus_Peer *peers,
-                       uint32_t count)
+void membership_take_in(struct membership *h, const argus_Peer *peers,
+                        uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
         struct node_id id = node_id_of(peers[i].id);
-        hyparview_add_passive(h, &id, peers[i].address, peers[i].generation);
+        membership_add_passive(h, &id, peers[i].address, peers[i].generation);
     }
     h->sent_ids_count = 0;
 }
 
-void hyparview_put_peer(argus_Peer *out, const struct node_id *id,
-                        const char *address, uint32_t generation)
+void membership_put_peer(argus_Peer *out, const struct node_id *id,
+                         const char *address, uint32_t generation)
 {
     memset(out, 0, sizeof *out);
     memcpy(out->id, id->bytes, NODE_ID_SIZE);
@@ -114,9 +114,9 @@ void hyparview_put_peer(argus_Peer *out, const struct node_id *id,
 
 /* Random peers of both views, never `but`. Reservoir sampling: each equally
  * likely, no table. */
-uint32_t hyparview_sample(struct hyparview *h, const struct node_id *but,
-                          uint32_t actives, uint32_t passives,
-                          argus_Peer peers[MESSAGE_PEERS])
+uint32_t membership_sample(struct membership *h, const struct node_id *but,
+                           uint32_t actives, uint32_t passives,
+                           argus_Peer peers[MESSAGE_PEERS])
 {
     uint32_t count = 0, seen = 0;
 
@@ -128,8 +128,8 @@ uint32_t hyparview_sample(struct hyparview *h, const struct node_id *but,
             continue;
         uint32_t at = ++seen <= actives ? count++ : prng_below(&h->prng, seen);
         if (at < actives)
-            hyparview_put_peer(&peers[at], &hl->peer.id, hl->peer.address,
-                               hl->peer.generation);
+            membership_put_peer(&peers[at], &hl->peer.id, hl->peer.address,
+                                hl->peer.generation);
     }
     uint32_t base = count;
     seen = 0;
@@ -140,15 +140,15 @@ uint32_t hyparview_sample(struct hyparview *h, const struct node_id *but,
         uint32_t at =
             ++seen <= passives ? count++ - base : prng_below(&h->prng, seen);
         if (at < passives)
-            hyparview_put_peer(&peers[base + at], &e->id, e->address,
-                               e->generation);
+            membership_put_peer(&peers[base + at], &e->id, e->address,
+                                e->generation);
     }
     return count;
 }
 
-struct hlink *hyparview_random_active(struct hyparview *h,
-                                      const struct node_id *but,
-                                      const struct node_id *nor)
+struct hlink *membership_random_active(struct membership *h,
+                                       const struct node_id *but,
+                                       const struct node_id *nor)
 {
     struct hlink *chosen = NULL;
     uint32_t ties = 0;
@@ -167,65 +167,65 @@ struct hlink *hyparview_random_active(struct hyparview *h,
 
 /* -------------------------------------------------------- questions */
 
-bool hyparview_is_active_link(const struct hyparview *h, link_id link)
+bool membership_is_active_link(const struct membership *h, link_id link)
 {
-    const struct hlink *hl = hyparview_find_link(h, link);
+    const struct hlink *hl = membership_find_link(h, link);
     return hl != NULL && hl->state == HLINK_ACTIVE;
 }
 
-bool hyparview_is_active(const struct hyparview *h, const struct node_id *id)
+bool membership_is_active(const struct membership *h, const struct node_id *id)
 {
-    return hyparview_link_of(h, id, HLINK_ACTIVE) != NULL;
+    return membership_link_of(h, id, HLINK_ACTIVE) != NULL;
 }
 
-uint32_t hyparview_active_count(const struct hyparview *h)
+uint32_t membership_active_count(const struct membership *h)
 {
     return h->active_count;
 }
 
-uint32_t hyparview_passive_count(const struct hyparview *h)
+uint32_t membership_passive_count(const struct membership *h)
 {
     return h->passive.count;
 }
 
-uint32_t hyparview_lost_count(const struct hyparview *h)
+uint32_t membership_lost_count(const struct membership *h)
 {
     return h->lost.count;
 }
 
-bool hyparview_active(const struct hyparview *h, uint32_t index,
-                      struct hyparview_peer *out)
+bool membership_active(const struct membership *h, uint32_t index,
+                       struct membership_peer *out)
 {
     for (uint32_t i = 0; i < h->links_count; i++) {
         const struct hlink *hl = &h->links[i];
         if (hl->state != HLINK_ACTIVE || index-- > 0)
             continue;
-        *out = (struct hyparview_peer){.id = hl->peer.id,
-                                       .generation = hl->peer.generation,
-                                       .address = hl->peer.address,
-                                       .link = hl->link};
+        *out = (struct membership_peer){.id = hl->peer.id,
+                                        .generation = hl->peer.generation,
+                                        .address = hl->peer.address,
+                                        .link = hl->link};
         return true;
     }
     return false;
 }
 
-bool hyparview_passive(const struct hyparview *h, uint32_t index,
-                       struct hyparview_peer *out)
+bool membership_passive(const struct membership *h, uint32_t index,
+                        struct membership_peer *out)
 {
     if (index >= h->passive.count)
         return false;
     const struct peer_entry *e = &h->passive.entries[index];
-    *out = (struct hyparview_peer){
+    *out = (struct membership_peer){
         .id = e->id, .generation = e->generation, .address = e->address};
     return true;
 }
 
-const struct hyparview_stats *hyparview_stats(const struct hyparview *h)
+const struct membership_stats *membership_stats(const struct membership *h)
 {
     return &h->stats;
 }
 
-static void check_active(const struct hyparview *h)
+static void check_active(const struct membership *h)
 {
     uint32_t active = 0;
 
@@ -235,19 +235,19 @@ static void check_active(const struct hyparview *h)
             continue;
         active++;
         assert(!node_id_is_equal(&hl->peer.id, &h->options.id));
-        assert(hyparview_link_of(h, &hl->peer.id, HLINK_ACTIVE) == hl);
+        assert(membership_link_of(h, &hl->peer.id, HLINK_ACTIVE) == hl);
         assert(peerlist_find(&h->passive, &hl->peer.id) == NULL);
         assert(peerlist_find(&h->lost, &hl->peer.id) == NULL);
     }
     assert(active == h->active_count);
 }
 
-void hyparview_check(const struct hyparview *h)
+void membership_check(const struct membership *h)
 {
     check_active(h);
     assert(h->active_count <= h->options.active_max);
-    assert(h->links_count <= HYPARVIEW_LINKS_MAX);
-    assert(h->dials_count <= HYPARVIEW_DIALS_MAX);
+    assert(h->links_count <= MEMBERSHIP_LINKS_MAX);
+    assert(h->dials_count <= MEMBERSHIP_DIALS_MAX);
     assert(h->passive.count <= h->passive.max);
     assert(h->lost.count <= h->lost.max);
     assert(peerlist_find(&h->passive, &h->options.id) == NULL);

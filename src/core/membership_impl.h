@@ -1,11 +1,11 @@
-/* hyparview_impl.h - what hyparview.c (links, active view, messages),
- * hyparview_views.c (passive view, lost, questions) and hyparview_seek.c (whom
+/* membership_impl.h - what membership.c (links, active view, messages),
+ * membership_views.c (passive view, lost, questions) and hyparview.c (whom
  * to dial, and when) share. Nobody else includes it. */
-#ifndef ARGUS_CORE_HYPARVIEW_IMPL_H
-#define ARGUS_CORE_HYPARVIEW_IMPL_H
+#ifndef ARGUS_CORE_MEMBERSHIP_IMPL_H
+#define ARGUS_CORE_MEMBERSHIP_IMPL_H
 
 #include "base/prng.h"
-#include "core/hyparview.h"
+#include "core/membership.h"
 #include "core/peerlist.h"
 
 /** Peers named in one message; as in argus.options. */
@@ -48,9 +48,9 @@ struct contact {
     char address[ADDRESS_SIZE];
 };
 
-struct hyparview {
-    struct hyparview_options options;
-    struct hyparview_listener listener;
+struct membership {
+    struct membership_options options;
+    struct membership_listener listener;
     struct prng prng;
     uint64_t now_ms;
     uint64_t deadline_ms;
@@ -62,7 +62,7 @@ struct hyparview {
     struct peerlist passive, lost;
     struct contact *contacts;
     uint32_t contacts_count;
-    struct hdial dials[HYPARVIEW_DIALS_MAX];
+    struct hdial dials[MEMBERSHIP_DIALS_MAX];
     uint32_t dials_count;
     uint64_t dial_counter;
 
@@ -80,7 +80,7 @@ struct hyparview {
     uint32_t returned_row; /* peers back from the lost within a window */
     uint64_t returned_since_ms;
     uint64_t join_tokens_milli, join_tokens_at_ms;
-    struct hyparview_stats stats;
+    struct membership_stats stats;
 };
 
 /** Can it be dialed? A node that does not know its host yet says ":port". */
@@ -89,62 +89,63 @@ static inline bool is_dialable(const char *address)
     return address[0] != '\0' && address[0] != ':';
 }
 
-/* hyparview.c */
-struct hlink *hyparview_find_link(const struct hyparview *h, link_id link);
-struct hlink *hyparview_link_of(const struct hyparview *h,
-                                const struct node_id *peer,
-                                enum hlink_state state);
-void hyparview_close(struct hlink *hl, argus_RefuseCode code, const char *text,
-                     struct actions *out);
+/* membership.c */
+struct hlink *membership_find_link(const struct membership *h, link_id link);
+struct hlink *membership_link_of(const struct membership *h,
+                                 const struct node_id *peer,
+                                 enum hlink_state state);
+void membership_close(struct hlink *hl, argus_RefuseCode code, const char *text,
+                      struct actions *out);
 
-/* hyparview_views.c */
-struct hlink *hyparview_random_active(struct hyparview *h,
-                                      const struct node_id *but,
-                                      const struct node_id *nor);
-void hyparview_add_passive(struct hyparview *h, const struct node_id *id,
-                           const char *address, uint32_t generation);
+/* membership_views.c */
+struct hlink *membership_random_active(struct membership *h,
+                                       const struct node_id *but,
+                                       const struct node_id *nor);
+void membership_add_passive(struct membership *h, const struct node_id *id,
+                            const char *address, uint32_t generation);
 
 /** The arguments may point into the entry of the passive view. */
-void hyparview_add_lost(struct hyparview *h, const struct node_id *id,
-                        const char *address, uint32_t generation);
-void hyparview_take_in(struct hyparview *h, const argus_Peer *peers,
-                       uint32_t count);
-void hyparview_put_peer(argus_Peer *out, const struct node_id *id,
-                        const char *address, uint32_t generation);
+void membership_add_lost(struct membership *h, const struct node_id *id,
+                         const char *address, uint32_t generation);
+void membership_take_in(struct membership *h, const argus_Peer *peers,
+                        uint32_t count);
+void membership_put_peer(argus_Peer *out, const struct node_id *id,
+                         const char *address, uint32_t generation);
 
 /** Random peers of both views, never `but`; so many of each at most. */
-uint32_t hyparview_sample(struct hyparview *h, const struct node_id *but,
-                          uint32_t actives, uint32_t passives,
-                          argus_Peer peers[MESSAGE_PEERS]);
-void hyparview_self(const struct hyparview *h, argus_Peer *out);
+uint32_t membership_sample(struct membership *h, const struct node_id *but,
+                           uint32_t actives, uint32_t passives,
+                           argus_Peer peers[MESSAGE_PEERS]);
+void membership_self(const struct membership *h, argus_Peer *out);
 
-/* hyparview_seek.c */
+/* hyparview.c */
 
 /** NULL: too many under way. */
-struct hdial *hyparview_dial(struct hyparview *h, enum dial_purpose purpose,
-                             const struct node_id *peer, const char *address,
-                             struct actions *out);
-bool hyparview_is_dialing(const struct hyparview *h,
-                          const struct node_id *peer);
-bool hyparview_take_dial(struct hyparview *h, dial_id dial, struct hdial *out);
+struct hdial *membership_dial(struct membership *h, enum dial_purpose purpose,
+                              const struct node_id *peer, const char *address,
+                              struct actions *out);
+bool membership_is_dialing(const struct membership *h,
+                           const struct node_id *peer);
+bool membership_take_dial(struct membership *h, dial_id dial,
+                          struct hdial *out);
 
 /** A candidate did not become a neighbor: when to try it again. */
-void hyparview_postpone(struct hyparview *h, const struct node_id *id,
-                        uint32_t wait_ms, bool failed);
+void membership_postpone(struct membership *h, const struct node_id *id,
+                         uint32_t wait_ms, bool failed);
 
 /** Last thing in every input: dial whoever is missing, find the deadline. */
-void hyparview_settle(struct hyparview *h, struct actions *out);
-void hyparview_seek_start(struct hyparview *h);
-void hyparview_seek_timeout(struct hyparview *h, struct actions *out);
+void membership_settle(struct membership *h, struct actions *out);
+void membership_seek_start(struct membership *h);
+void membership_seek_timeout(struct membership *h, struct actions *out);
 
 /** The active view has just run empty or got its first member. */
-void hyparview_seek_alone(struct hyparview *h);
-void hyparview_seek_joined(struct hyparview *h);
+void membership_seek_alone(struct membership *h);
+void membership_seek_joined(struct membership *h);
 
 /** A full peer said no; a peer came back from the lost; a node that had
  *  neighbors joined by another mesh's. */
-void hyparview_seek_rejected(struct hyparview *h);
-void hyparview_seek_bridged(struct hyparview *h);
-void hyparview_seek_returned(struct hyparview *h);
+void membership_seek_rejected(struct membership *h);
+void membership_seek_bridged(struct membership *h);
+void membership_seek_returned(struct membership *h);
 
 #endif

@@ -1,4 +1,4 @@
-/* hyparview.h - membership: whom this node talks to, and whom it could.
+/* membership.h - whom this node talks to, and whom it could.
  *
  * Source: Leitao, Pereira, Rodrigues, "HyParView" (DSN 2007, technical report
  * edition). Words are the paper's: active view (one TCP link each, symmetric),
@@ -20,37 +20,37 @@
  *
  * Pure; all tables are bounded by the constants below or the options. Input
  * from the network is hostile: it can change views, not break them. */
-#ifndef ARGUS_CORE_HYPARVIEW_H
-#define ARGUS_CORE_HYPARVIEW_H
+#ifndef ARGUS_CORE_MEMBERSHIP_H
+#define ARGUS_CORE_MEMBERSHIP_H
 
 #include "core/actions.h"
 #include "core/peer.h"
 
-struct hyparview; /* opaque; one an engine */
+struct membership; /* opaque; one an engine */
 
-#define HYPARVIEW_DIAL_TAG 1
+#define MEMBERSHIP_DIAL_TAG 1
 
 #define HYPARVIEW_ARWL 6 /* paper */
 #define HYPARVIEW_PRWL 3 /* paper */
 #define HYPARVIEW_SHUFFLE_ACTIVE 3
 #define HYPARVIEW_SHUFFLE_PASSIVE 4
 
-#define HYPARVIEW_ACTIVE_LIMIT 32    /* highest active_max */
-#define HYPARVIEW_PASSIVE_LIMIT 4096 /* highest passive_max; meant by 0 */
-#define HYPARVIEW_LOST_MAX 64        /* oldest are dropped first */
-#define HYPARVIEW_CONTACTS_MAX 64
-#define HYPARVIEW_LINKS_MAX 256 /* MESH links at once; more are told BUSY */
-#define HYPARVIEW_DIALS_MAX 24  /* under way at once */
-#define HYPARVIEW_JOIN_BURST 20 /* joins accepted at once ... */
-#define HYPARVIEW_JOIN_RATE 20  /* ... and then a second */
+#define MEMBERSHIP_ACTIVE_LIMIT 32    /* highest active_max */
+#define MEMBERSHIP_PASSIVE_LIMIT 4096 /* highest passive_max; meant by 0 */
+#define MEMBERSHIP_LOST_MAX 64        /* oldest are dropped first */
+#define MEMBERSHIP_CONTACTS_MAX 64
+#define MEMBERSHIP_LINKS_MAX 256 /* MESH links at once; more are told BUSY */
+#define MEMBERSHIP_DIALS_MAX 24  /* under way at once */
+#define MEMBERSHIP_JOIN_BURST 20 /* joins accepted at once ... */
+#define MEMBERSHIP_JOIN_RATE 20  /* ... and then a second */
 
-struct hyparview_options {
+struct membership_options {
     uint64_t seed;
     struct node_id id;
     uint32_t generation;
     char address[ADDRESS_SIZE]; /* ours; "" until known */
-    uint32_t active_max;        /* 1..HYPARVIEW_ACTIVE_LIMIT */
-    uint32_t passive_max;       /* 0: HYPARVIEW_PASSIVE_LIMIT */
+    uint32_t active_max;        /* 1..MEMBERSHIP_ACTIVE_LIMIT */
+    uint32_t passive_max;       /* 0: MEMBERSHIP_PASSIVE_LIMIT */
     uint32_t shuffle_ms;
     uint32_t answer_ms; /* wait for a NeighborReply; SuspectTimeout */
     const char *const *contacts;
@@ -58,15 +58,15 @@ struct hyparview_options {
 };
 
 /* An entry of a view, for control and tests; or a member. */
-struct hyparview_peer {
+struct membership_peer {
     struct node_id id;
     uint32_t generation;
     const char *address; /* borrowed until the next input */
     link_id link;        /* 0: passive */
 };
 
-/* What hyparview tells upward, from within its inputs. */
-struct hyparview_listener {
+/* What the membership tells upward, from within its inputs. */
+struct membership_listener {
     void *context;
     void (*neighbor_up)(void *context, link_id link,
                         const struct peer_info *peer, struct actions *out);
@@ -87,10 +87,10 @@ struct hyparview_listener {
     /** Some member that has not left, picked by a random number; live: one
      *  thought to be online. The link is 0. @return false: there is none. */
     bool (*any_member)(void *context, uint32_t pick, bool live,
-                       struct hyparview_peer *out);
+                       struct membership_peer *out);
 };
 
-struct hyparview_stats {
+struct membership_stats {
     uint64_t join_sent, join_accepted, join_throttled;
     uint64_t neighbor_sent, neighbor_accepted, neighbor_rejected;
     uint64_t handshake_expired; /* asked, no answer in time */
@@ -106,79 +106,81 @@ struct hyparview_stats {
     uint64_t probe_sent;   /* contacts and lost nodes tried while joined */
     uint64_t swap_sent;    /* links exchanged only to mix the overlay */
     uint64_t refilled;     /* members taken in when the passive view was dry */
-    uint64_t dial_refused; /* HYPARVIEW_DIALS_MAX reached */
+    uint64_t dial_refused; /* MEMBERSHIP_DIALS_MAX reached */
 };
 
 /** @retval ARGUS_EINVAL, ARGUS_ENOMEM; *out is written on ARGUS_OK only. */
-int hyparview_new(const struct hyparview_options *options,
-                  const struct hyparview_listener *listener,
-                  struct hyparview **out);
-void hyparview_free(struct hyparview *h);
+int membership_new(const struct membership_options *options,
+                   const struct membership_listener *listener,
+                   struct membership **out);
+void membership_free(struct membership *h);
 
 /** Begin to look for others. */
-void hyparview_start(struct hyparview *h, uint64_t now_ms, struct actions *out);
-void hyparview_on_link_up(struct hyparview *h, uint64_t now_ms, link_id link,
-                          dial_id dial, const struct peer_info *peer,
-                          struct actions *out);
-void hyparview_on_link_down(struct hyparview *h, uint64_t now_ms, link_id link,
-                            enum link_end why, argus_RefuseCode code,
-                            struct actions *out);
-void hyparview_on_dial_failed(struct hyparview *h, uint64_t now_ms,
-                              dial_id dial, enum link_end why,
-                              argus_RefuseCode code, struct actions *out);
+void membership_start(struct membership *h, uint64_t now_ms,
+                      struct actions *out);
+void membership_on_link_up(struct membership *h, uint64_t now_ms, link_id link,
+                           dial_id dial, const struct peer_info *peer,
+                           struct actions *out);
+void membership_on_link_down(struct membership *h, uint64_t now_ms,
+                             link_id link, enum link_end why,
+                             argus_RefuseCode code, struct actions *out);
+void membership_on_dial_failed(struct membership *h, uint64_t now_ms,
+                               dial_id dial, enum link_end why,
+                               argus_RefuseCode code, struct actions *out);
 /** Join, ForwardJoin, Neighbor, NeighborReply, Disconnect, Shuffle and
  *  ShuffleReply; any other is ignored. */
-void hyparview_on_frame(struct hyparview *h, uint64_t now_ms, link_id link,
-                        const argus_Frame *frame, struct actions *out);
-void hyparview_on_timeout(struct hyparview *h, uint64_t now_ms,
-                          struct actions *out);
-uint64_t hyparview_deadline_ms(const struct hyparview *h);
+void membership_on_frame(struct membership *h, uint64_t now_ms, link_id link,
+                         const argus_Frame *frame, struct actions *out);
+void membership_on_timeout(struct membership *h, uint64_t now_ms,
+                           struct actions *out);
+uint64_t membership_deadline_ms(const struct membership *h);
 
 /** The peer's half of the symmetry audit: it pinged on this link and said
  *  whether we are in its active view. */
-void hyparview_on_audit(struct hyparview *h, uint64_t now_ms, link_id link,
-                        bool active, struct actions *out);
+void membership_on_audit(struct membership *h, uint64_t now_ms, link_id link,
+                         bool active, struct actions *out);
 
 /** A node is known to live (directory, disk, a link of another kind). Takes it
  *  into the passive view when there is room or it was thought lost. */
-void hyparview_offer(struct hyparview *h, uint64_t now_ms,
-                     const struct node_id *id, const char *address,
-                     uint32_t generation, struct actions *out);
+void membership_offer(struct membership *h, uint64_t now_ms,
+                      const struct node_id *id, const char *address,
+                      uint32_t generation, struct actions *out);
 
 /** A node is known to be dead or unreachable: no candidate any more. */
-void hyparview_lose(struct hyparview *h, uint64_t now_ms,
-                    const struct node_id *id, struct actions *out);
+void membership_lose(struct membership *h, uint64_t now_ms,
+                     const struct node_id *id, struct actions *out);
 
 /** A node left for good: not even probed. */
-void hyparview_forget(struct hyparview *h, const struct node_id *id);
+void membership_forget(struct membership *h, const struct node_id *id);
 
 /** Meet a mesh now; the address is kept as a contact. Also undoes leave.
- *  @retval ARGUS_EFULL  there are HYPARVIEW_CONTACTS_MAX contacts. */
-int hyparview_join(struct hyparview *h, uint64_t now_ms, const char *address,
-                   struct actions *out);
+ *  @retval ARGUS_EFULL  there are MEMBERSHIP_CONTACTS_MAX contacts. */
+int membership_join(struct membership *h, uint64_t now_ms, const char *address,
+                    struct actions *out);
 
 /** Say goodbye to all and stay by oneself. */
-void hyparview_leave(struct hyparview *h, uint64_t now_ms, struct actions *out);
+void membership_leave(struct membership *h, uint64_t now_ms,
+                      struct actions *out);
 
 /** What peers are told of us from now on. */
-void hyparview_set_address(struct hyparview *h, const char *address);
-void hyparview_set_generation(struct hyparview *h, uint32_t generation);
+void membership_set_address(struct membership *h, const char *address);
+void membership_set_generation(struct membership *h, uint32_t generation);
 
-bool hyparview_is_active_link(const struct hyparview *h, link_id link);
-bool hyparview_is_active(const struct hyparview *h, const struct node_id *id);
-uint32_t hyparview_active_count(const struct hyparview *h);
-uint32_t hyparview_passive_count(const struct hyparview *h);
-uint32_t hyparview_lost_count(const struct hyparview *h);
+bool membership_is_active_link(const struct membership *h, link_id link);
+bool membership_is_active(const struct membership *h, const struct node_id *id);
+uint32_t membership_active_count(const struct membership *h);
+uint32_t membership_passive_count(const struct membership *h);
+uint32_t membership_lost_count(const struct membership *h);
 
 /** By index from 0; false: no such index. */
-bool hyparview_active(const struct hyparview *h, uint32_t index,
-                      struct hyparview_peer *out);
-bool hyparview_passive(const struct hyparview *h, uint32_t index,
-                       struct hyparview_peer *out);
+bool membership_active(const struct membership *h, uint32_t index,
+                       struct membership_peer *out);
+bool membership_passive(const struct membership *h, uint32_t index,
+                        struct membership_peer *out);
 
-const struct hyparview_stats *hyparview_stats(const struct hyparview *h);
+const struct membership_stats *membership_stats(const struct membership *h);
 
 /** What must always hold; asserted after each input. */
-void hyparview_check(const struct hyparview *h);
+void membership_check(const struct membership *h);
 
 #endif
