@@ -25,6 +25,7 @@
     X(hello)                                                                   \
     X(pair)                                                                    \
     X(hlc)                                                                     \
+    X(clock)                                                                   \
     X(links)                                                                   \
     X(quarantine)                                                              \
     X(hyparview)                                                               \
