@@ -176,8 +176,8 @@ uint32_t sim_zone(const struct sim *s, uint32_t node);
 bool sim_is_alive(const struct sim *s, uint32_t node);
 uint32_t sim_alive_count(const struct sim *s);
 
-/** Put an event on the timeline (light nodes: a broadcast of about the same
- *  size); its fate is followed on every node. */
+/** Put an event on the timeline (light nodes: broadcast the text); its fate is
+ *  followed on every node. */
 void sim_broadcast(struct sim *s, uint32_t node, const char *text);
 /** Follow none of the events sent so far any more. */
 void sim_forget(struct sim *s);

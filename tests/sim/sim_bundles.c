@@ -181,14 +181,7 @@ void sim_keep_disk(struct sim *s, uint32_t node)
     struct sim_node *n = s->nodes[node];
 
     bundles_drop_kept(n);
-    n->kept_count = n->disk_count;
-    n->kept = sim_alloc((n->disk_count + 1) * sizeof *n->kept);
-    for (uint32_t i = 0; i < n->disk_count; i++) {
-        n->kept[i] = n->disk[i];
-        n->kept[i].data = sim_alloc(n->disk[i].size + 1);
-        if (n->disk[i].size > 0)
-            memcpy(n->kept[i].data, n->disk[i].data, n->disk[i].size);
-    }
+    n->kept = disk_copy(n, &n->kept_count);
 }
 
 void bundles_drop_kept(struct sim_node *n)
@@ -204,9 +197,7 @@ void sim_old_disk(struct sim *s, uint32_t node)
 {
     struct sim_node *n = s->nodes[node];
 
-    for (uint32_t i = 0; i < n->disk_count; i++)
-        free(n->disk[i].data);
-    free(n->disk);
+    disk_clear(n);
     n->disk = n->kept;
     n->disk_count = n->disk_room = n->kept_count;
     n->kept = NULL;

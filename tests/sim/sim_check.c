@@ -1,238 +1,275 @@
-/* sim_check.c - what a scenario asks of all nodes at once. See sim.h. */
+/* sim_check.c - what must always hold, and what a scenario asks of all nodes at
+ * once. See sim.h. */
+#include "sim/sim_graph.h"
+#include "sim/sim_hash.h"
 #include "sim/sim_impl.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* ------------------------------------------------------ followed events */
+/* As in plumtree_defaults(). */
+#define SEEN_MAX 65536
+#define MISSING_MAX 8192
+#define CACHE_BYTES_MAX (8u << 20)
 
-void sim_broadcast(struct sim *s, uint32_t node, const char *text)
+/* A handshake that was cut short leaves a link that one end alone holds; pings
+ * find that out: three of them (AUDIT_MISSES_MAX), or silence. Beside that an
+ * accepted link may wait for 5 s. */
+#define ONE_SIDED_PINGS 4
+#define ONE_SIDED_SLACK_MS 6000
+
+/* ------------------------------------------------------------ one node */
+
+static bool is_in_views(const struct sim_node *n, const struct node_id *id,
+                        uint32_t from)
 {
-    struct sim_node *n = s->nodes[node];
-    argus_Event e = argus_Event_init_zero;
-    uint64_t hlc, number;
-    struct event ev = {
-        .type = EVENT_NOTICE,
-        .notice = {
-            .event = &e, .always = true, .hlc = &hlc, .number = &number}};
+    struct sim_peer p;
 
-    e.severity = argus_Severity_SEVERITY_WARNING;
-    (void)snprintf(e.node, sizeof e.node, "n%u", node);
-    (void)snprintf(e.message, sizeof e.message, "%s", text);
-    if ((s->followed_count & (s->followed_count - 1)) == 0) {
-        size_t room = s->followed_count == 0 ? 1 : 2 * s->followed_count;
-        s->followed = realloc(s->followed, room * sizeof *s->followed);
-        if (s->followed == NULL)
-            abort();
-    }
-    /* The followed event must be known before it is delivered here. */
-    struct followed *f = &s->followed[s->followed_count];
-    memset(f, 0, sizeof *f);
-    f->origin = node;
-    f->generation = n->generation;
-    f->sent_us = s->now_us;
-    f->nodes = s->nodes_count;
-    f->life = sim_alloc(s->nodes_count * sizeof *f->life);
-    f->life[node] = n->life + 1;
-    sim_step(s, n, &ev);
-    f->number = number;
-    if (hlc == 0) {
-        sim_fail(s, "n%u: an event was refused", node);
-        free(f->life);
-        return;
-    }
-    s->followed_count++;
+    for (uint32_t i = from; node_active(n, i, &p); i++)
+        if (node_id_is_equal(&p.id, id))
+            return true;
+    return false;
 }
 
-void check_timeline(struct sim *s, struct sim_node *n, const struct action *a)
+static void check_views(struct sim *s, struct sim_node *n)
 {
-    uint64_t index;
+    const struct sim_options *o = &s->options;
+    bool is_bounded =
+        o->strategy == NULL || strcmp(o->strategy, "hyparview") == 0;
+    struct sim_peer p;
 
-    memcpy(&index, a->event.origin->bytes + 8, 8);
-    for (uint32_t i = s->followed_count; i-- > 0;) {
-        struct followed *f = &s->followed[i];
-        if (f->origin + 1 != index || f->number != a->event.event->number ||
-            f->generation != a->event.event->generation)
+    if (is_bounded && (node_active_count(n) > o->active_max ||
+                       node_passive_count(n) > o->passive_max))
+        sim_fail(s, "n%u: its views hold %u and %u", n->index,
+                 node_active_count(n), node_passive_count(n));
+    for (uint32_t i = 0; node_active(n, i, &p); i++)
+        if (node_id_is_equal(&p.id, &n->id) || is_in_views(n, &p.id, i + 1))
+            sim_fail(s, "n%u: it, or somebody twice, is in its active view",
+                     n->index);
+    for (uint32_t i = 0; node_passive(n, i, &p); i++)
+        if (node_id_is_equal(&p.id, &n->id) ||
+            (is_bounded && is_in_views(n, &p.id, 0)))
+            sim_fail(s, "n%u: it, or a neighbor, is in its passive view",
+                     n->index);
+}
+
+static void check_tables(struct sim *s, struct sim_node *n)
+{
+    struct plumtree_usage u;
+
+    plumtree_usage(node_tree(n), &u);
+    if (u.seen > SEEN_MAX || u.missing > MISSING_MAX ||
+        u.cache_bytes > CACHE_BYTES_MAX)
+        sim_fail(s, "n%u: its tables hold %u, %u and %u", n->index, u.seen,
+                 u.missing, u.cache_bytes);
+    if (u.neighbors != node_active_count(n))
+        sim_fail(s, "n%u: its tree has %u neighbors, its view %u", n->index,
+                 u.neighbors, node_active_count(n));
+}
+
+void check_node(struct sim *s, struct sim_node *n)
+{
+    if (n->is_hostile)
+        return;
+    check_views(s, n);
+    check_tables(s, n);
+}
+
+/* ------------------------------------------------------------ the mesh */
+
+bool check_is_mutual(const struct sim *s, const struct sim_peer *p,
+                     struct sim_node **peer)
+{
+    const struct cable *c = simnet_find(s, p->link);
+
+    if (peer != NULL)
+        *peer = NULL;
+    if (c == NULL)
+        return false;
+    struct sim_node *other = s->nodes[c->side[!(p->link & 1)].node];
+    if (peer != NULL)
+        *peer = other;
+    return sim_is_alive(s, other->index) && node_holds(other, p->link ^ 1);
+}
+
+static bool is_excused(const struct sim *s, const struct sim_node *n)
+{
+    return n->is_hostile || n->slow_us > 0 || s->now_us < n->frozen_until_us;
+}
+
+static void check_sides(struct sim *s, struct sim_node *n, uint64_t limit_us)
+{
+    struct sim_node *other;
+    struct sim_peer p;
+
+    for (uint32_t i = 0; node_active(n, i, &p); i++) {
+        struct cable *c = simnet_find(s, p.link);
+        if (c == NULL)
             continue;
-        if (n->index >= f->nodes)
-            return;
-        if (f->life[n->index] == n->life + 1)
-            sim_fail(s, "n%u: event %u was delivered twice", n->index, i);
-        f->life[n->index] = n->life + 1;
-        return;
-    }
-}
-
-bool sim_all_delivered(struct sim *s)
-{
-    for (uint32_t i = 0; i < s->followed_count; i++) {
-        const struct followed *f = &s->followed[i];
-        for (uint32_t j = 0; j < f->nodes; j++) {
-            const struct sim_node *n = s->nodes[j];
-            if (sim_is_alive(s, j) && n->started_us <= f->sent_us &&
-                f->life[j] != n->life + 1)
-                return false;
+        if (check_is_mutual(s, &p, &other) || other == NULL) {
+            c->one_sided_us = 0;
+            continue;
         }
+        if (c->one_sided_us == 0)
+            c->one_sided_us = s->now_us;
+        uint64_t from_us = c->one_sided_us;
+        if (s->fault_us > from_us)
+            from_us = s->fault_us;
+        if (!s->is_parted && s->now_us > from_us + limit_us &&
+            !is_excused(s, n) && !is_excused(s, other))
+            sim_fail(s, "n%u holds a link to n%u that n%u does not", n->index,
+                     other->index, other->index);
     }
-    return true;
 }
 
-void sim_forget(struct sim *s)
+/* The overlay of the living as a graph; its nodes are in the order of s->alive.
+ * *one_sided and *cross may be NULL. */
+void check_graph(struct sim *s, struct graph *out, uint32_t *one_sided,
+                 uint32_t *cross)
 {
-    for (uint32_t i = 0; i < s->followed_count; i++)
-        free(s->followed[i].life);
-    free(s->followed);
-    s->followed = NULL;
-    s->followed_count = 0;
-}
+    struct sim_node *other;
+    struct sim_peer p;
+    uint32_t edges = 0, room = 0;
 
-void check_free(struct sim *s)
-{
-    sim_forget(s);
-}
-
-/* ---------------------------------------------------------- the overlay */
-
-static uint32_t index_of(const struct node_id *id)
-{
-    uint64_t index;
-    memcpy(&index, id->bytes + 8, 8);
-    return (uint32_t)index - 1;
-}
-
-/* Does the other end hold this link active too? Both ends of a link have the
- * same number but for the lowest bit. */
-static bool is_mutual(const struct sim *s, const struct membership_peer *p)
-{
-    uint32_t peer = index_of(&p->id);
-    return sim_is_alive(s, peer) &&
-           membership_is_active_link(s->nodes[peer]->engine->membership,
-                                     p->link ^ 1);
-}
-
-static uint32_t reach(struct sim *s, uint32_t from, uint8_t *seen)
-{
-    uint32_t *queue = sim_alloc(s->nodes_count * sizeof *queue);
-    uint32_t head = 0, tail = 0;
-    struct membership_peer p;
-
-    queue[tail++] = from;
-    seen[from] = 1;
-    while (head < tail) {
-        const struct sim_node *n = s->nodes[queue[head++]];
-        for (uint32_t i = 0; membership_active(n->engine->membership, i, &p);
-             i++) {
-            uint32_t peer = index_of(&p.id);
-            if (!seen[peer] && is_mutual(s, &p)) {
-                seen[peer] = 1;
-                queue[tail++] = peer;
+    *out = (struct graph){.nodes = s->alive_count};
+    out->starts = sim_alloc((s->alive_count + 1) * sizeof *out->starts);
+    for (uint32_t i = 0; i < s->alive_count; i++) {
+        const struct sim_node *n = s->nodes[s->alive[i]];
+        out->starts[i] = edges;
+        for (uint32_t j = 0; node_active(n, j, &p); j++) {
+            if (!check_is_mutual(s, &p, &other)) {
+                if (one_sided != NULL && (other == NULL || !other->is_hostile))
+                    ++*one_sided;
+                continue;
             }
+            if (cross != NULL)
+                *cross += other->zone != n->zone;
+            if (edges == room) {
+                room = room == 0 ? 1024 : 2 * room;
+                out->ends = realloc(out->ends, room * sizeof *out->ends);
+                if (out->ends == NULL)
+                    abort();
+            }
+            out->ends[edges++] = other->alive_at;
         }
     }
-    free(queue);
-    return tail;
+    out->starts[s->alive_count] = edges;
 }
+
+void check_graph_free(struct graph *g)
+{
+    free(g->starts);
+    free(g->ends);
+}
+
+/* Who is of one island, for the light nodes. */
+static void note_islands(struct sim *s)
+{
+    struct graph g;
+    uint32_t largest;
+
+    check_graph(s, &g, NULL, NULL);
+    uint32_t *island = sim_alloc((g.nodes + 1) * sizeof *island);
+    (void)graph_islands(&g, island, &largest);
+    for (uint32_t i = 0; i < g.nodes; i++)
+        s->nodes[s->alive[i]]->island = s->alive[island[i]];
+    free(island);
+    check_graph_free(&g);
+}
+
+void check_mesh(struct sim *s)
+{
+    const struct sim_options *o = &s->options;
+    uint64_t limit_us = ((uint64_t)ONE_SIDED_PINGS * o->ping_ms +
+                         o->suspect_ms + ONE_SIDED_SLACK_MS) *
+                        1000;
+
+    s->check_at_us +=
+        (uint64_t)(o->check_ms > 0 ? o->check_ms : o->shuffle_ms) * 1000;
+    for (uint32_t i = 0; i < s->alive_count && !s->is_failed; i++) {
+        struct sim_node *n = s->nodes[s->alive[i]];
+        check_node(s, n);
+        check_sides(s, n, limit_us);
+    }
+    if (o->overlay_only)
+        note_islands(s);
+}
+
+/* ---------------------------------------------------------- predicates */
 
 bool sim_is_connected(struct sim *s)
 {
-    uint32_t first = 0;
-    while (first < s->nodes_count && !sim_is_alive(s, first))
-        first++;
-    if (first == s->nodes_count || s->starts_pending > 0)
+    struct graph g;
+    uint32_t largest;
+
+    if (s->alive_count == 0 || s->starts_pending > 0)
         return false;
-    uint8_t *seen = sim_alloc(s->nodes_count);
-    uint32_t reached = reach(s, first, seen);
-    free(seen);
-    return reached == sim_alive_count(s);
+    check_graph(s, &g, NULL, NULL);
+    bool is_one = graph_islands(&g, NULL, &largest) == 1;
+    check_graph_free(&g);
+    return is_one;
 }
 
 bool sim_is_symmetric(struct sim *s)
 {
-    struct membership_peer p;
+    struct sim_node *other;
+    struct sim_peer p;
 
-    for (uint32_t j = 0; j < s->nodes_count; j++) {
-        if (!sim_is_alive(s, j))
-            continue;
-        const struct sim_node *n = s->nodes[j];
-        for (uint32_t i = 0; membership_active(n->engine->membership, i, &p);
-             i++)
-            if (!s->nodes[index_of(&p.id)]->is_hostile && !is_mutual(s, &p))
+    for (uint32_t j = 0; j < s->alive_count; j++)
+        for (uint32_t i = 0; node_active(s->nodes[s->alive[j]], i, &p); i++)
+            if (!check_is_mutual(s, &p, &other) &&
+                (other == NULL || !other->is_hostile))
                 return false;
-    }
     return true;
 }
 
 bool sim_all_joined(struct sim *s)
 {
-    return sim_is_connected(s) && sim_is_symmetric(s);
+    return sim_is_symmetric(s) && sim_is_connected(s);
 }
 
 bool sim_all_known(struct sim *s)
 {
-    uint32_t alive = sim_alive_count(s);
-
-    for (uint32_t i = 0; i < s->nodes_count; i++)
-        if (sim_is_alive(s, i) &&
-            directory_count(s->nodes[i]->engine->directory,
-                            argus_MemberState_MEMBER_ONLINE) != alive)
+    for (uint32_t i = 0; i < s->alive_count; i++) {
+        const struct engine *e = s->nodes[s->alive[i]]->engine;
+        if (e != NULL &&
+            directory_count(e->directory, argus_MemberState_MEMBER_ONLINE) !=
+                s->alive_count)
             return false;
-    return alive > 0 && s->starts_pending == 0;
+    }
+    return s->alive_count > 0 && s->starts_pending == 0;
 }
 
-/* --------------------------------------------------------------- figures */
-
-void sim_figures(struct sim *s, struct sim_figures *out)
+/* In whatever order the members came: a sum. */
+static uint64_t directory_digest(const struct directory *d)
 {
-    uint32_t alive = 0;
-    uint64_t links = 0;
-
-    memset(out, 0, sizeof *out);
-    out->events = s->events;
-    out->frames = s->frames;
-    out->links_cut = s->links_cut;
-    out->active_min = UINT32_MAX;
-    for (uint32_t i = 0; i < s->nodes_count; i++) {
-        if (!sim_is_alive(s, i))
-            continue;
-        const struct engine *e = s->nodes[i]->engine;
-        const struct plumtree_stats *tree = plumtree_stats(e->plumtree);
-        uint32_t active = membership_active_count(e->membership);
-
-        alive++;
-        links += active;
-        if (active < out->active_min)
-            out->active_min = active;
-        if (active > out->active_max)
-            out->active_max = active;
-        out->gossip_delivered += tree->gossip_delivered;
-        out->gossip_duplicate += tree->gossip_duplicate;
-    }
-    if (alive > 0)
-        out->active_mean = (double)links / alive;
-    for (uint32_t i = 0; i < s->nodes_count; i++) {
-        const uint64_t *bytes = s->nodes[i]->bytes_sent;
-        out->bytes_mesh += bytes[argus_LinkKind_LINK_MESH];
-        out->bytes_sync += bytes[argus_LinkKind_LINK_SYNC];
-        out->bytes_bundle += bytes[argus_LinkKind_LINK_BUNDLE];
-    }
-    values_figures(s, &out->values_sent, &out->values_written);
-}
-
-uint64_t sim_counter(struct sim *s, const char *name)
-{
-    struct engine_counter counters[256];
+    const struct member *m;
     uint64_t sum = 0;
 
-    for (uint32_t i = 0; i < s->nodes_count; i++) {
-        if (s->nodes[i]->engine == NULL || s->nodes[i]->is_hostile)
-            continue;
-        uint32_t count =
-            engine_counters(s->nodes[i]->engine, counters,
-                            (uint32_t)(sizeof counters / sizeof counters[0]));
-        for (uint32_t j = 0; j < count; j++)
-            if (strcmp(counters[j].name, name) == 0)
-                sum += counters[j].value;
+    for (uint32_t i = 0; (m = directory_member(d, i)) != NULL; i++) {
+        uint64_t one = sim_hash64(m->id.bytes, sizeof m->id.bytes, 11);
+        if (m->packed != NULL)
+            one = sim_hash64(m->packed, m->packed_size, one);
+        if (m->report != NULL)
+            one = sim_hash64(m->report->packed, m->report->packed_size, one);
+        sum += one;
     }
     return sum;
+}
+
+bool sim_all_identical(struct sim *s)
+{
+    uint64_t first = 0;
+
+    for (uint32_t i = 0; i < s->alive_count; i++) {
+        const struct engine *e = s->nodes[s->alive[i]]->engine;
+        if (e == NULL)
+            return false; /* light nodes replicate nothing */
+        uint64_t digest = directory_digest(e->directory);
+        if (i == 0)
+            first = digest;
+        else if (digest != first)
+            return false;
+    }
+    return sim_all_bundles(s);
 }

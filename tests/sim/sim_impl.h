@@ -1,11 +1,20 @@
 /* sim_impl.h - shared by the files of the simulator:
- *   sim.c        time, nodes, verbs
- *   sim_net.c    links
- *   sim_check.c  predicates and followed events
- *   sim_insider.c  nodes that are hostile
- *   sim_values.c a collectd on each node
- *   sim_bundles.c  pushed configuration
- *   sim_seal.c   the cheap stand-in for Ed25519 */
+ *   sim.c           nodes, steps, verbs about nodes
+ *   sim_time.c      what happens when: a wheel of happenings; running
+ *   sim_net.c       links
+ *   sim_frame.c     frames on their way; what is counted of them
+ *   sim_distance.c  latencies
+ *   sim_faults.c    partitions, slow nodes, wall clocks, clones
+ *   sim_disk.c      what a node keeps
+ *   sim_node.c      what runs on a node: an engine, or the overlay alone
+ *   sim_check.c     predicates and invariants
+ *   sim_follow.c    broadcasts and their fate
+ *   sim_measure.c   the overlay as a graph, figures
+ *   sim_graph.c     the graph alone
+ *   sim_insider.c   nodes that are hostile
+ *   sim_values.c    a collectd on each node
+ *   sim_bundles.c   pushed configuration
+ *   sim_seal.c      the cheap stand-in for Ed25519 */
 #ifndef ARGUS_TESTS_SIM_IMPL_H
 #define ARGUS_TESTS_SIM_IMPL_H
 
@@ -40,33 +49,48 @@ enum what {
 struct dialing; /* of sim_net.c */
 struct cable;
 
-/* Something that will happen. Owned by the heap. */
+/* Something that will happen. Taken from a pool: there are millions. Which
+ * members of the unions are meant follows from `what`. */
 struct happening {
     uint64_t at_us, sequence;
-    enum what what;
+    struct happening *next; /* in a slot of the wheel, or free */
     uint32_t node;
     uint32_t life; /* of the node; another one by then: nothing happens */
-    struct cable *cable;
-    struct dialing *dialing;
-    enum link_end why;
-    argus_RefuseCode code;
-    uint64_t token, series, number; /* of a value; token: a link too */
-    uint32_t size;
-    uint8_t *bytes; /* owned */
+    uint8_t what;  /* enum what */
+    uint8_t why;   /* enum link_end */
+    uint8_t code;  /* argus_RefuseCode */
+    bool is_encoded;
+    uint32_t size; /* of bytes */
+    union {
+        struct cable *cable; /* of packets: UP, FRAME, FIN, RESET */
+        uint64_t number;     /* of a value */
+    };
+    union {
+        struct dialing *dialing; /* CONNECT, DIAL_END, UP */
+        uint64_t token;          /* of a value; CLOSED: the link */
+    };
+    union {
+        uint8_t *bytes;  /* FRAME; owned */
+        uint64_t series; /* of a value */
+    };
 };
 
 /* A connection. side 0 dialed. */
 struct cable {
-    uint64_t number;
-    uint32_t references; /* the table's and those of happenings */
-    bool is_broken;      /* whatever is in flight is gone */
-    argus_LinkKind kind;
+    uint64_t number;       /* serial << CABLE_SLOT_BITS | slot */
+    uint32_t references;   /* the table's and those of happenings */
+    bool is_broken;        /* whatever is in flight is gone */
+    bool is_listed;        /* in the table, and at its nodes */
+    bool is_cross;         /* between zones */
+    uint8_t kind;          /* argus_LinkKind */
+    uint64_t one_sided_us; /* seen so first, and ever since; 0: not */
     struct {
         uint32_t node, life;
         bool is_up;
-        uint64_t last_us; /* arrival of the last packet sent to this side */
+        uint64_t last_us;     /* arrival of the last packet sent to this side */
+        uint32_t distance_us; /* to this side, without what varies */
+        struct cable *next, *previous; /* of the node; in order of age */
     } side[2];
-    UT_hash_handle hh;
 };
 
 struct stored {
@@ -78,31 +102,49 @@ struct stored {
 };
 
 struct sim_node {
+    /* asked for all the time */
+    struct engine *engine; /* NULL: down, or a light node */
+    struct overlay *light; /* NULL: down, or a full one */
+    struct sim *sim;
     uint32_t index;
-    struct engine *engine; /* NULL: down */
-    uint32_t life;         /* counts starts and ends */
-    uint32_t generation;
+    uint32_t life;     /* counts starts and ends */
+    uint64_t timer_us; /* scheduled; UINT64_MAX: none */
+    uint64_t boot_us;  /* of its monotonic clock */
+    uint64_t frozen_until_us;
+    uint64_t last_hlc;
+    uint64_t sent_us; /* its wire is busy until then */
+    uint32_t slow_us; /* what a frame costs */
+    uint64_t work_us; /* it is busy until then */
+    uint8_t zone;
+    uint8_t side; /* of a partition */
+    bool is_aggregator, is_unplugged, is_stopping, is_hostile;
+    bool bundles_changed;
+    bool wants_identity; /* it found itself to be a clone */
+    struct cable *cables, *cables_last;
+    uint32_t alive_at; /* place in sim.alive; SIM_NOBODY: not in it */
+
+    /* its wall clock: at clock_us of true time it stood at wall_us */
+    uint64_t clock_us, wall_us;
+    double drift; /* microseconds a microsecond */
+    uint64_t clock_frozen_until_us;
+
+    /* of light nodes */
+    uint32_t island; /* as it was seen last: its node of the least number */
+    const uint8_t *light_payload; /* to be broadcast in this step */
+    size_t light_payload_size;
+
     struct node_id id;
+    uint32_t generation;
     uint64_t instance;
     uint64_t seed;
-    uint64_t boot_us; /* of its monotonic clock */
-    int64_t offset_us;
     uint32_t contact;
-    bool is_aggregator, is_unplugged, is_stopping;
-    uint64_t frozen_until_us;
-    uint64_t timer_us; /* scheduled; UINT64_MAX: none */
-    uint64_t started_us;
-    uint64_t last_hlc;
-    uint8_t side; /* of a partition */
+    uint64_t started_us, started_wall_us;
     struct stored *disk;
     uint32_t disk_count, disk_room;
-    struct sim *sim;
     struct collectd *collectd; /* of sim_values.c */
-    uint64_t sent_us;          /* its wire is busy until then */
     uint64_t bytes_sent[8];    /* by kind of link */
 
     /* of sim_insider.c */
-    bool is_hostile;
     enum sim_nonsense nonsense;
     uint32_t flood_per_ms;
     uint64_t flooded; /* frames */
@@ -111,21 +153,11 @@ struct sim_node {
     struct kit_chunks chunks; /* on disk */
     struct head *heads;
     uint32_t heads_count;
-    bool bundles_changed;
     uint64_t bundles_told; /* times */
     uint32_t keys_told;    /* other orders about keys came in force */
     uint32_t revoked;      /* operators' keys, when it was last looked at */
     struct stored *kept;   /* the disk as it once was */
     uint32_t kept_count;
-};
-
-struct followed {
-    uint32_t origin;
-    uint32_t generation;
-    uint64_t number;
-    uint64_t sent_us;
-    uint32_t *life; /* by node: of the receiver, plus one; 0: not received */
-    uint32_t nodes;
 };
 
 struct sim {
@@ -134,35 +166,91 @@ struct sim {
     uint64_t now_us, sequence;
     struct sim_node **nodes;
     uint32_t nodes_count;
+    uint32_t *alive; /* indices of nodes, in no order */
+    uint32_t alive_count, alive_room;
     uint32_t starts_pending; /* scheduled, not done */
-    struct happening **heap;
-    uint32_t heap_count, heap_room;
-    struct cable *cables;
+    struct wheel *wheel;     /* of sim_time.c */
+
+    /* of sim_net.c */
+    struct cable **cables; /* by slot; NULL: free */
+    uint32_t *cables_free;
+    uint32_t cables_room, cables_free_count, cables_used;
     uint64_t cables_made;
+
+    /* of sim_faults.c */
     struct happening **stuck; /* behind a partition, in order */
     uint32_t stuck_count, stuck_room;
-    bool is_parted;
-    struct followed *followed;
-    uint32_t followed_count;
+    bool is_parted, is_one_way;
+    uint32_t flap_cut_ms, flap_whole_ms;
+    uint64_t flap_at_us; /* UINT64_MAX: not flapping */
+    uint64_t fault_us;   /* when the last fault began or ended */
+
+    /* of sim_follow.c */
+    struct follow *follow;
+    uint32_t hop; /* links that the frame at hand has crossed */
+
+    /* of sim_check.c */
+    uint64_t check_at_us;
+
     uint64_t events, frames, links_cut;
+    struct sim_traffic traffic;
+    uint32_t *zone_us;     /* zones x zones */
     struct ledger *ledger; /* of sim_values.c */
     struct kit_pool *pool; /* of chunks */
     uint32_t values_series, values_interval_ms;
+    sim_line line;
+    void *line_context;
     bool is_failed;
     char failure[512];
 };
 
+static inline bool node_is_up(const struct sim_node *n)
+{
+    return n->engine != NULL || n->light != NULL;
+}
+
 /* sim.c */
 void *sim_alloc(size_t size);
+/** For count + 1 elements: doubles when count is a power of two. */
+void *sim_grow(void *array, uint32_t count, size_t size);
 void sim_fail(struct sim *s, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+void sim_step(struct sim *s, struct sim_node *n, struct event *event);
+void sim_on_action(void *context, const struct action *a);
+uint64_t sim_mono_ms(const struct sim *s, const struct sim_node *n);
+void sim_down(struct sim *s, struct sim_node *n);
+void sim_on_happening(struct sim *s, struct sim_node *n, struct happening *h);
+/** Is it among the living now? To be called after whatever may change that. */
+void sim_count_alive(struct sim *s, struct sim_node *n);
+/** A node that knows `contact` alone; not started. */
+struct sim_node *sim_new_node(struct sim *s, uint32_t contact);
+void sim_new_identity(struct sim *s, struct sim_node *n);
+/** A line of the story. Ask first: `if (s->line != NULL)`. */
+void sim_tell(struct sim *s, uint32_t node, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* sim_time.c */
+struct wheel *wheel_new(void);
+void wheel_free(struct sim *s);
 struct happening *sim_schedule(struct sim *s, uint64_t at_us, enum what what,
                                uint32_t node);
+/** One that was taken out is put in again. */
+void sim_schedule_again(struct sim *s, struct happening *h, uint64_t at_us);
+/** Gives it back to the pool. */
 void sim_drop(struct sim *s, struct happening *h);
-void sim_step(struct sim *s, struct sim_node *n, struct event *event);
-uint64_t sim_mono_ms(const struct sim *s, const struct sim_node *n);
+
+/* sim_faults.c */
+void faults_hold_back(struct sim *s, struct happening *h);
+bool faults_is_parted(const struct sim *s, uint32_t from, uint32_t to);
+void faults_flap(struct sim *s);
+void faults_new_clock(struct sim *s, struct sim_node *n);
 uint64_t sim_wall_us(const struct sim *s, const struct sim_node *n);
-void sim_down(struct sim *s, struct sim_node *n);
+
+/* sim_distance.c */
+bool distance_init(struct sim *s);
+/** From one node to the other, without what varies from packet to packet. */
+uint32_t distance_between(const struct sim *s, uint32_t from, uint32_t to);
+uint32_t distance_vary(struct sim *s, uint32_t base_us);
 
 /* sim_net.c */
 void simnet_dial(struct sim *s, struct sim_node *n, const struct action *a);
@@ -174,16 +262,98 @@ void simnet_close(struct sim *s, struct sim_node *n, const struct action *a);
 void simnet_arrive(struct sim *s, struct sim_node *n, struct happening *h);
 /** All links of a node end; with_reset: and its peers are told. */
 void simnet_end_node(struct sim *s, struct sim_node *n, bool with_reset);
-bool simnet_is_parted(const struct sim *s, uint32_t a, uint32_t b);
 uint32_t simnet_peer_of(const struct happening *h);
+/** NULL: there is no such connection any more. */
+struct cable *simnet_find(const struct sim *s, link_id link);
+int simnet_side(const struct cable *c, uint32_t node);
 void simnet_cut(struct sim *s, struct cable *c);
 void simnet_release(struct sim *s, struct cable *c);
+void simnet_forget_dialing(struct dialing *d);
 void simnet_free(struct sim *s);
 void simnet_address(uint32_t node, char out[ADDRESS_SIZE]);
+/** SIM_NOBODY: none. */
+uint32_t simnet_node_at(const struct sim *s, const char *address);
+
+static inline bool what_is_packet(uint8_t what)
+{
+    return what == WHAT_UP || what == WHAT_FRAME || what == WHAT_FIN ||
+           what == WHAT_RESET;
+}
+
+/* sim_frame.c */
+/** @return its size on the wire, an estimate if the codec is passed by; 0: it
+ *  cannot be encoded, and the run has failed. */
+uint32_t frame_pack(struct sim *s, const struct sim_node *n,
+                    const argus_Frame *frame, struct happening *out);
+/** NULL: it does not parse, and the run has failed. */
+const argus_Frame *frame_unpack(struct sim *s, const struct happening *h);
+/** Count a frame that is sent. */
+void frame_count(struct sim *s, const struct cable *c, const argus_Frame *frame,
+                 uint32_t size);
+uint32_t frame_measure(const argus_Frame *frame);
+
+/* sim_disk.c */
+void disk_on_store(struct sim *s, struct sim_node *n, const struct action *a);
+void disk_load(struct sim *s, struct sim_node *n);
+bool disk_is_used(const struct sim *s);
+/** What is on it now; the data are copies. */
+struct stored *disk_copy(const struct sim_node *n, uint32_t *count);
+void disk_clear(struct sim_node *n);
+
+/* sim_node.c */
+/** Bring an engine or a light node to life, with all that is on its disk.
+ *  @return false: no memory. */
+bool node_start(struct sim *s, struct sim_node *n);
+void node_free(struct sim_node *n);
+void node_step(struct sim_node *n, const struct event *event,
+               struct actions *out);
+uint64_t node_deadline_ms(const struct sim_node *n);
+uint64_t node_counter(const struct sim_node *n, const char *name);
+/** The hybrid clock, as it stands. */
+uint64_t node_hlc(const struct sim *s, const struct sim_node *n);
+
+/* A neighbor, or a candidate: then link is 0. */
+struct sim_peer {
+    struct node_id id;
+    link_id link;
+};
+/** By index from 0. @return false: no such index. */
+bool node_active(const struct sim_node *n, uint32_t index,
+                 struct sim_peer *out);
+bool node_passive(const struct sim_node *n, uint32_t index,
+                  struct sim_peer *out);
+uint32_t node_active_count(const struct sim_node *n);
+uint32_t node_passive_count(const struct sim_node *n);
+bool node_holds(const struct sim_node *n, link_id link);
+const struct plumtree *node_tree(const struct sim_node *n);
 
 /* sim_check.c */
-void check_timeline(struct sim *s, struct sim_node *n, const struct action *a);
-void check_free(struct sim *s);
+/** After a step of a node. */
+void check_node(struct sim *s, struct sim_node *n);
+/** When check_at_us has come. */
+void check_mesh(struct sim *s);
+/** The link of an active peer is held active by the other end too, which lives.
+ *  @param peer  NULL, or who that is. */
+bool check_is_mutual(const struct sim *s, const struct sim_peer *p,
+                     struct sim_node **peer);
+
+/** The overlay of the living; node i of the graph is s->alive[i]. The counts
+ *  are added to, where not NULL. */
+struct graph;
+void check_graph(struct sim *s, struct graph *out, uint32_t *one_sided,
+                 uint32_t *cross);
+void check_graph_free(struct graph *g);
+
+/* sim_follow.c */
+void follow_new(struct sim *s);
+void follow_free(struct sim *s);
+/** A full engine sealed an event. */
+void follow_sealed(struct sim *s, const uint8_t *packed, size_t size);
+void follow_sent(struct sim *s, const argus_Gossip *gossip, uint32_t size,
+                 bool is_cross);
+void follow_delivered(struct sim *s, struct sim_node *n,
+                      const uint8_t id[CONTENT_ID_SIZE]);
+void follow_timeline(struct sim *s, struct sim_node *n, const struct action *a);
 
 /* sim_values.c */
 void values_on_action(struct sim *s, struct sim_node *n,

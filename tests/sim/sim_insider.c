@@ -160,13 +160,13 @@ static void flood_link(struct sim *s, struct sim_node *n, struct cable *c,
 
 void insider_on_flood(struct sim *s, struct sim_node *n)
 {
-    struct cable *c, *next;
+    struct cable *next;
 
-    HASH_ITER(hh, s->cables, c, next)
-    {
-        int side = c->side[0].node == n->index ? 0 : 1;
-        if (c->side[side].node == n->index && c->side[side].is_up &&
-            c->kind == argus_LinkKind_LINK_MESH && !c->is_broken)
+    for (struct cable *c = n->cables; c != NULL; c = next) {
+        int side = simnet_side(c, n->index);
+        next = c->side[side].next;
+        if (c->side[side].is_up && c->kind == argus_LinkKind_LINK_MESH &&
+            !c->is_broken)
             flood_link(s, n, c, side);
     }
     if (n->flood_per_ms > 0)
@@ -181,6 +181,7 @@ void sim_insider(struct sim *s, uint32_t node, enum sim_nonsense what,
     bool was_flooding = n->flood_per_ms > 0;
 
     n->is_hostile = true;
+    sim_count_alive(s, n);
     n->nonsense = what;
     n->flood_per_ms = frames_per_ms;
     if (!was_flooding && frames_per_ms > 0)
@@ -194,12 +195,14 @@ uint64_t sim_flooded(const struct sim *s, uint32_t node)
 
 bool sim_is_shut_out(struct sim *s)
 {
-    const struct cable *c;
-
-    for (c = s->cables; c != NULL; c = c->hh.next)
-        for (int side = 0; side < 2; side++)
-            if (s->nodes[c->side[side].node]->is_hostile && c->side[0].is_up &&
-                c->side[1].is_up)
+    for (uint32_t i = 0; i < s->nodes_count; i++) {
+        const struct sim_node *n = s->nodes[i];
+        if (!n->is_hostile)
+            continue;
+        for (const struct cable *c = n->cables; c != NULL;
+             c = c->side[simnet_side(c, i)].next)
+            if (c->side[0].is_up && c->side[1].is_up)
                 return false;
+    }
     return true;
 }

@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "wire/frame.h"
+/** At most so many connections at a time. */
+#define CABLE_SLOT_BITS 24
 
 struct dialing {
     uint32_t references;
@@ -24,7 +25,7 @@ void simnet_address(uint32_t node, char out[ADDRESS_SIZE])
                    node >> 8 & 255, node & 255, SIM_PORT);
 }
 
-static uint32_t node_at(const struct sim *s, const char *address)
+uint32_t simnet_node_at(const struct sim *s, const char *address)
 {
     unsigned a, b, c, port;
 
@@ -35,47 +36,20 @@ static uint32_t node_at(const struct sim *s, const char *address)
     return node < s->nodes_count ? node : SIM_NOBODY;
 }
 
-static uint64_t latency(struct sim *s)
-{
-    uint32_t min = s->options.latency_min_us, max = s->options.latency_max_us;
-    return min + prng_below(&s->prng, max - min + 1);
-}
+/* ------------------------------------------------------------- cables */
 
-bool simnet_is_parted(const struct sim *s, uint32_t a, uint32_t b)
-{
-    return s->is_parted && s->nodes[a]->side != s->nodes[b]->side;
-}
-
-/* --------------------------------------------------------- life times */
-
-static void forget_dialing(struct dialing *d)
-{
-    if (d != NULL && --d->references == 0)
-        free(d);
-}
-
-void simnet_release(struct sim *s, struct cable *c)
-{
-    (void)s;
-    if (c != NULL && --c->references == 0)
-        free(c);
-}
-
-void sim_drop(struct sim *s, struct happening *h)
-{
-    simnet_release(s, h->cable);
-    forget_dialing(h->dialing);
-    free(h->bytes);
-    free(h);
-}
-
-static struct cable *find_cable(struct sim *s, link_id link)
+struct cable *simnet_find(const struct sim *s, link_id link)
 {
     uint64_t number = link >> 1;
-    struct cable *c;
+    uint32_t slot = (uint32_t)number & ((1u << CABLE_SLOT_BITS) - 1);
+    struct cable *c = slot < s->cables_used ? s->cables[slot] : NULL;
 
-    HASH_FIND(hh, s->cables, &number, sizeof number, c);
-    return c;
+    return c != NULL && c->number == number ? c : NULL;
+}
+
+int simnet_side(const struct cable *c, uint32_t node)
+{
+    return c->side[0].node == node ? 0 : 1;
 }
 
 static link_id link_at(const struct cable *c, int side)
@@ -83,18 +57,108 @@ static link_id link_at(const struct cable *c, int side)
     return c->number << 1 | (unsigned)side;
 }
 
+static void add_to_node(struct sim *s, struct cable *c, int side)
+{
+    struct sim_node *n = s->nodes[c->side[side].node];
+    struct cable *last = n->cables_last;
+
+    c->side[side].next = NULL;
+    c->side[side].previous = last;
+    if (last == NULL)
+        n->cables = c;
+    else
+        last->side[simnet_side(last, n->index)].next = c;
+    n->cables_last = c;
+}
+
+static void remove_from_node(struct sim *s, struct cable *c, int side)
+{
+    struct sim_node *n = s->nodes[c->side[side].node];
+    struct cable *next = c->side[side].next, *previous = c->side[side].previous;
+
+    if (previous == NULL)
+        n->cables = next;
+    else
+        previous->side[simnet_side(previous, n->index)].next = next;
+    if (next == NULL)
+        n->cables_last = previous;
+    else
+        next->side[simnet_side(next, n->index)].previous = previous;
+}
+
+static uint32_t take_slot(struct sim *s)
+{
+    if (s->cables_free_count > 0)
+        return s->cables_free[--s->cables_free_count];
+    if (s->cables_used == s->cables_room) {
+        uint32_t room = s->cables_room == 0 ? 1024 : 2 * s->cables_room;
+        s->cables = realloc(s->cables, room * sizeof(struct cable *));
+        s->cables_free = realloc(s->cables_free, room * sizeof(uint32_t));
+        if (s->cables == NULL || s->cables_free == NULL ||
+            room > 1u << CABLE_SLOT_BITS)
+            abort();
+        s->cables_room = room;
+    }
+    return s->cables_used++;
+}
+
+/* The table has one reference. A number is never used again. */
+static void list(struct sim *s, struct cable *c)
+{
+    if (c->number == 0) {
+        uint32_t slot = take_slot(s);
+        c->number = ++s->cables_made << CABLE_SLOT_BITS | slot;
+        s->cables[slot] = c;
+    }
+    c->is_listed = true;
+    c->references++;
+    add_to_node(s, c, 0);
+    add_to_node(s, c, 1);
+}
+
+void simnet_release(struct sim *s, struct cable *c)
+{
+    if (--c->references > 0)
+        return;
+    uint32_t slot = (uint32_t)c->number & ((1u << CABLE_SLOT_BITS) - 1);
+    s->cables[slot] = NULL;
+    s->cables_free[s->cables_free_count++] = slot;
+    free(c);
+}
+
+static void unlist(struct sim *s, struct cable *c)
+{
+    c->is_listed = false;
+    remove_from_node(s, c, 0);
+    remove_from_node(s, c, 1);
+    simnet_release(s, c);
+}
+
+void simnet_forget_dialing(struct dialing *d)
+{
+    if (d != NULL && --d->references == 0)
+        free(d);
+}
+
 static void side_down(struct sim *s, struct cable *c, int side)
 {
-    bool was_up = c->side[0].is_up || c->side[1].is_up;
-
     c->side[side].is_up = false;
-    if (was_up && !c->side[0].is_up && !c->side[1].is_up) {
-        HASH_DELETE(hh, s->cables, c);
-        simnet_release(s, c);
-    }
+    if (c->is_listed && !c->side[0].is_up && !c->side[1].is_up)
+        unlist(s, c);
 }
 
 /* --------------------------------------------------------------- dials */
+
+static const char *end_word(uint8_t why)
+{
+    static const char *const words[] = {
+        [LINK_END_CLOSED] = "closed",   [LINK_END_RESET] = "reset",
+        [LINK_END_REFUSED] = "refused", [LINK_END_TIMEOUT] = "no answer",
+        [LINK_END_DENIED] = "denied",   [LINK_END_BROKEN] = "broken",
+        [LINK_END_LOCAL] = "local"};
+
+    return why < sizeof words / sizeof words[0] ? words[why] : "?";
+}
 
 static void with_dialing(struct happening *h, struct dialing *d)
 {
@@ -107,15 +171,26 @@ static void end_dial(struct sim *s, struct dialing *d, uint64_t at_us,
 {
     struct happening *h = sim_schedule(s, at_us, WHAT_DIAL_END, d->node);
     h->life = d->life;
-    h->why = why;
-    h->code = code;
+    h->why = (uint8_t)why;
+    h->code = (uint8_t)code;
     with_dialing(h, d);
+}
+
+static uint32_t one_way(struct sim *s, uint32_t from, uint32_t to)
+{
+    return distance_vary(s, distance_between(s, from, to));
+}
+
+/* In either direction: then nobody gets through. */
+static bool is_cut(const struct sim *s, uint32_t a, uint32_t b)
+{
+    return faults_is_parted(s, a, b) || faults_is_parted(s, b, a);
 }
 
 void simnet_dial(struct sim *s, struct sim_node *n, const struct action *a)
 {
     struct dialing *d = sim_alloc(sizeof *d);
-    uint32_t target = node_at(s, a->dial.address);
+    uint32_t target = simnet_node_at(s, a->dial.address);
 
     d->node = n->index;
     d->life = n->life;
@@ -126,11 +201,15 @@ void simnet_dial(struct sim *s, struct sim_node *n, const struct action *a)
         d->expected = *a->dial.expected;
     d->end_us = s->now_us + SIM_DIAL_WAIT_US;
     end_dial(s, d, d->end_us, LINK_END_TIMEOUT, argus_RefuseCode_REFUSE_NONE);
-    if (target == SIM_NOBODY || simnet_is_parted(s, n->index, target))
+    if (s->line != NULL)
+        sim_tell(s, n->index, "dials %s", a->dial.address);
+    if (target == SIM_NOBODY || is_cut(s, n->index, target))
         return;
     /* SYN, SYN-ACK, Hello */
-    struct happening *h =
-        sim_schedule(s, s->now_us + 3 * latency(s), WHAT_CONNECT, target);
+    uint64_t arrival_us = s->now_us +
+                          2 * (uint64_t)one_way(s, n->index, target) +
+                          one_way(s, target, n->index);
+    struct happening *h = sim_schedule(s, arrival_us, WHAT_CONNECT, target);
     h->life = SIM_NOBODY; /* whoever listens there then */
     with_dialing(h, d);
 }
@@ -148,11 +227,18 @@ static uint64_t departure(struct sim *s, uint32_t node, size_t size)
     return n->sent_us;
 }
 
+/* A slow node takes one frame after another, each in its time. */
 static struct happening *send_packet(struct sim *s, struct cable *c, int to,
                                      enum what what, size_t size)
 {
-    uint64_t at = departure(s, c->side[!to].node, size) + latency(s);
+    uint64_t at = departure(s, c->side[!to].node, size) +
+                  distance_vary(s, c->side[to].distance_us);
+    struct sim_node *n = s->nodes[c->side[to].node];
 
+    if (n->slow_us > 0) {
+        at = (at > n->work_us ? at : n->work_us) + n->slow_us;
+        n->work_us = at;
+    }
     if (at <= c->side[to].last_us)
         at = c->side[to].last_us + 1;
     c->side[to].last_us = at;
@@ -170,7 +256,7 @@ static void fill_peer(const struct sim_node *n, argus_LinkKind kind,
     out->id = n->id;
     out->generation = n->generation;
     out->instance = n->instance;
-    out->started_ms = (SIM_WALL_START_US + n->started_us) / 1000;
+    out->started_ms = n->started_wall_us / 1000;
     out->kind = kind;
     (void)snprintf(out->name, sizeof out->name, "n%u", n->index);
     simnet_address(n->index, out->address);
@@ -186,39 +272,67 @@ static void link_up(struct sim *s, struct sim_node *n, struct cable *c,
                                    .peer = &info}};
 
     fill_peer(s->nodes[peer], d->kind, &info);
+    if (s->line != NULL)
+        sim_tell(s, n->index, "link %llu up: n%u, %s",
+                 (unsigned long long)ev.link_up.link, peer,
+                 side == 0 ? "dialed" : "accepted");
     sim_step(s, n, &ev);
+}
+
+/* What the Hellos say. @return REFUSE_NONE: the link may be. */
+static argus_RefuseCode judge_hello(const struct dialing *d,
+                                    const struct sim_node *from,
+                                    const struct sim_node *n)
+{
+    if (n == from)
+        return argus_RefuseCode_REFUSE_SELF;
+    if (node_id_is_equal(&n->id, &from->id))
+        return d->kind == argus_LinkKind_LINK_PROBE
+                   ? argus_RefuseCode_REFUSE_NONE
+                   : argus_RefuseCode_REFUSE_CLONE;
+    if (!node_id_is_zero(&d->expected) &&
+        !node_id_is_equal(&d->expected, &n->id))
+        return argus_RefuseCode_REFUSE_WRONG_ID;
+    return argus_RefuseCode_REFUSE_NONE;
+}
+
+static struct cable *new_cable(struct sim *s, const struct dialing *d,
+                               const struct sim_node *n)
+{
+    struct cable *c = sim_alloc(sizeof *c);
+
+    c->kind = (uint8_t)d->kind;
+    c->side[0].node = d->node;
+    c->side[0].life = d->life;
+    c->side[0].distance_us = distance_between(s, n->index, d->node);
+    c->side[1].node = n->index;
+    c->side[1].life = n->life;
+    c->side[1].is_up = true;
+    c->side[1].distance_us = distance_between(s, d->node, n->index);
+    c->is_cross = s->nodes[d->node]->zone != n->zone;
+    list(s, c);
+    return c;
 }
 
 static void on_connect(struct sim *s, struct sim_node *n, struct happening *h)
 {
     struct dialing *d = h->dialing;
     struct sim_node *from = s->nodes[d->node];
-    uint64_t back_us = s->now_us + latency(s);
+    uint64_t back_us = s->now_us + one_way(s, n->index, d->node);
 
-    if (d->is_done || from->life != d->life ||
-        simnet_is_parted(s, d->node, d->target) || n->is_unplugged)
+    if (d->is_done || from->life != d->life || is_cut(s, d->node, d->target) ||
+        n->is_unplugged)
         return;
-    if (n->engine == NULL) {
+    if (!node_is_up(n)) {
         end_dial(s, d, back_us, LINK_END_REFUSED, argus_RefuseCode_REFUSE_NONE);
         return;
     }
-    if (n == from || (!node_id_is_zero(&d->expected) &&
-                      !node_id_is_equal(&d->expected, &n->id))) {
-        end_dial(s, d, back_us, LINK_END_DENIED,
-                 n == from ? argus_RefuseCode_REFUSE_SELF
-                           : argus_RefuseCode_REFUSE_WRONG_ID);
+    argus_RefuseCode code = judge_hello(d, from, n);
+    if (code != argus_RefuseCode_REFUSE_NONE) {
+        end_dial(s, d, back_us, LINK_END_DENIED, code);
         return;
     }
-    struct cable *c = sim_alloc(sizeof *c);
-    c->number = ++s->cables_made;
-    c->kind = d->kind;
-    c->references = 1;
-    c->side[0].node = d->node;
-    c->side[0].life = d->life;
-    c->side[1].node = n->index;
-    c->side[1].life = n->life;
-    c->side[1].is_up = true;
-    HASH_ADD(hh, s->cables, number, sizeof c->number, c);
+    struct cable *c = new_cable(s, d, n);
     with_dialing(send_packet(s, c, 0, WHAT_UP, 0), d);
     link_up(s, n, c, 1, d, d->node);
 }
@@ -234,22 +348,24 @@ static void on_up(struct sim *s, struct sim_node *n, struct happening *h)
     struct cable *c = h->cable;
     d->is_done = true;
     c->side[0].is_up = true;
-    if (!c->side[1].is_up) { /* it has closed again; the FIN is coming */
-        c->references++;
-        HASH_ADD(hh, s->cables, number, sizeof c->number, c);
-    }
+    if (!c->is_listed) /* the other side has closed again; the FIN is coming */
+        list(s, c);
     link_up(s, n, c, 0, d, d->target);
 }
 
 static void on_dial_end(struct sim *s, struct sim_node *n, struct happening *h)
 {
     struct dialing *d = h->dialing;
-    struct event ev = {
-        .type = EVENT_DIAL_FAILED,
-        .dial_failed = {.dial = d->dial, .why = h->why, .code = h->code}};
+    struct event ev = {.type = EVENT_DIAL_FAILED,
+                       .dial_failed = {.dial = d->dial,
+                                       .why = (enum link_end)h->why,
+                                       .code = (argus_RefuseCode)h->code}};
     if (d->is_done)
         return;
     d->is_done = true;
+    if (s->line != NULL)
+        sim_tell(s, n->index, "dial of n%u failed: %s", d->target,
+                 end_word(h->why));
     sim_step(s, n, &ev);
 }
 
@@ -258,30 +374,28 @@ static void on_dial_end(struct sim *s, struct sim_node *n, struct happening *h)
 void simnet_inject(struct sim *s, struct sim_node *n, struct cable *c, int side,
                    const argus_Frame *frame)
 {
-    static uint8_t buffer[FRAME_HEADER_SIZE + FRAME_BODY_MAX];
-    struct argus_error err;
+    struct happening packed;
 
-    int size =
-        frame_encode(argus_Frame_fields, frame, buffer, sizeof buffer, &err);
-    if (size < 0) {
-        sim_fail(s, "n%u: frame %d: %s", n->index, frame->which_body, err.text);
+    uint32_t size = frame_pack(s, n, frame, &packed);
+    if (size == 0)
         return;
-    }
     if (s->options.cut_ppm > 0 &&
         prng_below(&s->prng, 1000000) < s->options.cut_ppm) {
+        free(packed.bytes);
         simnet_cut(s, c);
         return;
     }
-    n->bytes_sent[c->kind & 7] += (uint64_t)size;
-    struct happening *h = send_packet(s, c, !side, WHAT_FRAME, (size_t)size);
-    h->bytes = sim_alloc((size_t)size);
-    h->size = (uint32_t)size;
-    memcpy(h->bytes, buffer, (size_t)size);
+    n->bytes_sent[c->kind & 7] += size;
+    frame_count(s, c, frame, size);
+    struct happening *h = send_packet(s, c, !side, WHAT_FRAME, size);
+    h->bytes = packed.bytes;
+    h->size = packed.size;
+    h->is_encoded = packed.is_encoded;
 }
 
 void simnet_send(struct sim *s, struct sim_node *n, const struct action *a)
 {
-    struct cable *c = find_cable(s, a->send.link);
+    struct cable *c = simnet_find(s, a->send.link);
     int side = (int)(a->send.link & 1);
 
     if (a->send.frame->hlc <= n->last_hlc)
@@ -294,19 +408,17 @@ void simnet_send(struct sim *s, struct sim_node *n, const struct action *a)
 static void on_frame(struct sim *s, struct sim_node *n, struct happening *h,
                      int side)
 {
-    static argus_Frame frame;
-    struct argus_error err;
+    const argus_Frame *frame = frame_unpack(s, h);
     struct event ev = {
         .type = EVENT_FRAME,
-        .frame = {.link = link_at(h->cable, side), .frame = &frame}};
+        .frame = {.link = link_at(h->cable, side), .frame = frame}};
 
-    int body = frame_length(h->bytes, FRAME_BODY_MAX, &err);
-    if (body < 0 || frame_decode(h->bytes + FRAME_HEADER_SIZE, (size_t)body,
-                                 &frame, &err) != ARGUS_OK) {
-        sim_fail(s, "n%u: %s", n->index, err.text);
+    if (frame == NULL)
         return;
-    }
     s->frames++;
+    s->hop = frame->which_body == argus_Frame_gossip_tag
+                 ? frame->body.gossip.round + 1
+                 : 0;
     sim_step(s, n, &ev);
 }
 
@@ -314,7 +426,7 @@ static void on_frame(struct sim *s, struct sim_node *n, struct happening *h,
 
 void simnet_close(struct sim *s, struct sim_node *n, const struct action *a)
 {
-    struct cable *c = find_cable(s, a->close.link);
+    struct cable *c = simnet_find(s, a->close.link);
     int side = (int)(a->close.link & 1);
 
     if (c == NULL || !c->side[side].is_up)
@@ -324,16 +436,22 @@ void simnet_close(struct sim *s, struct sim_node *n, const struct action *a)
         sim_fail(s, "n%u has n%u in quarantine: %s", n->index,
                  c->side[!side].node, a->close.text);
     if (!c->is_broken)
-        send_packet(s, c, !side, WHAT_FIN, 0)->code = a->close.code;
+        send_packet(s, c, !side, WHAT_FIN, 0)->code = (uint8_t)a->close.code;
     struct happening *h = sim_schedule(s, s->now_us + 1, WHAT_CLOSED, n->index);
     h->token = a->close.link;
-    h->code = a->close.code;
+    h->code = (uint8_t)a->close.code;
+    if (s->line != NULL)
+        sim_tell(s, n->index, "closes its link to n%u: %s", c->side[!side].node,
+                 a->close.text);
     side_down(s, c, side);
 }
 
 static void link_down(struct sim *s, struct sim_node *n, link_id link,
                       enum link_end why, argus_RefuseCode code)
 {
+    if (s->line != NULL)
+        sim_tell(s, n->index, "link %llu down: %s", (unsigned long long)link,
+                 end_word((uint8_t)why));
     struct event ev = {.type = EVENT_LINK_DOWN,
                        .link_down = {.link = link, .why = why, .code = code}};
     sim_step(s, n, &ev);
@@ -342,7 +460,8 @@ static void link_down(struct sim *s, struct sim_node *n, link_id link,
 static void send_reset(struct sim *s, struct cable *c, int to)
 {
     struct happening *h =
-        sim_schedule(s, s->now_us + latency(s), WHAT_RESET, c->side[to].node);
+        sim_schedule(s, s->now_us + distance_vary(s, c->side[to].distance_us),
+                     WHAT_RESET, c->side[to].node);
     h->life = c->side[to].life;
     h->cable = c;
     c->references++;
@@ -360,39 +479,32 @@ void simnet_cut(struct sim *s, struct cable *c)
 
 void simnet_end_node(struct sim *s, struct sim_node *n, bool with_reset)
 {
-    struct cable *c, *next;
+    struct cable *next;
 
-    HASH_ITER(hh, s->cables, c, next)
-    {
-        for (int side = 0; side < 2; side++) {
-            if (c->side[side].node != n->index || !c->side[side].is_up)
-                continue;
-            if (with_reset && !c->is_broken) {
-                c->is_broken = true;
-                send_reset(s, c, !side);
-            }
-            side_down(s, c, side);
-            break;
+    for (struct cable *c = n->cables; c != NULL; c = next) {
+        int side = simnet_side(c, n->index);
+        next = c->side[side].next;
+        if (!c->side[side].is_up)
+            continue;
+        if (with_reset && !c->is_broken) {
+            c->is_broken = true;
+            send_reset(s, c, !side);
         }
+        side_down(s, c, side);
     }
 }
 
 /* ------------------------------------------------------------- arrivals */
 
-static int side_of(const struct happening *h)
-{
-    return h->cable->side[0].node == h->node ? 0 : 1;
-}
-
 uint32_t simnet_peer_of(const struct happening *h)
 {
-    return h->cable->side[!side_of(h)].node;
+    return h->cable->side[!simnet_side(h->cable, h->node)].node;
 }
 
 static void on_cable(struct sim *s, struct sim_node *n, struct happening *h)
 {
     struct cable *c = h->cable;
-    int side = side_of(h);
+    int side = simnet_side(c, h->node);
 
     if (h->what != WHAT_RESET && c->is_broken)
         return;
@@ -409,7 +521,8 @@ static void on_cable(struct sim *s, struct sim_node *n, struct happening *h)
     link_id link = link_at(c, side);
     side_down(s, c, side);
     link_down(s, n, link,
-              h->what == WHAT_FIN ? LINK_END_CLOSED : LINK_END_RESET, h->code);
+              h->what == WHAT_FIN ? LINK_END_CLOSED : LINK_END_RESET,
+              (argus_RefuseCode)h->code);
 }
 
 void simnet_arrive(struct sim *s, struct sim_node *n, struct happening *h)
@@ -418,7 +531,7 @@ void simnet_arrive(struct sim *s, struct sim_node *n, struct happening *h)
     case WHAT_CONNECT: on_connect(s, n, h); break;
     case WHAT_DIAL_END: on_dial_end(s, n, h); break;
     case WHAT_CLOSED:
-        link_down(s, n, h->token, LINK_END_CLOSED, h->code);
+        link_down(s, n, h->token, LINK_END_CLOSED, (argus_RefuseCode)h->code);
         break;
     default: on_cable(s, n, h); break;
     }
@@ -426,11 +539,8 @@ void simnet_arrive(struct sim *s, struct sim_node *n, struct happening *h)
 
 void simnet_free(struct sim *s)
 {
-    struct cable *c, *next;
-
-    HASH_ITER(hh, s->cables, c, next)
-    {
-        HASH_DELETE(hh, s->cables, c);
-        simnet_release(s, c);
-    }
+    for (uint32_t i = 0; i < s->cables_used; i++)
+        free(s->cables[i]);
+    free(s->cables);
+    free(s->cables_free);
 }

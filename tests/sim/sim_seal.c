@@ -29,8 +29,8 @@ uint64_t sim_hash64(const uint8_t *data, size_t size, uint64_t seed)
     return mix(mix(h, tail), seed);
 }
 
-static void content_hash(const uint8_t *data, size_t size,
-                         uint8_t out[CONTENT_ID_SIZE])
+void sim_content_hash(const uint8_t *data, size_t size,
+                      uint8_t out[CONTENT_ID_SIZE])
 {
     uint64_t a = sim_hash64(data, size, 1), b = sim_hash64(data, size, 2);
     memcpy(out, &a, 8);
@@ -62,6 +62,8 @@ static size_t seal_close(void *context, const argus_Statement *statement,
     pb_ostream_t outer = pb_ostream_from_buffer(out, SEALED_SIZE_MAX);
     if (!pb_encode(&outer, argus_Signed_fields, &s))
         return 0;
+    if (statement->which_body == argus_Statement_event_tag)
+        follow_sealed(n->sim, out, outer.bytes_written);
     return outer.bytes_written;
 }
 
@@ -91,7 +93,7 @@ struct seal sim_seal(struct sim_node *n)
     return (struct seal){.context = n,
                          .close = seal_close,
                          .open = seal_open,
-                         .hash = content_hash,
+                         .hash = sim_content_hash,
                          .digest = kit_digest,
                          .vouches = kit_vouches};
 }
