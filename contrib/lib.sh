@@ -141,16 +141,39 @@ unit_tests() {
     fi
 }
 
-# simulate BUILD: the simulator on some fixed seeds and one of today; each is a
-# test.
+# scenarios BUILD OPTION... FILE...: scenarios of the simulator; each is a test.
+scenarios() {
+    local build=$1 log
+    shift
+    log=$build/scenarios.log
+    "$build/tests/argus-sim" --quiet "$@" 2>&1 | tee "$log" | grep -v '^$'
+    PASSED=$((PASSED + $(grep -c '^ok ' "$log")))
+    FAILED=$((FAILED + $(grep -c '^not ok ' "$log")))
+}
+
+# simulate BUILD SOURCE SEEDS: scenarios of the simulator, faults at random from so many
+# seeds (the last ones are of today), and unless SEEDS is small, ten thousand nodes and the
+# papers' figures at a thousand.
 simulate() {
-    local build=$1 seed
-    for seed in 1 2 3 $((RANDOM * 32768 + RANDOM)); do
-        make -C "$build" --no-print-directory sim SEED="$seed" \
-            >"$build/sim-$seed.log" 2>&1 || tail -n 25 "$build/sim-$seed.log"
-        grep -q '^held:' "$build/sim-$seed.log"
-        tally_one $? "simulator, seed $seed: $(tail -n 1 "$build/sim-$seed.log")"
-    done
+    local build=$1 folder=$2/tests/sim seeds=$3 today=$((RANDOM * 32768 + RANDOM))
+    if ! make -C "$build" --no-print-directory tests/argus-sim >"$build/sim.log" 2>&1; then
+        tail -n 25 "$build/sim.log"
+        tally_one 1 "build of the simulator"
+        return
+    fi
+    scenarios "$build" --seed 1 --seeds "$((seeds - 3))" --set MINUTES=3 "$folder/scenarios/swarm.sim"
+    scenarios "$build" --seed "$today" --seeds 3 --set MINUTES=3 "$folder/scenarios/swarm.sim" \
+        "$folder/scenarios/overlay-swarm.sim"
+    [ "$seeds" -ge 50 ] || return
+    scenarios "$build" --seed 1 "$folder"/scenarios/{churn,clocks,clones,losses,one-sided,partition,rest,slow}.sim
+    scenarios "$build" --seed 1 --set NODES=1000 "$folder/scenarios/storm.sim"
+    scenarios "$build" --seed 1 --set CYCLES=5 --set MESSAGES=50 "$folder/scenarios/thousands.sim"
+    NODES=1000 python3 "$folder/figures/figures.py" run "$build/tests/argus-sim" \
+        "$build/figures" hyparview plumtree >"$build/figures.log" 2>&1
+    python3 "$folder/figures/figures.py" check "$build/figures" >>"$build/figures.log" 2>&1
+    grep '^not ok' "$build/figures.log"
+    say "# the papers' figures, a thousand nodes: $(tail -n 1 "$build/figures.log")"
+    tally "$build/figures.log" figures
 }
 
 print_total() {

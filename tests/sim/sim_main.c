@@ -1,179 +1,208 @@
-/* sim_main.c - argus-sim: random faults from a seed until an invariant breaks,
- * then peace, and progress is demanded. Prints the line that replays a run. */
-#include "sim/sim.h"
-
+/* sim_main.c - argus-sim: plays scenarios (scenario.h), one seed or many. */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/prng.h"
+#include "base/text.h"
+#include "sim/scenario.h"
+
+#define JOBS_MAX 64
+#define FILES_MAX 256
+
+static const char usage_text[] =
+    "usage: argus-sim [OPTION]... FILE...\n"
+    "Plays scenarios of many nodes in virtual time; see tests/sim/scenarios.\n"
+    "  --seed N        begin with this seed (default: a random one)\n"
+    "  --seeds N       play so many, one after the other; 0: without end\n"
+    "  --jobs N        so many at once (default 1)\n"
+    "  --set NAME=TEXT for $NAME in the file\n"
+    "  --out FOLDER    rows of figures are added to CSV files there\n"
+    "  --trace         tell the whole story, a line each\n"
+    "  --quiet         say nothing but what failed\n"
+    "Exit code 0: all held; 1: one broke, and the line that replays it was "
+    "printed.\n";
 
 struct settings {
-    uint64_t seed;
-    uint32_t nodes, minutes;
-    bool soak, has_seed;
+    struct scenario_options play;
+    uint64_t seeds;
+    uint32_t jobs;
+    const char *files[FILES_MAX];
+    uint32_t files_count;
 };
-
-static void crash_and_restart(struct sim *s, struct prng *p, uint32_t nodes)
-{
-    uint32_t node = prng_below(p, nodes);
-
-    if (!sim_is_alive(s, node)) {
-        if (prng_below(p, 4) == 0)
-            sim_old_disk(s, node);
-        sim_restart(s, node);
-        return;
-    }
-    if (sim_alive_count(s) <= nodes / 2)
-        return;
-    switch (prng_below(p, 4)) {
-    case 0: sim_crash(s, node); break;
-    case 1: sim_unplug(s, node); break;
-    case 2: sim_stop(s, node); break;
-    case 3: sim_restart(s, node); break;
-    }
-}
-
-/* An operator pushes, or removes, at a node of his choice. */
-static void push(struct sim *s, struct prng *p)
-{
-    static const char *const names[] = {"web", "db", "mail", "dns", "time"};
-    const char *name = names[prng_below(p, 5)];
-    uint32_t size = prng_below(p, 5) == 0 ? 0 : 1 + prng_below(p, 200000);
-
-    (void)sim_push(s, sim_random_alive(s), name, size);
-}
-
-/* One fault of any kind. */
-static void fault(struct sim *s, struct prng *p, uint32_t nodes)
-{
-    switch (prng_below(p, 13)) {
-    case 0: sim_partition(s, 1 + prng_below(p, nodes - 1)); break;
-    case 1: sim_heal(s); break;
-    case 2:
-        sim_freeze(s, sim_random_alive(s), 100 + prng_below(p, 15000));
-        break;
-    case 3:
-    case 4:
-    case 5: sim_cut_random(s); break;
-    case 6: sim_broadcast(s, sim_random_alive(s), "under fire"); break;
-    case 7:
-    case 8: push(s, p); break;
-    case 9: sim_keep_disk(s, prng_below(p, nodes)); break;
-    default: crash_and_restart(s, p, nodes); break;
-    }
-}
-
-static bool demand(struct sim *s, bool (*predicate)(struct sim *), uint32_t ms,
-                   const char *what)
-{
-    if (sim_run_until(s, predicate, ms))
-        return true;
-    printf("FAILED: %s within %u s of peace\n", what, ms / 1000);
-    return false;
-}
-
-static bool make_peace(struct sim *s, uint32_t nodes)
-{
-    sim_heal(s);
-    sim_run(s, 16000); /* the last frozen one thaws */
-    for (uint32_t i = 0; i < nodes; i++)
-        if (!sim_is_alive(s, i))
-            sim_start(s, i);
-    sim_values(s, 0, 0);
-    if (!demand(s, sim_all_joined, 60000, "one symmetric mesh") ||
-        !demand(s, sim_all_known, 120000, "all known everywhere") ||
-        !demand(s, sim_all_written, 120000, "all values written") ||
-        !demand(s, sim_all_bundles, 120000, "one configuration everywhere"))
-        return false;
-    sim_forget(s); /* across a partition a broadcast does not come later */
-    sim_broadcast(s, sim_random_alive(s), "in peace");
-    return demand(s, sim_all_delivered, 10000, "a broadcast delivered");
-}
-
-static bool run(const struct settings *o, uint64_t seed)
-{
-    struct prng p;
-    struct sim_figures f;
-    struct sim *s = sim_new(&(struct sim_options){.seed = seed,
-                                                  .nodes = o->nodes,
-                                                  .aggregators = 2,
-                                                  .spread_ms = 2000,
-                                                  .latency_min_us = 100,
-                                                  .latency_max_us = 20000,
-                                                  .offset_ms = 100});
-
-    if (s == NULL)
-        return false;
-    prng_seed(&p, seed ^ 0x5eed);
-    printf("replay: argus-sim --seed %" PRIu64 " --nodes %u --minutes %u\n",
-           seed, o->nodes, o->minutes);
-    fflush(stdout);
-    sim_run(s, 5000);
-    sim_values(s, 5, 1000);
-    while (sim_now_ms(s) < (uint64_t)o->minutes * 60000 &&
-           sim_failure(s) == NULL) {
-        sim_run(s, 200 + prng_below(&p, 4000));
-        fault(s, &p, o->nodes);
-    }
-    bool ok = make_peace(s, o->nodes) && sim_failure(s) == NULL;
-    if (sim_failure(s) != NULL)
-        printf("FAILED: %s\n", sim_failure(s));
-    sim_figures(s, &f);
-    printf("%s: %" PRIu64 " events, %" PRIu64 " frames, %" PRIu64
-           " links cut, %" PRIu64 " of %" PRIu64 " values written\n",
-           ok ? "held" : "broke", f.events, f.frames, f.links_cut,
-           f.values_written, f.values_sent);
-    sim_free(s);
-    return ok;
-}
 
 static void usage(void)
 {
-    fprintf(stderr, "usage: argus-sim [--seed N] [--nodes N] [--minutes N] "
-                    "[--soak]\n");
+    fputs(usage_text, stderr);
     exit(2);
 }
 
-static uint64_t number(char **argv, int *i)
+static uint64_t number(const char *text)
 {
     char *end;
-    if (argv[*i + 1] == NULL)
-        usage();
-    uint64_t n = strtoull(argv[++*i], &end, 0);
-    if (*end != '\0')
+    uint64_t n = strtoull(text, &end, 0);
+
+    if (end == text || *end != '\0')
         usage();
     return n;
 }
 
-int main(int argc, char **argv)
+static void set_name(struct settings *o, const char *text)
 {
-    struct settings o = {.nodes = 32, .minutes = 10};
+    const char *is = strchr(text, '=');
+    struct scenario_name *n = &o->play.names[o->play.names_count];
 
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--seed") == 0) {
-            o.seed = number(argv, &i);
-            o.has_seed = true;
-        } else if (strcmp(argv[i], "--nodes") == 0) {
-            o.nodes = (uint32_t)number(argv, &i);
-        } else if (strcmp(argv[i], "--minutes") == 0) {
-            o.minutes = (uint32_t)number(argv, &i);
-        } else if (strcmp(argv[i], "--soak") == 0) {
-            o.soak = true;
-        } else {
+    if (is == NULL || is == text || (size_t)(is - text) >= sizeof n->name ||
+        strlen(is + 1) >= sizeof n->value ||
+        o->play.names_count == SCENARIO_NAMES_MAX)
+        usage();
+    memcpy(n->name, text, (size_t)(is - text));
+    n->name[is - text] = '\0';
+    text_copy(n->value, sizeof n->value, is + 1);
+    o->play.names_count++;
+}
+
+/* @return words used. */
+static int take_option(struct settings *o, const char *option,
+                       const char *value)
+{
+    if (strcmp(option, "--trace") == 0) {
+        o->play.trace = true;
+        return 1;
+    }
+    if (strcmp(option, "--quiet") == 0) {
+        o->play.quiet = true;
+        return 1;
+    }
+    if (value == NULL)
+        usage();
+    if (strcmp(option, "--seed") == 0)
+        o->play.seed = number(value);
+    else if (strcmp(option, "--seeds") == 0)
+        o->seeds = number(value);
+    else if (strcmp(option, "--jobs") == 0)
+        o->jobs = (uint32_t)number(value);
+    else if (strcmp(option, "--set") == 0)
+        set_name(o, value);
+    else if (strcmp(option, "--out") == 0)
+        o->play.out = value;
+    else
+        usage();
+    return 2;
+}
+
+static void read_options(struct settings *o, int argc, char **argv)
+{
+    if (getentropy(&o->play.seed, sizeof o->play.seed) != 0)
+        exit(2);
+    o->play.seed %= 1000000000; /* one that can be told on the telephone */
+    for (int i = 1; i < argc;) {
+        if (strncmp(argv[i], "--", 2) == 0) {
+            i += take_option(o, argv[i], argv[i + 1]);
+            continue;
+        }
+        if (o->files_count == FILES_MAX)
             usage();
+        o->files[o->files_count++] = argv[i++];
+    }
+    if (o->files_count == 0 || o->jobs == 0 || o->jobs > JOBS_MAX)
+        usage();
+}
+
+/* Files are read before anything runs: a mistake shows at once. */
+static void read_scenarios(const struct settings *o, struct scenario **out)
+{
+    struct argus_error err;
+
+    for (uint32_t i = 0; i < o->files_count; i++) {
+        if (scenario_read(o->files[i], &out[i], &err) != ARGUS_OK) {
+            fprintf(stderr, "argus-sim: %s\n", err.text);
+            exit(2);
         }
     }
-    if (o.nodes < 3 || o.minutes == 0)
-        usage();
-    if (!o.has_seed && getentropy(&o.seed, sizeof o.seed) != 0)
-        return 2;
-    do {
-        if (!run(&o, o.seed))
-            return 1;
-        o.seed++;
-    } while (o.soak);
-    return 0;
+}
+
+static pid_t begin(const struct settings *o, const struct scenario *sc,
+                   uint64_t seed)
+{
+    struct scenario_options play = o->play;
+
+    fflush(stdout);
+    pid_t child = fork();
+    if (child != 0)
+        return child;
+    play.seed = seed;
+    if (!play.quiet)
+        printf("seed %" PRIu64 "\n", seed);
+    bool ok = scenario_run(sc, &play);
+    fflush(stdout);
+    _exit(ok ? 0 : 1);
+}
+
+struct tally {
+    uint32_t running;
+    uint64_t held, broke;
+};
+
+/* @return false: nothing was running. */
+static bool wait_one(struct tally *t)
+{
+    int status;
+
+    if (t->running == 0)
+        return false;
+    while (wait(&status) < 0)
+        if (errno != EINTR)
+            return false;
+    t->running--;
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+        t->held++;
+    else
+        t->broke++;
+    if (WIFSIGNALED(status))
+        printf("FAILED: signal %d, a seed above\n", WTERMSIG(status));
+    return true;
+}
+
+/* Each run is a process of its own: one that crashes ends no other. */
+static void play_seeds(const struct settings *o, const struct scenario *sc,
+                       struct tally *t)
+{
+    for (uint64_t i = 0; (o->seeds == 0 || i < o->seeds); i++) {
+        if (t->running == o->jobs)
+            (void)wait_one(t);
+        if (t->broke > 0 && o->seeds == 0)
+            break; /* without end means: until one breaks */
+        if (begin(o, sc, o->play.seed + i) < 0) {
+            perror("argus-sim: fork");
+            exit(2);
+        }
+        t->running++;
+    }
+    while (wait_one(t))
+        continue;
+}
+
+int main(int argc, char **argv)
+{
+    struct settings o = {.seeds = 1, .jobs = 1};
+    struct scenario *scenarios[FILES_MAX];
+    bool ok = true;
+
+    read_options(&o, argc, argv);
+    read_scenarios(&o, scenarios);
+    for (uint32_t i = 0; i < o.files_count; i++) {
+        struct tally t = {0};
+        play_seeds(&o, scenarios[i], &t);
+        printf("%s %s: %" PRIu64 " of %" PRIu64 " seeds from %" PRIu64
+               " on held\n",
+               t.broke == 0 ? "ok" : "not ok", o.files[i], t.held,
+               t.held + t.broke, o.play.seed);
+        ok = ok && t.broke == 0;
+        scenario_free(scenarios[i]);
+    }
+    return ok ? 0 : 1;
 }

@@ -1,0 +1,159 @@
+#!/usr/bin/env python3
+"""mutants.py - is the simulator able to fail? Mistakes are planted in the engine, one
+at a time; some scenario has to catch each.
+
+    mutants.py BUILD [NAME...]
+
+BUILD: where argus-sim was built. The compiler and its flags come from the environment
+(COMPILE, LINK: `make mutants` sets them). A mutation that no longer fits its source, or
+does not compile, is a failure of this test. Ends with "N passed, N failed".
+"""
+
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+CORE = os.path.join(HERE, "..", "..", "src", "core")
+LIMIT_S = 300
+
+# name, what is wrong, file, text, text in its place, scenario and its options
+MUTANTS = [
+    ("no-prune", "a copy too many prunes nothing", "plumtree.c",
+     "if (is_surveyor(p, n->redundant_id))\n            send_prune(p, n, out);",
+     "if (is_surveyor(p, n->redundant_id) && p->now_ms == 0)\n            send_prune(p, n, out);",
+     ["rest.sim"]),
+    ("no-graft", "what was announced is never asked for", "plumtree.c",
+     "if (m->due_ms <= p->now_ms)\n            ask_for(p, m, out);",
+     "if (m->due_ms == 0)\n            ask_for(p, m, out);",
+     ["losses.sim"]),
+    ("no-announcement", "a new neighbour is not told what went by lately", "plumtree.c",
+     "    announce_recent(p, n, out);\n}",
+     "    if (p->now_ms == 0)\n        announce_recent(p, n, out);\n}",
+     ["losses.sim"]),
+    ("delivered-twice", "an id that is known is taken for a new one", "plumtree.c",
+     "    if (m != NULL)\n        on_duplicate(p, n, m);",
+     "    if (m != NULL && p->now_ms % 7 != 0)\n        on_duplicate(p, n, m);",
+     ["rest.sim"]),
+    ("arwl-0", "the walk of a joiner ends where it begins", "membership.h",
+     "#define HYPARVIEW_ARWL 6", "#define HYPARVIEW_ARWL 0", ["rest.sim"]),
+    ("no-audit", "one-sided links are never found", "membership.c",
+     "#define AUDIT_MISSES_MAX 2", "#define AUDIT_MISSES_MAX 2000000000", ["one-sided.sim"]),
+    ("stale-disconnect", "a Disconnect on an old link ends the one in force", "membership.c",
+     "    struct hlink *hl = membership_find_link(h, link);\n    if (hl == NULL || hl->state == HLINK_CLOSING) {",
+     "    struct hlink *hl = membership_find_link(h, link);\n"
+     "    if (hl != NULL && hl->state == HLINK_CLOSING &&\n"
+     "        membership_link_of(h, &hl->peer.id, HLINK_ACTIVE) != NULL)\n"
+     "        hl = membership_link_of(h, &hl->peer.id, HLINK_ACTIVE);\n"
+     "    if (hl == NULL || hl->state == HLINK_CLOSING) {",
+     ["overlay-swarm.sim"]),
+    ("no-probe", "lost nodes and contacts are never tried again", "hyparview.c",
+     "    if (contact == UINT32_MAX && lost == NULL)\n        return;",
+     "    if ((contact == UINT32_MAX && lost == NULL) || h->now_ms > 0)\n        return;",
+     ["partition.sim"]),
+    ("no-shuffle", "passive views are never renewed", "hyparview.c",
+     "    if (hl == NULL || !is_dialable(h->options.address))\n        return;",
+     "    if (hl == NULL || !is_dialable(h->options.address) || h->now_ms > 0)\n        return;",
+     ["losses.sim"]),
+    ("hlc-unbound", "any stamp is merged, however far ahead", "hlc.c",
+     "remote_ms - wall_ms > h->max_offset_ms", "remote_ms - wall_ms > UINT64_MAX / 2",
+     ["clocks.sim"]),
+    ("hlc-back", "a stamp follows the wall clock back", "hlc.c",
+     "    h->last = max_u64(next, hlc_from_us(wall_us));",
+     "    h->last = next & 0xffff ? hlc_from_us(wall_us) : next;", ["clocks.sim"]),
+    ("no-refutation", "a node that is called dead does not contradict", "own_record.c",
+     "    if (!outdo(d, report->generation, report->version, out)) {",
+     "    if (d->now_ms > 0 || !outdo(d, report->generation, report->version, out)) {",
+     ["partition.sim"]),
+    ("no-anti-entropy", "nothing is compared after a link came up", "sync.c",
+     "        if (n->sync_due_ms > d->now_ms)\n            continue;",
+     "        if (n->sync_due_ms > d->now_ms || d->now_ms > 0)\n            continue;",
+     ["partition.sim"]),
+    ("older-record-wins", "of two records the older stays", "members.h",
+     "        return ga < gb ? -1 : 1;\n    return va == vb ? 0 : va < vb ? -1 : 1;",
+     "        return ga < gb ? -1 : 1;\n    return va == vb ? 0 : va < vb ? 1 : -1;",
+     ["swarm.sim", "MINUTES=3"]),
+    ("older-bundle-wins", "a bundle goes back to an older version", "bundles.c",
+     "        return va < vb ? -1 : 1;\n    return memcmp(hb, ha, n);",
+     "        return va < vb ? 1 : -1;\n    return memcmp(hb, ha, n);",
+     ["swarm.sim", "MINUTES=3"]),
+    ("older-life-wins", "of two links to a node the one of its older life stays",
+     "membership.c", "return hl->peer.generation > old->peer.generation;",
+     "return hl->peer.generation < old->peer.generation;", ["overlay-swarm.sim"]),
+]
+
+
+def sources_with(name, file, old, new, folder):
+    """A folder of changed sources before all others. @return the files to compile."""
+    path = os.path.join(CORE, file)
+    with open(path) as f:
+        text = f.read()
+    if text.count(old) != 1:
+        raise ValueError("%s: the text to change is there %d times" % (file, text.count(old)))
+    os.makedirs(folder + "/core", exist_ok=True)
+    with open(os.path.join(folder, "core", file), "w") as f:
+        f.write(text.replace(old, new))
+    if file.endswith(".c"):
+        return [os.path.join(folder, "core", file)]
+    return [os.path.join(CORE, f) for f in sorted(os.listdir(CORE)) if f.endswith(".c")]
+
+
+def build_mutant(build, name, file, old, new, folder):
+    files = sources_with(name, file, old, new, folder)
+    compiler = shlex.split(os.environ["COMPILE"])
+    objects = []
+    for path in files:
+        objects.append(os.path.join(folder, os.path.basename(path) + ".o"))
+        subprocess.run(compiler + ["-I", folder, "-iquote", folder, "-c", path, "-o", objects[-1]],
+                       cwd=build, check=True, capture_output=True, text=True)
+    program = os.path.join(folder, "argus-sim")
+    subprocess.run(shlex.split(os.environ["LINK"]) + ["-o", program] + objects +
+                   shlex.split(os.environ["LIBS_OF_SIM"]),
+                   cwd=build, check=True, capture_output=True, text=True)
+    return program
+
+
+def one(build, mutant):
+    """@return (was it caught, remark)"""
+    name, what, file, old, new, scenario = mutant
+    with tempfile.TemporaryDirectory(prefix="argus-mutant-") as folder:
+        try:
+            program = build_mutant(build, name, file, old, new, folder)
+        except (ValueError, subprocess.CalledProcessError) as e:
+            return False, "cannot be planted: %s" % (getattr(e, "stderr", None) or e)
+        command = [program, "--seed", "1", "--quiet"]
+        for setting in scenario[1:]:
+            command += ["--set", setting]
+        command.append(os.path.join(HERE, "scenarios", scenario[0]))
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S)
+        except subprocess.TimeoutExpired:
+            return False, "%s went on for %d s" % (scenario[0], LIMIT_S)
+    if done.returncode == 0:
+        return False, "%s holds all the same" % scenario[0]
+    words = [line for line in (done.stdout + done.stderr).splitlines()
+             if "FAILED" in line or "Assertion" in line]
+    return bool(words), "%s: %s" % (scenario[0], words[0][:150] if words else "no word why")
+
+
+def main():
+    build, wanted = sys.argv[1], sys.argv[2:]
+    passed = failed = 0
+    for mutant in MUTANTS:
+        if wanted and mutant[0] not in wanted:
+            continue
+        since = time.monotonic()
+        caught, remark = one(build, mutant)
+        passed, failed = passed + caught, failed + (not caught)
+        print("%s mutant %s (%s): %s (%.1f s)"
+              % ("ok" if caught else "not ok", mutant[0], mutant[1], remark,
+                 time.monotonic() - since), flush=True)
+    print("%d passed, %d failed" % (passed, failed))
+    return 1 if failed or not passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
