@@ -42,18 +42,10 @@ MUTANTS = [
      "#define HYPARVIEW_ARWL 6", "#define HYPARVIEW_ARWL 0", ["rest.sim"]),
     ("no-audit", "one-sided links are never found", "membership.c",
      "#define AUDIT_MISSES_MAX 2", "#define AUDIT_MISSES_MAX 2000000000", ["one-sided.sim"]),
-    ("stale-disconnect", "a Disconnect on an old link ends the one in force", "membership.c",
-     "    struct hlink *hl = membership_find_link(h, link);\n    if (hl == NULL || hl->state == HLINK_CLOSING) {",
-     "    struct hlink *hl = membership_find_link(h, link);\n"
-     "    if (hl != NULL && hl->state == HLINK_CLOSING &&\n"
-     "        membership_link_of(h, &hl->peer.id, HLINK_ACTIVE) != NULL)\n"
-     "        hl = membership_link_of(h, &hl->peer.id, HLINK_ACTIVE);\n"
-     "    if (hl == NULL || hl->state == HLINK_CLOSING) {",
-     ["overlay-swarm.sim"]),
     ("no-probe", "lost nodes and contacts are never tried again", "hyparview.c",
      "    if (contact == UINT32_MAX && lost == NULL)\n        return;",
      "    if ((contact == UINT32_MAX && lost == NULL) || h->now_ms > 0)\n        return;",
-     ["partition.sim"]),
+     ["islands.sim"]),
     ("no-shuffle", "passive views are never renewed", "hyparview.c",
      "    if (hl == NULL || !is_dialable(h->options.address))\n        return;",
      "    if (hl == NULL || !is_dialable(h->options.address) || h->now_ms > 0)\n        return;",
@@ -80,9 +72,21 @@ MUTANTS = [
      "        return va < vb ? -1 : 1;\n    return memcmp(hb, ha, n);",
      "        return va < vb ? 1 : -1;\n    return memcmp(hb, ha, n);",
      ["swarm.sim", "MINUTES=3"]),
-    ("older-life-wins", "of two links to a node the one of its older life stays",
-     "membership.c", "return hl->peer.generation > old->peer.generation;",
-     "return hl->peer.generation < old->peer.generation;", ["overlay-swarm.sim"]),
+    ("no-eviction", "a full active view takes one more", "membership.c",
+     "    if (h->active_count == h->options.active_max)\n        evict_other(h, &hl->peer.id, out);",
+     "    if (h->active_count == h->options.active_max && h->now_ms == 0)\n"
+     "        evict_other(h, &hl->peer.id, out);", ["rest.sim"]),
+    ("self-in-view", "a node takes itself for a candidate", "membership_views.c",
+     "    if (node_id_is_zero(id) || node_id_is_equal(id, &h->options.id) ||",
+     "    if (node_id_is_zero(id) ||", ["rest.sim"]),
+    ("no-silence", "a link on which nothing comes is never given up", "links.c",
+     "    if (e->unanswered_ms == 0)\n        return UINT64_MAX;\n    uint64_t by_heard",
+     "    if (e->unanswered_ms < UINT64_MAX)\n        return UINT64_MAX;\n    uint64_t by_heard",
+     ["losses.sim"]),
+    ("no-retry", "a graft that is not answered is not sent again", "plumtree.c",
+     "    if ((m->announced & ~m->asked) == 0) {\n        m->asked = 0;",
+     "    if ((m->announced & ~m->asked) == 0) {\n        m->due_ms = UINT64_MAX;\n        return;",
+     ["losses.sim"]),
 ]
 
 

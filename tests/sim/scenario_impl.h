@@ -37,6 +37,7 @@ struct play {
     struct line now;  /* with its names put in */
     uint32_t word;    /* the next to be read */
     uint32_t healing; /* cycles, as last measured */
+    uint64_t mark_ms; /* virtual, of the last `heal` or `mark` */
     uint32_t in_branch;
     bool is_broken;    /* stop */
     double started_s;  /* wall clock */
