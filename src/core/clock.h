@@ -46,6 +46,7 @@ struct clock; /* opaque; one an overlay */
 
 #define CLOCK_PEERS 31 /* K; odd. 63 where 30 % of the clocks may be wrong */
 #define CLOCK_PEERS_LIMIT 255
+#define CLOCK_ALARM_MS 100 /* default of alarm_us */
 #define CLOCK_RING 8
 #define CLOCK_WINDOWS 3
 #define CLOCK_AGE_US                                                           \

@@ -852,8 +852,11 @@ void engine_step(struct engine *e, const struct event *event,
 {
     assert(event->now_ms >= e->now_ms);
     e->now_ms = event->now_ms;
-    e->wall_us = event->wall_us;
-    overlay_advance(e->overlay, event->now_ms, event->wall_us);
+    overlay_advance_boot(e->overlay, event->now_ms,
+                         event->boot_us != 0 ? event->boot_us
+                                             : event->now_ms * 1000,
+                         event->wall_us);
+    e->wall_us = overlay_time_us(e->overlay);
     e->owner = out;
     e->steps++;
     dispatch(e, event);

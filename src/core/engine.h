@@ -105,6 +105,7 @@ struct event {
     enum event_type type;
     uint64_t now_ms;  /* monotonic; never goes back */
     uint64_t wall_us; /* Unix; may jump */
+    uint64_t boot_us; /* monotonic, suspend included; 0: as now_ms */
     union {
         struct {
             link_id link;

@@ -54,6 +54,11 @@ bool hlc_merge(struct hlc *h, uint64_t remote, uint64_t wall_us)
     return true;
 }
 
+void hlc_restart(struct hlc *h, uint64_t wall_us)
+{
+    h->last = hlc_from_us(wall_us);
+}
+
 uint64_t hlc_now(const struct hlc *h, uint64_t wall_us)
 {
     return max_u64(h->last, hlc_from_us(wall_us));

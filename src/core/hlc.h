@@ -41,6 +41,10 @@ uint64_t hlc_stamp(struct hlc *h, uint64_t wall_us);
  *  and not merged; the message itself is to be delivered all the same. */
 bool hlc_merge(struct hlc *h, uint64_t remote, uint64_t wall_us);
 
+/** Begin anew at that time, even if it is before the last stamp: for a new
+ *  epoch, whose stamps come after all others whatever their number. */
+void hlc_restart(struct hlc *h, uint64_t wall_us);
+
 /** The clock's reading now; makes no stamp. */
 uint64_t hlc_now(const struct hlc *h, uint64_t wall_us);
 

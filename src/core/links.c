@@ -493,6 +493,9 @@ static void on_pong(struct links *l, struct link_entry *e,
     e->ping_number = 0;
     e->samples[e->samples_next] = s;
     e->samples_next = (e->samples_next + 1) % SAMPLES;
+    if (l->listener.measured != NULL)
+        l->listener.measured(l->listener.context, e->id, &e->peer, s.rtt_us,
+                             s.offset_us);
 }
 
 bool links_on_frame(struct links *l, uint64_t now_ms, uint64_t wall_us,
@@ -547,6 +550,19 @@ static void send_ping(struct links *l, struct link_entry *e, uint64_t now_ms,
                                .active = is_active(l, e)};
     l->stats.ping_sent++;
     actions_send(out, e->id, &f);
+}
+
+void links_ping(struct links *l, uint64_t now_ms, uint64_t wall_us,
+                link_id link, struct actions *out)
+{
+    struct link_entry *e = find(l, link);
+
+    if (e == NULL || !is_pinged(e))
+        return;
+    l->now_ms = now_ms;
+    send_ping(l, e, now_ms, wall_us, out);
+    if (silent_due_ms(l, e) < l->deadline_ms)
+        l->deadline_ms = silent_due_ms(l, e);
 }
 
 static void end_silent(struct links *l, struct link_entry *e,

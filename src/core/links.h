@@ -63,6 +63,10 @@ struct links_listener {
     /** The peer's side of the symmetry audit came in with a ping. */
     void (*audited)(void *context, link_id link, bool active,
                     struct actions *out);
+    /** A ping was answered: a sample of the peer's clock, which was ahead of
+     *  ours by so much, give or take half the round trip. May be NULL. */
+    void (*measured)(void *context, link_id link, const struct peer_info *peer,
+                     int64_t round_trip_us, int64_t offset_us);
     /** A peer has used up its budget. Its links are still open. */
     void (*flooded)(void *context, link_id link, const struct peer_info *peer,
                     struct actions *out);
@@ -122,6 +126,10 @@ void links_close_peer(struct links *l, const struct node_id *id,
 void links_on_timeout(struct links *l, uint64_t now_ms, uint64_t wall_us,
                       struct actions *out);
 uint64_t links_deadline_ms(const struct links *l);
+
+/** Ping on a link now; for those that do not live until the next ping. */
+void links_ping(struct links *l, uint64_t now_ms, uint64_t wall_us,
+                link_id link, struct actions *out);
 
 /** We have asked for this link to be closed: nothing is sent or believed on
  *  it any more. @return false: it is not up or was closed before. */

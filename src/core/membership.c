@@ -493,6 +493,22 @@ static void on_shuffle(struct membership *h, struct hlink *from,
     membership_take_in(h, m->peers, m->peers_count);
 }
 
+/* The two ends of a walk are random nodes of the mesh: who wants to know
+ * something of such a one has the link for a moment. The answer came first, so
+ * that it is not lost by an end that closes at once (one of an older version).
+ */
+static void meet(struct membership *h, struct hlink *hl, const char *text,
+                 struct actions *out)
+{
+    if (h->listener.met == NULL) {
+        membership_close(hl, argus_RefuseCode_REFUSE_BYE, text, out);
+        return;
+    }
+    hl->is_meeting = true;
+    hl->deadline_ms = h->now_ms + h->options.answer_ms;
+    h->listener.met(h->listener.context, hl->link, out);
+}
+
 /* Asked for by a shuffle of ours, or a neighbor's parting gift. */
 static void on_shuffle_reply(struct membership *h, struct hlink *hl,
                              const argus_ShuffleReply *m, struct actions *out)
@@ -507,7 +523,7 @@ static void on_shuffle_reply(struct membership *h, struct hlink *hl,
         h->shuffle_answer_until_ms = 0;
     membership_take_in(h, m->peers, m->peers_count);
     if (hl->state == HLINK_WAITING)
-        membership_close(hl, argus_RefuseCode_REFUSE_BYE, "thank you", out);
+        meet(h, hl, "thank you", out);
 }
 
 /* ---------------------------------------------------------- inputs */
@@ -576,7 +592,7 @@ static void on_dialed(struct membership *h, struct hlink *hl, struct hdial *d,
         h->contacts[d->contact].id = *id;
     if (d->purpose == DIAL_REPLY) {
         answer_shuffle(h, hl->link, MESSAGE_PEERS, id, out);
-        membership_close(hl, argus_RefuseCode_REFUSE_BYE, "shuffled", out);
+        meet(h, hl, "shuffled", out);
         return;
     }
     if (h->has_left || node_id_is_equal(id, &h->options.id) ||
@@ -798,6 +814,25 @@ void membership_on_audit(struct membership *h, uint64_t now_ms, link_id link,
         membership_close(hl, argus_RefuseCode_REFUSE_BYE,
                          "not in the active view here", out);
     }
+    membership_settle(h, out);
+}
+
+bool membership_is_meeting(const struct membership *h, link_id link)
+{
+    const struct hlink *hl = membership_find_link(h, link);
+
+    return hl != NULL && hl->state == HLINK_WAITING && hl->is_meeting;
+}
+
+/* The dialer asked first, so it has its answers when the other end has its. */
+void membership_met(struct membership *h, uint64_t now_ms, link_id link,
+                    struct actions *out)
+{
+    advance(h, now_ms);
+    struct hlink *hl = membership_find_link(h, link);
+    if (hl == NULL || !membership_is_meeting(h, link) || hl->is_dialed)
+        return;
+    membership_close(hl, argus_RefuseCode_REFUSE_BYE, "thank you", out);
     membership_settle(h, out);
 }
 

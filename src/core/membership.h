@@ -84,6 +84,10 @@ struct membership_listener {
     bool (*is_live)(void *context, const struct node_id *peer);
     /** Has it left for good? Then it is neither a candidate nor lost. */
     bool (*has_left)(void *context, const struct node_id *peer);
+    /** A link to a node that we met at random will live for a moment: ask it
+     *  what there is to ask. It ends by membership_met(), or by answer_ms.
+     *  May be NULL: then it ends at once. */
+    void (*met)(void *context, link_id link, struct actions *out);
     /** Some member that has not left, picked by a random number; live: one
      *  thought to be online. The link is 0. @return false: there is none. */
     bool (*any_member)(void *context, uint32_t pick, bool live,
@@ -139,6 +143,12 @@ uint64_t membership_deadline_ms(const struct membership *h);
  *  whether we are in its active view. */
 void membership_on_audit(struct membership *h, uint64_t now_ms, link_id link,
                          bool active, struct actions *out);
+
+/** Is that the link of a meeting; see met above. */
+bool membership_is_meeting(const struct membership *h, link_id link);
+/** All that was asked there is answered. */
+void membership_met(struct membership *h, uint64_t now_ms, link_id link,
+                    struct actions *out);
 
 /** A node is known to live (directory, disk, a link of another kind). Takes it
  *  into the passive view when there is room or it was thought lost. */

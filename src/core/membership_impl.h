@@ -24,6 +24,7 @@ struct hlink {
     bool is_dialed;
     bool is_joining;    /* asked with Join */
     bool is_displacing; /* once accepted, another makes room */
+    bool is_meeting;    /* WAITING; a shuffle was answered here */
     uint32_t audit_misses;
     uint64_t deadline_ms; /* WAITING, ASKED */
     uint64_t up_ms;       /* ACTIVE since */

@@ -11,8 +11,13 @@ struct overlay {
     struct membership *membership;
     struct plumtree *tree;
     struct hlc hlc;
+    struct clock *clock;
     struct bucket walks;
-    uint64_t now_ms, wall_us;
+    uint64_t now_ms;
+    uint64_t wall_us; /* as it is: what peers measure */
+    uint64_t time_us; /* as it should be: what stamps are made of */
+    struct clock_reading reading;
+    unsigned clock_news;
     struct actions out;  /* through overlay_emit() */
     struct actions sink; /* the owner's */
     struct overlay_stats stats;
@@ -30,7 +35,7 @@ static bool on_send(struct overlay *o, const struct action *action)
     /* The frame belongs to the part that sends it, which made it for this
      * call; see actions.h. */
     ((argus_Frame *)(uintptr_t)action->send.frame)->hlc =
-        hlc_stamp(&o->hlc, o->wall_us);
+        hlc_stamp(&o->hlc, o->time_us);
     o->stats.frame_sent++;
     return true;
 }
@@ -108,7 +113,29 @@ static void links_audited(void *context, link_id link, bool active,
     membership_on_audit(o->membership, o->now_ms, link, active, out);
 }
 
+/* Asked for: by a neighbor's link, one that we dialed, or a random meeting.
+ * Whoever dials us as often and under as many names as he likes has no vote. */
+static void links_measured(void *context, link_id link,
+                           const struct peer_info *peer, int64_t round_trip_us,
+                           int64_t offset_us)
+{
+    struct overlay *o = context;
+
+    if (membership_is_active_link(o->membership, link) ||
+        membership_is_meeting(o->membership, link) ||
+        links_dial(o->links, link) != 0)
+        (void)clock_sample(o->clock, &o->reading, &peer->id, round_trip_us,
+                           offset_us);
+    membership_met(o->membership, o->now_ms, link, &o->out);
+}
+
 /* ------------------------------------------ what the membership tells */
+
+static void met(void *context, link_id link, struct actions *out)
+{
+    struct overlay *o = context;
+    links_ping(o->links, o->now_ms, o->wall_us, link, out);
+}
 
 static void neighbor_up(void *context, link_id link,
                         const struct peer_info *peer, struct actions *out)
@@ -182,6 +209,7 @@ static int new_links(struct overlay *o, const struct overlay_options *options)
                                 .silent = links_silent,
                                 .is_active = links_is_active,
                                 .audited = links_audited,
+                                .measured = links_measured,
                                 .flooded = links_flooded};
 
     return links_new(&links, &up, &o->links);
@@ -198,6 +226,7 @@ static int new_membership(struct overlay *o,
                                      .is_live_address = is_live_address,
                                      .is_live = is_live,
                                      .has_left = has_left,
+                                     .met = met,
                                      .any_member = any_member};
 
     views.answer_ms = options->suspect_ms;
@@ -218,6 +247,23 @@ static int new_tree(struct overlay *o, const struct overlay_options *options)
     return plumtree_new(&tree, &up, &o->tree);
 }
 
+static int new_clock(struct overlay *o, const struct overlay_options *options)
+{
+    uint32_t window_ms = options->clock_window_ms;
+    uint32_t alarm_ms = options->clock_alarm_ms;
+
+    if (window_ms == 0)
+        window_ms = options->membership.shuffle_ms;
+    if (alarm_ms == 0)
+        alarm_ms = CLOCK_ALARM_MS;
+    struct clock_options clock = {
+        .peers_max = options->clock_peers,
+        .window_ms = window_ms > CLOCK_TICK_MS ? window_ms : CLOCK_TICK_MS,
+        .alarm_us = alarm_ms * 1000};
+
+    return clock_new(&clock, &o->clock);
+}
+
 int overlay_new(const struct overlay_options *options,
                 const struct overlay_listener *listener,
                 const struct actions *sink, struct overlay **out)
@@ -236,6 +282,8 @@ int overlay_new(const struct overlay_options *options,
         rc = new_membership(o, options);
     if (rc == ARGUS_OK)
         rc = new_tree(o, options);
+    if (rc == ARGUS_OK)
+        rc = new_clock(o, options);
     if (rc != ARGUS_OK) {
         overlay_free(o);
         return rc;
@@ -248,6 +296,7 @@ void overlay_free(struct overlay *o)
 {
     if (o == NULL)
         return;
+    clock_free(o->clock);
     plumtree_free(o->tree);
     membership_free(o->membership);
     links_free(o->links);
@@ -256,8 +305,45 @@ void overlay_free(struct overlay *o)
 
 void overlay_advance(struct overlay *o, uint64_t now_ms, uint64_t wall_us)
 {
+    overlay_advance_boot(o, now_ms, now_ms * 1000, wall_us);
+}
+
+void overlay_advance_boot(struct overlay *o, uint64_t now_ms, uint64_t boot_us,
+                          uint64_t wall_us)
+{
     o->now_ms = now_ms;
     o->wall_us = wall_us;
+    o->reading = (struct clock_reading){
+        .now_ms = now_ms, .boot_us = boot_us, .wall_us = wall_us};
+    o->clock_news |= clock_tick(o->clock, &o->reading);
+    o->time_us = clock_time_us(o->clock, &o->reading);
+}
+
+uint64_t overlay_time_us(const struct overlay *o)
+{
+    return o->time_us;
+}
+
+const struct clock_reading *overlay_reading(const struct overlay *o)
+{
+    return &o->reading;
+}
+
+unsigned overlay_take_clock_news(struct overlay *o)
+{
+    unsigned news = o->clock_news;
+
+    o->clock_news = 0;
+    return news;
+}
+
+bool overlay_begin_epoch(struct overlay *o, uint32_t epoch)
+{
+    if (!clock_begin_epoch(o->clock, &o->reading, epoch))
+        return false;
+    o->time_us = clock_time_us(o->clock, &o->reading);
+    hlc_restart(&o->hlc, o->time_us);
+    return true;
 }
 
 void overlay_start(struct overlay *o)
@@ -372,7 +458,7 @@ void overlay_on_frame(struct overlay *o, link_id link, const argus_Frame *frame)
         return;
     o->stats.frame_received++;
     if (frame->hlc != 0)
-        (void)hlc_merge(&o->hlc, frame->hlc, o->wall_us);
+        (void)hlc_merge(&o->hlc, frame->hlc, o->time_us);
     if (frame->which_body == argus_Frame_ping_tag ||
         frame->which_body == argus_Frame_pong_tag)
         return;
@@ -399,9 +485,11 @@ static uint64_t least(uint64_t a, uint64_t b)
 
 uint64_t overlay_deadline_ms(const struct overlay *o)
 {
-    return least(plumtree_deadline_ms(o->tree),
-                 least(links_deadline_ms(o->links),
-                       membership_deadline_ms(o->membership)));
+    uint64_t d = least(plumtree_deadline_ms(o->tree),
+                       least(links_deadline_ms(o->links),
+                             membership_deadline_ms(o->membership)));
+
+    return least(d, clock_deadline_ms(o->clock));
 }
 
 bool overlay_broadcast(struct overlay *o, const uint8_t *payload, size_t size)
@@ -432,6 +520,11 @@ struct plumtree *overlay_tree(struct overlay *o)
 struct hlc *overlay_hlc(struct overlay *o)
 {
     return &o->hlc;
+}
+
+struct clock *overlay_clock(struct overlay *o)
+{
+    return o->clock;
 }
 
 const struct overlay_stats *overlay_stats(const struct overlay *o)

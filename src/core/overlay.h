@@ -2,9 +2,11 @@
  *
  * What an engine stands on, and all that a light node of the simulator has: who
  * is connected (links.h), who is a neighbor (membership.h), how a broadcast
- * reaches everyone (plumtree.h), and the hybrid clock that every frame carries
- * (hlc.h). It knows no directory: what it must know of members it asks its
- * listener, and a listener that answers nothing will do.
+ * reaches everyone (plumtree.h), the hybrid clock that every frame carries
+ * (hlc.h) and what other clocks say of ours (clock.h): asked are the neighbors,
+ * whom we dialed, and one random node a shuffle (its walk's other end). It
+ * knows no directory: what it must know of members it asks its listener, and a
+ * listener that answers nothing will do.
  *
  * A part never calls another: the overlay carries what one tells to the next,
  * and to the owner.
@@ -20,6 +22,7 @@
 #ifndef ARGUS_CORE_OVERLAY_H
 #define ARGUS_CORE_OVERLAY_H
 
+#include "core/clock.h"
 #include "core/hlc.h"
 #include "core/links.h"
 #include "core/membership.h"
@@ -51,6 +54,9 @@ struct overlay_options {
     uint64_t started_ms; /* wall clock */
     uint64_t hlc_mark;   /* see hlc_init() */
     uint32_t clock_max_offset_ms;
+    uint32_t clock_alarm_ms;  /* 0: CLOCK_ALARM_MS */
+    uint32_t clock_window_ms; /* 0: one shuffle, and at least CLOCK_TICK_MS */
+    uint32_t clock_peers;     /* 0: CLOCK_PEERS */
 };
 
 /* What the overlay tells and asks, from within its inputs. NULL: the owner does
@@ -115,6 +121,21 @@ void overlay_free(struct overlay *o);
  *  Unix, which may jump. */
 void overlay_advance(struct overlay *o, uint64_t now_ms, uint64_t wall_us);
 
+/** The same where time passes while the machine is suspended; see clock.h. */
+void overlay_advance_boot(struct overlay *o, uint64_t now_ms, uint64_t boot_us,
+                          uint64_t wall_us);
+
+/** What to stamp with, and to judge stamps by: the wall clock, or the mesh's
+ *  time while the wall clock is alarmed. */
+uint64_t overlay_time_us(const struct overlay *o);
+/** The clocks as last told. */
+const struct clock_reading *overlay_reading(const struct overlay *o);
+/** enum clock_news since the last call. */
+unsigned overlay_take_clock_news(struct overlay *o);
+/** Begin a clock epoch: the hybrid clock goes on from overlay_time_us(), back
+ *  if need be. @return false: it is no later one; nothing changed. */
+bool overlay_begin_epoch(struct overlay *o, uint32_t epoch);
+
 /** Where the owner's other parts put their actions. Borrowed. */
 struct actions *overlay_actions(struct overlay *o);
 
@@ -150,6 +171,7 @@ struct links *overlay_links(struct overlay *o);
 struct membership *overlay_membership(struct overlay *o);
 struct plumtree *overlay_tree(struct overlay *o);
 struct hlc *overlay_hlc(struct overlay *o);
+struct clock *overlay_clock(struct overlay *o);
 const struct overlay_stats *overlay_stats(const struct overlay *o);
 
 #endif
