@@ -576,7 +576,8 @@ static void test_restart_begins_unmeasured(void)
 }
 
 static void check_meetings(uint64_t seed, uint32_t faulty, uint32_t peers,
-                           uint32_t windows, double median_us, double p99_us)
+                           uint32_t windows, uint32_t missed_permille,
+                           double median_us, double p99_us)
 {
     const struct meetings_options o = {.seed = seed,
                                        .nodes = 3000,
@@ -587,21 +588,23 @@ static void check_meetings(uint64_t seed, uint32_t faulty, uint32_t peers,
 
     meetings_run(&o, &r);
     CU_ASSERT_TRUE(r.healthy > 1000);
-    CU_ASSERT_EQUAL(r.alarmed_ever, 0);
-    CU_ASSERT_EQUAL(r.missed, 0);
+    CU_ASSERT_TRUE(r.alarmed_ever * 2000 <= r.healthy * (faulty > 200));
+    CU_ASSERT_TRUE(r.missed * 1000 <= r.faulty * missed_permille);
     CU_ASSERT_TRUE(r.error_median_us <= median_us);
     CU_ASSERT_TRUE(r.error_p99_us <= p99_us);
 }
 
 /* Goal: the figures that the clock is built for, at 3000 clocks; bench_clock
- * has them at 10,000. */
+ * has them at 10,000. With up to a fifth of the clocks wrong there is no false
+ * alarm and none missed; with three in ten .05 % of false ones at most, and one
+ * in a thousand takes longer than a quarter of an hour. */
 static void test_meetings_fifth_faulty(void)
 {
     uint64_t seed = test_seed();
 
-    check_meetings(seed, 0, 31, 60, 1000, 4000);
-    check_meetings(seed, 200, 31, 60, 2000, 7300);
-    check_meetings(seed, 300, 63, 90, 3500, 9500);
+    check_meetings(seed, 0, 31, 60, 0, 1000, 4000);
+    check_meetings(seed, 200, 31, 60, 0, 2000, 7300);
+    check_meetings(seed, 300, 63, 90, 1, 3500, 9500);
 }
 
 CU_TestInfo suite_clock[] = {

@@ -63,8 +63,8 @@ struct clock {
     uint32_t votes_off, votes_right; /* of them, the side of the estimate */
 
     bool is_alarmed, is_drifting;
-    int32_t bad_windows; /* in a row; below zero: we are behind */
-    uint32_t good_windows;
+    /* Windows in a row; of off, below zero: we are behind. */
+    int32_t off_sure, off_likely, right_sure, right_likely;
 
     struct point points[CLOCK_DRIFT_POINTS];
     uint32_t points_count, points_next;
@@ -326,47 +326,77 @@ static void note_peak(struct clock *c)
     }
 }
 
-/* The median says so, and three in five of the peers do. With one clock in five
- * wrong there are always some nodes for whom most of K peers are wrong ones;
- * two in three they never are. */
-static bool is_off(const struct clock *c)
+/* With one clock in five wrong there are always some nodes for whom most of K
+ * peers are wrong ones. For hardly any they are two in three, or most for as
+ * long as it takes to meet others. */
+enum share { SHARE_SURE, SHARE_LIKELY };
+
+static bool is_share(uint32_t votes, uint32_t of, enum share share)
+{
+    return share == SHARE_SURE ? 3 * votes >= 2 * of : 20 * votes >= 11 * of;
+}
+
+static bool is_off(const struct clock *c, enum share share)
 {
     return magnitude(certain_offset(c)) > c->options.alarm_us &&
-           5 * c->votes_off >= 3 * c->samples && is_heard_widely(c);
+           is_share(c->votes_off, c->samples, share) && is_heard_widely(c);
 }
 
-static bool is_right(const struct clock *c)
+static bool is_right(const struct clock *c, enum share share)
 {
     return magnitude(certain_offset(c)) < c->options.alarm_us / 2 &&
-           5 * c->votes_right >= 3 * c->samples;
+           is_share(c->votes_right, c->samples, share);
 }
 
-/* A row counts only as long as the offset keeps its sign. */
+/* A row of windows ahead (above zero) or behind grows, turns or ends. */
+static void count_window(int32_t *row, bool holds, bool is_behind, int32_t max)
+{
+    int32_t sign = is_behind ? -1 : 1;
+
+    if (!holds)
+        *row = 0;
+    else if (*row * sign < 0)
+        *row = sign;
+    else if (*row * sign < max)
+        *row += sign;
+}
+
 static void count_windows(struct clock *c)
 {
-    int32_t sign = certain_offset(c) < 0 ? -1 : 1;
+    bool is_behind = certain_offset(c) < 0;
 
-    if (!is_off(c))
-        c->bad_windows = 0;
-    else if (c->bad_windows * sign < 0)
-        c->bad_windows = sign;
-    else if (c->bad_windows * sign < CLOCK_WINDOWS)
-        c->bad_windows += sign;
-    c->good_windows = is_right(c) ? c->good_windows + 1 : 0;
+    count_window(&c->off_sure, is_off(c, SHARE_SURE), is_behind, CLOCK_WINDOWS);
+    count_window(&c->off_likely, is_off(c, SHARE_LIKELY), is_behind,
+                 CLOCK_WINDOWS_LIKELY);
+    count_window(&c->right_sure, is_right(c, SHARE_SURE), false, CLOCK_WINDOWS);
+    count_window(&c->right_likely, is_right(c, SHARE_LIKELY), false,
+                 CLOCK_WINDOWS_LIKELY);
+}
+
+static bool is_proved(int32_t sure, int32_t likely)
+{
+    return magnitude(sure) >= CLOCK_WINDOWS ||
+           magnitude(likely) >= CLOCK_WINDOWS_LIKELY;
+}
+
+static void forget_rows(struct clock *c)
+{
+    c->off_sure = c->off_likely = 0;
+    c->right_sure = c->right_likely = 0;
 }
 
 static unsigned judge(struct clock *c)
 {
     count_windows(c);
-    if (!c->is_alarmed && magnitude(c->bad_windows) >= CLOCK_WINDOWS) {
+    if (!c->is_alarmed && is_proved(c->off_sure, c->off_likely)) {
         c->is_alarmed = true;
-        c->good_windows = 0;
+        forget_rows(c);
         c->stats.alarm_raised++;
         return CLOCK_NEWS_ALARM;
     }
-    if (c->is_alarmed && c->good_windows >= CLOCK_WINDOWS) {
+    if (c->is_alarmed && is_proved(c->right_sure, c->right_likely)) {
         c->is_alarmed = false;
-        c->bad_windows = 0;
+        forget_rows(c);
         c->stats.alarm_cleared++;
         return CLOCK_NEWS_CLEAR;
     }
@@ -479,8 +509,7 @@ static unsigned end_window(struct clock *c)
     drop_older(c, c->boot_us, CLOCK_AGE_US);
     estimate(c);
     if (c->samples == 0) { /* what was found last stands */
-        c->bad_windows = 0;
-        c->good_windows = 0;
+        forget_rows(c);
         c->points_count = 0;
         return 0;
     }
@@ -530,10 +559,9 @@ bool clock_begin_epoch(struct clock *c, const struct clock_reading *r,
     (void)watch_steps(c, r);
     drop_older(c, c->boot_us, CLOCK_WINDOWS * window_us(c));
     estimate(c);
-    c->is_alarmed = c->samples > 0 && is_off(c);
+    c->is_alarmed = c->samples > 0 && is_off(c, SHARE_SURE);
     c->is_drifting = false;
-    c->bad_windows = 0;
-    c->good_windows = 0;
+    forget_rows(c);
     c->points_count = 0;
     clock_check(c);
     return true;
@@ -547,7 +575,7 @@ static enum clock_state state_of(const struct clock *c)
         return CLOCK_ALARMED;
     if (c->samples == 0)
         return CLOCK_UNMEASURED;
-    if (c->bad_windows != 0)
+    if (c->off_likely != 0)
         return CLOCK_DOUBTED;
     return c->samples == 1 ? CLOCK_ALONE : CLOCK_GOOD;
 }
@@ -587,7 +615,8 @@ void clock_check(const struct clock *c)
     assert(c->count <= c->options.peers_max);
     assert(c->samples <= c->options.peers_max);
     assert(c->votes_off <= c->samples && c->votes_right <= c->samples);
-    assert(magnitude(c->bad_windows) <= CLOCK_WINDOWS);
+    assert(magnitude(c->off_sure) <= CLOCK_WINDOWS);
+    assert(magnitude(c->off_likely) <= CLOCK_WINDOWS_LIKELY);
     assert(c->points_count <= CLOCK_DRIFT_POINTS);
     assert(!c->is_alarmed || c->has_base);
     assert(c->uncertainty_us >= 0 &&
