@@ -49,6 +49,14 @@ static const struct choice roles[] = {
     {NULL, 0},
 };
 
+static const struct choice strategies[] = {
+    {"hyparview", MEMBERSHIP_HYPARVIEW},
+    {"full", MEMBERSHIP_FULL},
+    {"client-server", MEMBERSHIP_CLIENT_SERVER},
+    {"static", MEMBERSHIP_STATIC},
+    {NULL, 0},
+};
+
 static const struct choice severities[] = {
     {"OKAY", argus_Severity_SEVERITY_OKAY},
     {"WARNING", argus_Severity_SEVERITY_WARNING},
@@ -144,13 +152,15 @@ static const struct row rows[] = {
     TEXT_IN("Security", "CRL", crl),
     FLAG("Security", "AllowPlaintext", allow_plaintext, false),
 
-    LATER("Membership", "Strategy"),
+    CHOICE("Membership", "Strategy", strategy, MEMBERSHIP_HYPARVIEW,
+           strategies),
     NUMBER("Membership", "ActiveView", KIND_WHOLE, active_max, 2,
-           MEMBERSHIP_ACTIVE_LIMIT, 5, ""),
+           MEMBERSHIP_ACTIVE_LIMIT, 5, "", GIVEN(active_is_set)),
     NUMBER("Membership", "PassiveView", KIND_WHOLE, passive_max, 0,
-           MEMBERSHIP_PASSIVE_LIMIT, 30, ""),
+           MEMBERSHIP_PASSIVE_LIMIT, 30, "", GIVEN(passive_is_set)),
+    FLAG("Membership", "ZoneBias", zone_bias, true, GIVEN(bias_is_set)),
     NUMBER("Membership", "ShuffleInterval", KIND_SECONDS, shuffle_ms, 0.1, 3600,
-           10, " s"),
+           10, " s", GIVEN(shuffle_is_set)),
     NUMBER("Membership", "PingInterval", KIND_SECONDS, ping_ms, 0.1, 3600, 2,
            " s"),
     NUMBER("Membership", "SuspectTimeout", KIND_SECONDS, suspect_ms, 0.2, 7200,
@@ -881,6 +891,31 @@ static int check_security(const struct config *c, struct argus_error *err)
     return ARGUS_OK;
 }
 
+/* What a strategy does not look at must not be given: it would do nothing. */
+static int check_strategy(const struct config *c, struct argus_error *err)
+{
+    enum membership_strategy strategy = c->options.strategy;
+    const struct {
+        bool is_set;
+        const char *name, *use;
+    } options[] = {
+        {c->active_is_set, "ActiveView", "is for Strategy hyparview alone"},
+        {c->passive_is_set && c->options.passive_max != 0, "PassiveView",
+         "is for Strategy hyparview alone; others keep everyone they may ask"},
+        {c->bias_is_set, "ZoneBias", "is for Strategy hyparview alone"},
+        {c->shuffle_is_set && strategy == MEMBERSHIP_STATIC, "ShuffleInterval",
+         "says nothing with Strategy static, which exchanges no addresses"},
+    };
+
+    if (strategy == MEMBERSHIP_HYPARVIEW)
+        return ARGUS_OK;
+    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++)
+        if (options[i].is_set)
+            return refuse(find_row("Membership", options[i].name), err, "%s",
+                          options[i].use);
+    return ARGUS_OK;
+}
+
 /* What options ask of each other. */
 static int check_together(const struct config *c, struct argus_error *err)
 {
@@ -891,6 +926,8 @@ static int check_together(const struct config *c, struct argus_error *err)
         return refuse(find_row("Membership", "SuspectTimeout"), err,
                       "%g s does not exceed PingInterval, %g s; it must",
                       o->suspect_ms / 1000.0, o->ping_ms / 1000.0);
+    if (check_strategy(c, err) != ARGUS_OK)
+        return ARGUS_EINVAL;
     if (o->passive_max != 0 && o->passive_max < o->active_max)
         return refuse(find_row("Membership", "PassiveView"), err,
                       "%u is less than ActiveView, %u; allowed is 0, for "

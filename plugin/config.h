@@ -34,7 +34,10 @@ struct config {
     char *seeds[CONFIG_SEEDS_MAX];  /* "host:port"; options.seeds points here */
     bool route_is_set;              /* Enable in <Route> was given */
     bool weight_is_set;             /* Weight in <Route> was given */
-    bool deny_is_set, user_is_set;  /* Deny, User in <Apply> were given */
+    bool active_is_set, passive_is_set, bias_is_set,
+        shuffle_is_set;               /* likewise
+                                       * in <Membership> */
+    bool deny_is_set, user_is_set;    /* Deny, User in <Apply> were given */
     char *key_files[CONFIG_KEYS_MAX]; /* TrustedKey */
     uint32_t key_files_count;
 };

@@ -112,6 +112,7 @@ static void test_every_option_arrives(void)
              "Security.AllowPlaintext true", "Membership.ActiveView 4",
              "Membership.PassiveView 0", "Membership.ShuffleInterval 2.5",
              "Membership.PingInterval 0.5", "Membership.SuspectTimeout 1.25",
+             "Membership.ZoneBias false", "Membership.Strategy \"hyparview\"",
              "Membership.RetainOffline 3600", "Route.Enable false",
              "Route.SpoolMemory 3", "Clock.MaxOffset 0.25",
              "Events.Forward OKAY", "Events.Retain 7", "Events.RateLimit 3"),
@@ -130,6 +131,8 @@ static void test_every_option_arrives(void)
     CU_ASSERT_STRING_EQUAL(o->control_socket, "/run/c.sock");
     CU_ASSERT_STRING_EQUAL(o->control_group, "adm");
     CU_ASSERT_TRUE(o->allow_plaintext);
+    CU_ASSERT_EQUAL(o->strategy, MEMBERSHIP_HYPARVIEW);
+    CU_ASSERT_FALSE(o->zone_bias);
     CU_ASSERT_EQUAL(o->active_max, 4);
     CU_ASSERT_EQUAL(o->passive_max, 0);
     CU_ASSERT_EQUAL(o->shuffle_ms, 2500);
@@ -142,6 +145,15 @@ static void test_every_option_arrives(void)
     CU_ASSERT_EQUAL(o->forward, argus_Severity_SEVERITY_OKAY);
     CU_ASSERT_EQUAL(o->retain_events, 7);
     CU_ASSERT_EQUAL(o->event_rate, 3);
+
+    CU_ASSERT_EQUAL(
+        READ("Membership.Strategy FULL", "Membership.PassiveView 0"), ARGUS_OK);
+    CU_ASSERT_EQUAL(o->strategy, MEMBERSHIP_FULL);
+    CU_ASSERT_TRUE(o->zone_bias);
+    CU_ASSERT_EQUAL(READ("Membership.Strategy client-server"), ARGUS_OK);
+    CU_ASSERT_EQUAL(o->strategy, MEMBERSHIP_CLIENT_SERVER);
+    CU_ASSERT_EQUAL(READ("Membership.Strategy static"), ARGUS_OK);
+    CU_ASSERT_EQUAL(o->strategy, MEMBERSHIP_STATIC);
 
     CU_ASSERT_EQUAL(READ("role AGGREGATOR", "Route.Weight 2.5"), ARGUS_OK);
     CU_ASSERT_EQUAL(o->role, argus_Role_ROLE_AGGREGATOR);
@@ -263,6 +275,9 @@ static void test_every_option_refuses(void)
         {"Security.AllowPlaintext 1", "option \"AllowPlaintext\" in "
                                       "<Security>: 1 is neither true nor "
                                       "false"},
+        {"Membership.Strategy ring", "option \"Strategy\" in <Membership>: "
+                                     "\"ring\" is none of hyparview, full, "
+                                     "client-server, static"},
         {"Membership.ActiveView 1", "option \"ActiveView\" in <Membership>: 1 "
                                     "is outside 2..32"},
         {"Membership.ActiveView 4.5", "option \"ActiveView\" in <Membership>: "
@@ -339,13 +354,47 @@ static void test_every_option_refuses(void)
     end();
 }
 
+/* Goal: what would do nothing with a strategy is refused with it. */
+static void test_options_of_other_strategies_are_refused(void)
+{
+    static const char *const strategies[] = {"full", "client-server", "static"};
+    static const struct {
+        const char *line, *name;
+        bool by_static_alone;
+    } options[] = {
+        {"Membership.ActiveView 5", "ActiveView", false},
+        {"Membership.PassiveView 30", "PassiveView", false},
+        {"Membership.ZoneBias true", "ZoneBias", false},
+        {"Membership.ShuffleInterval 10", "ShuffleInterval", true},
+    };
+    char strategy[64], expected[64];
+
+    begin();
+    for (size_t i = 0; i < 12; i++) {
+        const char *name = strategies[i % 3];
+        size_t option = i / 3;
+        bool fine = options[option].by_static_alone && i % 3 != 2;
+
+        mock_reset();
+        (void)snprintf(strategy, sizeof strategy, "Membership.Strategy %s",
+                       name);
+        (void)snprintf(expected, sizeof expected,
+                       "option \"%s\" in <Membership>: ", options[option].name);
+        CU_ASSERT_EQUAL(READ(strategy, options[option].line),
+                        fine ? ARGUS_OK : ARGUS_EINVAL);
+        if (!fine)
+            CU_ASSERT_PTR_EQUAL(strstr(err.text, expected), err.text);
+    }
+    end();
+}
+
 /* Goal: what the manual names but this version cannot do is refused by name. */
 static void test_later_options_are_refused_by_name(void)
 {
     static const char *const later[] = {
-        "SeedService",     "Multicast",      "Membership.Strategy",
-        "Route.Placement", "Route.Copies",   "Route.SpoolDisk",
-        "Route.Accept",    "Route.Dispatch", "Clock.AlarmOffset",
+        "SeedService",    "Multicast",         "Route.Placement",
+        "Route.Copies",   "Route.SpoolDisk",   "Route.Accept",
+        "Route.Dispatch", "Clock.AlarmOffset",
     };
 
     begin();
@@ -600,6 +649,8 @@ CU_TestInfo suite_config[] = {
     {"addresses_take_all_forms", test_addresses_take_all_forms},
     {"blocks_add_up", test_blocks_add_up},
     {"every_option_refuses", test_every_option_refuses},
+    {"options_of_other_strategies_are_refused",
+     test_options_of_other_strategies_are_refused},
     {"later_options_are_refused_by_name",
      test_later_options_are_refused_by_name},
     {"nan_is_no_number_of_seconds", test_nan_is_no_number_of_seconds},

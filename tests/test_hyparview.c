@@ -133,13 +133,13 @@ static struct node_id id_of(uint8_t who)
     return id;
 }
 
-static bool any_member(void *context, uint32_t pick, bool live,
-                       struct membership_peer *o)
+static bool any_member(void *context, uint32_t pick,
+                       struct membership_wish wish, struct membership_peer *o)
 {
     static char address[16];
 
     (void)context;
-    if (seen.members == 0 || (live && seen.live == 0))
+    if (seen.members == 0 || (wish.live && seen.live == 0))
         return false;
     uint8_t who = (uint8_t)(150 + pick % seen.members);
     (void)snprintf(address, sizeof address, "n%u:1", who);
@@ -187,6 +187,15 @@ static void link_up(struct membership *h, uint64_t now, link_id link,
     p.kind = argus_LinkKind_LINK_MESH;
     (void)snprintf(p.address, sizeof p.address, "n%u:1", who);
     membership_on_link_up(h, now, link, dial, &p, &out);
+}
+
+static void offer(struct membership *h, uint64_t now, struct node_id id,
+                  const char *address, uint32_t generation)
+{
+    const struct membership_peer p = {
+        .id = id, .address = address, .generation = generation};
+
+    membership_offer(h, now, &p, &out);
 }
 
 /* Let time pass to the next deadline; one that is overdue is now. */
@@ -465,7 +474,7 @@ static void test_candidates_step_back_before_they_are_lost(void)
     struct node_id a = id_of(1), b = id_of(2);
     uint64_t now = 2000;
 
-    membership_offer(h, now, &a, "n1:1", 1, &out);
+    offer(h, now, a, "n1:1", 1);
     for (int i = 0; i < 3; i++) {
         CU_ASSERT_EQUAL(membership_lost_count(h), 0);
         CU_ASSERT_EQUAL(membership_passive_count(h), 1);
@@ -477,7 +486,7 @@ static void test_candidates_step_back_before_they_are_lost(void)
     }
     CU_ASSERT_EQUAL(membership_lost_count(h), 1);
     CU_ASSERT_EQUAL(membership_passive_count(h), 0);
-    membership_offer(h, now, &b, "n2:1", 1, &out);
+    offer(h, now, b, "n2:1", 1);
     membership_on_dial_failed(h, now, seen.last_dial, LINK_END_REFUSED,
                               argus_RefuseCode_REFUSE_NONE, &out);
     CU_ASSERT_EQUAL(membership_lost_count(h), 2);
@@ -492,7 +501,7 @@ static void test_candidates_step_back_before_they_are_lost(void)
     CU_ASSERT_TRUE(seen.dials - before >= 9 && seen.dials - before <= 16);
     CU_ASSERT_EQUAL(membership_lost_count(h), 2);
 
-    membership_offer(h, now, &a, "n1:1", 1, &out); /* it is back */
+    offer(h, now, a, "n1:1", 1); /* it is back */
     CU_ASSERT_EQUAL(membership_lost_count(h), 1);
     CU_ASSERT_EQUAL(membership_stats(h)->peer_returned, 1);
     membership_free(h);
@@ -510,7 +519,7 @@ static void test_lost_are_all_probed_in_ten_minutes(void)
         struct node_id id = id_of(i);
         char address[16];
         (void)snprintf(address, sizeof address, "n%u:1", i);
-        membership_offer(h, now, &id, address, 1, &out);
+        offer(h, now, id, address, 1);
         membership_on_dial_failed(h, now, seen.last_dial, LINK_END_REFUSED,
                                   argus_RefuseCode_REFUSE_NONE, &out);
     }
@@ -548,11 +557,11 @@ static void test_left_node_is_forgotten(void)
         receive(h, 1000, who, argus_Frame_disconnect_tag);
     }
     CU_ASSERT_EQUAL(membership_lost_count(h), 1); /* the second */
-    membership_offer(h, 1002, &a, "n1:1", 1, &out);
+    offer(h, 1002, a, "n1:1", 1);
     CU_ASSERT_EQUAL(membership_passive_count(h), 0);
     CU_ASSERT_EQUAL(seen.dials, 0);
     seen.left = 0; /* it came back */
-    membership_offer(h, 1003, &a, "n1:1", 2, &out);
+    offer(h, 1003, a, "n1:1", 2);
     CU_ASSERT_EQUAL(seen.last_expected, 1);
     membership_free(h);
 }
@@ -627,7 +636,7 @@ static void test_dead_neighbor_is_replaced(void)
 
     asks(h, 1000, 1, 1, 1, false);
     asks(h, 1000, 2, 2, 1, false);
-    membership_offer(h, 1001, &c, "n3:1", 1, &out);
+    offer(h, 1001, c, "n3:1", 1);
     CU_ASSERT_EQUAL(seen.dials, 0); /* full */
     membership_on_link_down(h, 1002, 1, LINK_END_RESET,
                             argus_RefuseCode_REFUSE_NONE, &out);
@@ -747,7 +756,7 @@ static void test_bounds_hold(void)
     for (uint8_t i = 1; i < 60; i++) {
         struct node_id id = id_of(i);
         (void)snprintf(address, sizeof address, "n%u:1", i);
-        membership_offer(h, 1001, &id, address, 1, &out);
+        offer(h, 1001, id, address, 1);
     }
     CU_ASSERT_EQUAL(membership_passive_count(h), 8);
     int rc = ARGUS_OK;

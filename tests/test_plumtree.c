@@ -714,21 +714,21 @@ static void test_bounds_of_options(void)
     struct plumtree_listener listener = {.deliver = on_deliver};
     struct plumtree *p = tree_of(NULL);
 
-    for (link_id link = 1; link <= 70; link++)
+    for (link_id link = 1; link <= 262; link++)
         plumtree_neighbor_up(p, 1000, link, &out);
     plumtree_neighbor_up(p, 1000, 1, &out);
     CU_ASSERT_EQUAL(plumtree_stats(p)->neighbor_refused, 6);
-    CU_ASSERT_FALSE(plumtree_is_eager(p, 65));
+    CU_ASSERT_FALSE(plumtree_is_eager(p, 257));
     plumtree_neighbor_down(p, 1000, 3, &out);
-    plumtree_neighbor_up(p, 1000, 65, &out);
-    CU_ASSERT_TRUE(plumtree_is_eager(p, 65));
+    plumtree_neighbor_up(p, 1000, 257, &out);
+    CU_ASSERT_TRUE(plumtree_is_eager(p, 257));
     plumtree_free(p);
 
     p = NULL;
     plumtree_defaults(&o);
     CU_ASSERT_EQUAL(plumtree_new(&o, &listener, &p), ARGUS_EINVAL); /* hash */
     o.hash = hash_head;
-    o.neighbors_max = 65;
+    o.neighbors_max = 257;
     CU_ASSERT_EQUAL(plumtree_new(&o, &listener, &p), ARGUS_EINVAL);
     o.neighbors_max = 5;
     o.cache_ms = o.seen_ms + 1;

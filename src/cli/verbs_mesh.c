@@ -297,14 +297,16 @@ struct peers {
 static json_t *peer_json(const argus_PeerReply *p)
 {
     if (!p->active)
-        return json_pack("{s:o, s:o, s:o}", "name", json_text(p->name), "id",
-                         json_id(p->id), "address", json_text(p->address));
-    return json_pack("{s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:o}", "name",
-                     json_text(p->name), "id", json_id(p->id), "address",
-                     json_text(p->address), "state", json_text(p->state),
-                     "eager", (int)p->eager, "rtt_s", json_number(p->rtt_s),
-                     "offset_s", json_number(p->offset_s), "queued_bytes",
-                     json_count(p->queued_bytes));
+        return json_pack("{s:o, s:o, s:o, s:o}", "name", json_text(p->name),
+                         "id", json_id(p->id), "address", json_text(p->address),
+                         "zone", json_text(p->zone));
+    return json_pack(
+        "{s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:o, s:o, s:b}", "name",
+        json_text(p->name), "id", json_id(p->id), "address",
+        json_text(p->address), "state", json_text(p->state), "eager",
+        (int)p->eager, "rtt_s", json_number(p->rtt_s), "offset_s",
+        json_number(p->offset_s), "queued_bytes", json_count(p->queued_bytes),
+        "zone", json_text(p->zone), "near", (int)p->near);
 }
 
 static void cell_ms(struct table *t, double seconds)

@@ -79,7 +79,7 @@ static json_t *status_json(const argus_StatusReply *s)
     return json_pack(
         "{s:o, s:o, s:s, s:o, s:o, s:s, s:o, s:o,"
         " s:{s:o, s:o, s:o, s:b}, s:{s:i, s:i}, s:{s:i, s:i, s:i, s:i},"
-        " s:o, s:{s:o, s:o}, s:{s:i, s:i}, s:o, s:o, s:o, s:I, s:o}",
+        " s:o, s:{s:o, s:o}, s:{s:i, s:i}, s:o, s:o, s:o, s:I, s:o, s:o}",
         "name", json_text(s->name), "id", json_id(s->id), "role",
         role_text(s->role), "cluster", json_text(s->cluster), "zone",
         json_text(s->zone), "state", node_state_text(s->state), "uptime_s",
@@ -97,7 +97,8 @@ static json_t *status_json(const argus_StatusReply *s)
         json_count(s->queue_values), "bytes", json_count(s->queue_bytes),
         "spool", "values", 0, "bytes", 0, "workers", workers, "counters",
         counters, "address", json_text(s->address), "generation",
-        (json_int_t)s->generation, "quarantined", quarantined);
+        (json_int_t)s->generation, "quarantined", quarantined, "strategy",
+        json_text(s->strategy));
 }
 
 static enum table_color state_color(argus_NodeState state)
@@ -147,7 +148,8 @@ static void status_rows_mesh(struct table *t, const argus_StatusReply *s)
                "%u online, %u suspect, %u offline, %u left", s->online,
                s->suspect, s->offline, s->left);
     key(t, "views");
-    table_cell(t, COLOR_PLAIN, "%u active, %u passive", s->active, s->passive);
+    table_cell(t, COLOR_PLAIN, "%u active, %u passive (%s)", s->active,
+               s->passive, s->strategy);
     key(t, "clock");
     cell_clock(t, s);
     key(t, "hlc");

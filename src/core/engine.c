@@ -108,8 +108,23 @@ static bool has_left(void *context, const struct node_id *id)
     return m != NULL && m->has_left;
 }
 
-bool engine_any_member(struct engine *e, uint32_t pick, bool live,
-                       struct membership_peer *out)
+static struct membership_peer peer_of(const struct member *m)
+{
+    return (struct membership_peer){.id = m->id,
+                                    .generation = m->generation,
+                                    .role = m->role,
+                                    .zone = zone_pack(m->zone),
+                                    .address = m->address};
+}
+
+static bool is_meant(const struct member *m, struct membership_wish wish)
+{
+    return !m->is_self && (wish.live ? is_live_member(m) : !m->has_left) &&
+           (!wish.aggregator || m->role == argus_Role_ROLE_AGGREGATOR);
+}
+
+bool engine_any_member(struct engine *e, uint32_t pick,
+                       struct membership_wish wish, struct membership_peer *out)
 {
     const struct member *m = NULL;
     uint32_t count = 0;
@@ -119,20 +134,18 @@ bool engine_any_member(struct engine *e, uint32_t pick, bool live,
         count += directory_count(e->directory, (argus_MemberState)s);
     for (uint32_t i = 0; i < count; i++) {
         m = directory_member(e->directory, (pick % count + i) % count);
-        if (!m->is_self && (live ? is_live_member(m) : !m->has_left)) {
-            *out = (struct membership_peer){.id = m->id,
-                                            .generation = m->generation,
-                                            .address = m->address};
+        if (is_meant(m, wish)) {
+            *out = peer_of(m);
             return true;
         }
     }
     return false;
 }
 
-static bool any_member(void *context, uint32_t pick, bool live,
-                       struct membership_peer *out)
+static bool any_member(void *context, uint32_t pick,
+                       struct membership_wish wish, struct membership_peer *out)
 {
-    return engine_any_member(context, pick, live, out);
+    return engine_any_member(context, pick, wish, out);
 }
 
 static void spread(void *context, const uint8_t *payload, size_t size)
@@ -215,6 +228,12 @@ static void member_forgotten(void *context, const struct node_id *id)
     note_changed(context, id);
 }
 
+static void offer(struct engine *e, const struct member *m)
+{
+    const struct membership_peer peer = peer_of(m);
+    membership_offer(e->membership, e->now_ms, &peer, &e->out);
+}
+
 /* What follows for the views, once the directory is at rest again. */
 static void settle_changes(struct engine *e)
 {
@@ -225,8 +244,7 @@ static void settle_changes(struct engine *e)
         if (m == NULL || m->state == argus_MemberState_MEMBER_LEFT)
             membership_forget(e->membership, &id);
         else if (m->state == argus_MemberState_MEMBER_ONLINE)
-            membership_offer(e->membership, e->now_ms, &id, m->address,
-                             m->generation, &e->out);
+            offer(e, m);
         else if (m->state == argus_MemberState_MEMBER_OFFLINE)
             membership_lose(e->membership, e->now_ms, &id, &e->out);
     }
@@ -484,6 +502,10 @@ static int new_overlay(struct engine *e, uint64_t seed, uint64_t tree_seed)
     const struct engine_options *o = &e->options;
     struct overlay_options overlay = {
         .membership = {.seed = seed,
+                       .strategy = o->strategy,
+                       .role = o->role,
+                       .zone = zone_pack(o->zone),
+                       .zone_bias = o->zone_bias,
                        .id = o->id,
                        .generation = o->generation,
                        .active_max = o->active_max,
@@ -622,8 +644,7 @@ static void on_start(struct engine *e)
 
     for (uint32_t i = 0; (m = directory_member(e->directory, i)); i++)
         if (!m->is_self && !m->has_left)
-            membership_offer(e->membership, e->now_ms, &m->id, m->address,
-                             m->generation, &e->out);
+            offer(e, m);
     e->is_started = true;
     e->start_ms = e->now_ms;
     directory_start(e->directory, e->now_ms, e->wall_us, &e->out);
@@ -758,6 +779,20 @@ static void on_observed(struct engine *e, const char *ip)
                           &e->out);
 }
 
+/* From disk. Records came before, and say more than where it was reached. */
+static void on_address(struct engine *e, const struct node_id *id,
+                       const char *address)
+{
+    const struct member *m = directory_find(e->directory, id);
+    struct membership_peer peer = {.id = *id};
+
+    if (m != NULL)
+        peer = peer_of(m);
+    peer.generation = 0;
+    peer.address = address;
+    membership_offer(e->membership, e->now_ms, &peer, &e->out);
+}
+
 static void on_values(struct engine *e, const struct value_input *values,
                       uint32_t count)
 {
@@ -832,8 +867,7 @@ static void dispatch(struct engine *e, const struct event *event)
                              event->record.size);
         break;
     case EVENT_ADDRESS:
-        membership_offer(e->membership, e->now_ms, &event->address.id,
-                         event->address.address, 0, &e->out);
+        on_address(e, &event->address.id, event->address.address);
         break;
     case EVENT_OBSERVED: on_observed(e, event->observed); break;
     case EVENT_JOIN: on_join(e, event->join.address, event->join.result); break;

@@ -18,6 +18,7 @@
 #include "core/actions.h"
 #include "core/content.h"
 #include "core/intake.h"
+#include "core/membership.h"
 #include "core/orders.h"
 #include "core/peer.h"
 #include "core/seal.h"
@@ -47,6 +48,8 @@ struct engine_options {
     const char *const *contacts; /* Seeds, addresses; tried for ever */
     uint32_t contacts_count;
 
+    enum membership_strategy strategy;
+    bool zone_bias; /* see membership.h */
     uint32_t active_max;
     uint32_t passive_max; /* 0: everyone known */
     uint32_t shuffle_ms;

@@ -35,7 +35,9 @@ static bool any_live_member(void *context, uint32_t pick, struct node_id *id)
 {
     struct membership_peer peer;
 
-    if (!engine_any_member(context, pick, true, &peer))
+    const struct membership_wish live = {.live = true};
+
+    if (!engine_any_member(context, pick, live, &peer))
         return false;
     *id = peer.id;
     return true;

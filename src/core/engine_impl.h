@@ -7,6 +7,7 @@
 #ifndef ARGUS_CORE_ENGINE_IMPL_H
 #define ARGUS_CORE_ENGINE_IMPL_H
 
+#include "base/zone.h"
 #include "core/bundle_sync.h"
 #include "core/bundles.h"
 #include "core/directory.h"
@@ -108,7 +109,8 @@ struct engine {
 /** Put an event of this node on the timeline. *hlc is 0 if it was refused. */
 void engine_notice(struct engine *e, const argus_Event *event, bool always,
                    uint64_t *hlc, uint64_t *number);
-bool engine_any_member(struct engine *e, uint32_t pick, bool live,
+bool engine_any_member(struct engine *e, uint32_t pick,
+                       struct membership_wish wish,
                        struct membership_peer *out);
 void engine_on_dial_failed(struct engine *e, dial_id dial, enum link_end why,
                            argus_RefuseCode code);

@@ -109,6 +109,8 @@ void engine_status(const struct engine *e, uint64_t now_ms, uint64_t wall_us,
     memcpy(out->id, o->id.bytes, NODE_ID_SIZE);
     out->role = o->role;
     text_copy(out->zone, sizeof out->zone, o->zone);
+    text_copy(out->strategy, sizeof out->strategy,
+              membership_strategy_name(o->strategy));
     text_copy(out->address, sizeof out->address, o->address);
     out->generation = directory_generation(e->directory);
     out->state = node_state(e);
@@ -161,9 +163,13 @@ static void fill_peer(const struct engine *e, const struct membership_peer *p,
 {
     const struct peer_info *info = links_peer(e->links, p->link);
     const char *name = directory_name(e->directory, &p->id);
+    const struct member *m = directory_find(e->directory, &p->id);
 
     memset(out, 0, sizeof *out);
     memcpy(out->id, p->id.bytes, NODE_ID_SIZE);
+    if (m != NULL && m->zone != NULL)
+        text_copy(out->zone, sizeof out->zone, m->zone);
+    out->near = p->is_near;
     text_copy(out->name, sizeof out->name,
               name[0] == '\0' && info != NULL ? info->name : name);
     text_copy(out->address, sizeof out->address, p->address);
@@ -294,6 +300,10 @@ bool engine_series_moved(const struct engine *e, const char *host,
     X(views, "view_refilled", refilled)                                        \
     X(views, "view_link_refused", link_refused)                                \
     X(views, "dial_refused", dial_refused)                                     \
+    X(views, "view_limit_reached", limit_reached)                              \
+    X(views, "view_unsuited", unsuited)                                        \
+    X(views, "near_sent", near_sent)                                           \
+    X(views, "near_gained", near_gained)                                       \
     X(tree, "broadcast_sent", broadcast_sent)                                  \
     X(tree, "broadcast_refused", broadcast_refused)                            \
     X(tree, "gossip_delivered", gossip_delivered)                              \

@@ -4,10 +4,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-static uint64_t slot_bit(unsigned slot)
+unsigned slots_first(const struct slots *s)
 {
-    assert(slot < MISSING_SLOTS);
-    return UINT64_C(1) << slot;
+    for (unsigned i = 0; i < MISSING_SLOTS / 64; i++)
+        if (s->words[i] != 0)
+            return i * 64 + (unsigned)__builtin_ctzll(s->words[i]);
+    return MISSING_SLOTS;
+}
+
+bool slots_are_in(const struct slots *a, const struct slots *b)
+{
+    for (unsigned i = 0; i < MISSING_SLOTS / 64; i++)
+        if ((a->words[i] & ~b->words[i]) != 0)
+            return false;
+    return true;
 }
 
 void missing_init(struct missing *t, const struct plumtree_options *options,
@@ -81,13 +91,14 @@ struct missing_id *missing_announce(struct missing *t, uint64_t now_ms,
 {
     struct missing_id *m = missing_find(t, id);
 
+    assert(slot < MISSING_SLOTS);
     if (m == NULL) {
         m = missing_add(t, now_ms, slot, id);
         if (m == NULL)
             return NULL;
         m->due_ms = due_ms;
     }
-    m->announced |= slot_bit(slot);
+    slots_add(&m->announced, slot);
     if (round < m->best_round) {
         m->best_round = round;
         m->best_slot = (uint8_t)slot;
@@ -99,20 +110,19 @@ struct missing_id *missing_announce(struct missing *t, uint64_t now_ms,
 static void charge_another(struct missing *t, struct missing_id *m)
 {
     t->charged[m->first_slot]--;
-    m->first_slot = (uint8_t)__builtin_ctzll(m->announced);
+    m->first_slot = (uint8_t)slots_first(&m->announced);
     t->charged[m->first_slot]++;
 }
 
 void missing_clear_slot(struct missing *t, unsigned slot)
 {
     struct missing_id *m, *next;
-    uint64_t bit = slot_bit(slot);
 
     HASH_ITER(hh, t->ids, m, next)
     {
-        m->announced &= ~bit;
-        m->asked &= ~bit;
-        if (m->announced == 0) {
+        slots_remove(&m->announced, slot);
+        slots_remove(&m->asked, slot);
+        if (slots_first(&m->announced) == MISSING_SLOTS) {
             missing_remove(t, m);
             continue;
         }

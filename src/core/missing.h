@@ -1,9 +1,9 @@
 /* missing.h - messages that neighbors announced and nobody delivered yet.
  *
  * Part of plumtree.c. Neighbors are told apart by slot, a number below
- * MISSING_SLOTS, so that all announcers of an id fit in one word: each of them
- * can be asked in turn, whichever link breaks. The oldest ids go first; one
- * link cannot fill the table, since an id counts against the link that
+ * MISSING_SLOTS, so that all announcers of an id fit in a few words: each of
+ * them can be asked in turn, whichever link breaks. The oldest ids go first;
+ * one link cannot fill the table, since an id counts against the link that
  * announced it first, up to missing_link_max. */
 #ifndef ARGUS_CORE_MISSING_H
 #define ARGUS_CORE_MISSING_H
@@ -13,16 +13,42 @@
 #define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 
-#define MISSING_SLOTS 64
+#define MISSING_SLOTS 256
+
+/* A set of slots. */
+struct slots {
+    uint64_t words[MISSING_SLOTS / 64];
+};
+
+static inline bool slots_has(const struct slots *s, unsigned slot)
+{
+    return (s->words[slot / 64] >> slot % 64 & 1) != 0;
+}
+
+static inline void slots_add(struct slots *s, unsigned slot)
+{
+    s->words[slot / 64] |= UINT64_C(1) << slot % 64;
+}
+
+static inline void slots_remove(struct slots *s, unsigned slot)
+{
+    s->words[slot / 64] &= ~(UINT64_C(1) << slot % 64);
+}
+
+/** The least; MISSING_SLOTS: there is none. */
+unsigned slots_first(const struct slots *s);
+
+/** Are all of a in b? */
+bool slots_are_in(const struct slots *a, const struct slots *b);
 
 struct missing_id {
     uint8_t id[CONTENT_ID_SIZE];
     uint64_t since_ms;
-    uint64_t due_ms;     /* ask somebody then */
-    uint64_t announced;  /* a bit for each slot that has the payload */
-    uint64_t asked;      /* of these, in this round of asking */
-    uint32_t best_round; /* least announced, and by whom */
-    uint32_t retries;    /* rounds of asking that went by */
+    uint64_t due_ms;        /* ask somebody then */
+    struct slots announced; /* who has the payload */
+    struct slots asked;     /* of these, in this round of asking */
+    uint32_t best_round;    /* least announced, and by whom */
+    uint32_t retries;       /* rounds of asking that went by */
     uint8_t best_slot;
     uint8_t first_slot; /* whom this id counts against */
     UT_hash_handle hh;

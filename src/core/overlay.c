@@ -189,12 +189,12 @@ static bool has_left(void *context, const struct node_id *peer)
            o->listener.has_left(o->listener.context, peer);
 }
 
-static bool any_member(void *context, uint32_t pick, bool live,
-                       struct membership_peer *out)
+static bool any_member(void *context, uint32_t pick,
+                       struct membership_wish wish, struct membership_peer *out)
 {
     struct overlay *o = context;
     return o->listener.any_member != NULL &&
-           o->listener.any_member(o->listener.context, pick, live, out);
+           o->listener.any_member(o->listener.context, pick, wish, out);
 }
 
 /* ------------------------------------------------------------- life */
@@ -244,6 +244,7 @@ static int new_tree(struct overlay *o, const struct overlay_options *options)
         tree = *options->tree;
     tree.seed = options->tree_seed;
     tree.hash = options->hash;
+    tree.neighbors_max = membership_limit(&options->membership);
     return plumtree_new(&tree, &up, &o->tree);
 }
 
@@ -378,6 +379,18 @@ bool overlay_on_dial_failed(struct overlay *o, dial_id dial, enum link_end why,
     return true;
 }
 
+/* Whoever reaches us can be reached, or says where. */
+static void offer(struct overlay *o, const struct peer_info *peer)
+{
+    const struct membership_peer known = {.id = peer->id,
+                                          .generation = peer->generation,
+                                          .role = peer->role,
+                                          .zone = peer->zone,
+                                          .address = peer->address};
+
+    membership_offer(o->membership, o->now_ms, &known, &o->out);
+}
+
 bool overlay_on_link_up(struct overlay *o, link_id link, dial_id dial,
                         const struct peer_info *peer)
 {
@@ -391,9 +404,7 @@ bool overlay_on_link_up(struct overlay *o, link_id link, dial_id dial,
     if (o->listener.link_up != NULL)
         o->listener.link_up(o->listener.context, link, dial, peer);
     if (peer->kind != argus_LinkKind_LINK_MESH)
-        /* Whoever reaches us can be reached, or says where. */
-        membership_offer(o->membership, o->now_ms, &peer->id, peer->address,
-                         peer->generation, &o->out);
+        offer(o, peer);
     else if (ours)
         membership_on_link_up(o->membership, o->now_ms, link, dial, peer,
                               &o->out);

@@ -46,7 +46,8 @@ struct overlay_options {
     struct membership_options membership;
     uint64_t tree_seed;
     const struct plumtree_options *tree; /* NULL: plumtree_defaults(). Copied;
-                                          * seed and hash are set from here */
+                                          * seed, hash and neighbors_max are set
+                                          * from here */
     void (*hash)(const uint8_t *data, size_t size,
                  uint8_t out[CONTENT_ID_SIZE]); /* seal.hash */
     uint32_t ping_ms;
@@ -80,7 +81,8 @@ struct overlay_listener {
     bool (*is_live_address)(void *context, const char *address);
     bool (*is_live)(void *context, const struct node_id *peer);
     bool (*has_left)(void *context, const struct node_id *peer);
-    bool (*any_member)(void *context, uint32_t pick, bool live,
+    bool (*any_member)(void *context, uint32_t pick,
+                       struct membership_wish wish,
                        struct membership_peer *out);
 
     /** A link of any kind is up; told before the membership hears of it. */

@@ -12,6 +12,8 @@ struct peer_info {
     uint64_t instance;   /* random at each start */
     uint64_t started_ms; /* its wall clock at start */
     argus_LinkKind kind;
+    argus_Role role;
+    uint64_t zone; /* zone_pack(); what it says of itself */
     char name[128];
     char address[ADDRESS_SIZE]; /* where it can be dialed */
 };

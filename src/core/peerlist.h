@@ -13,6 +13,8 @@ struct peer_entry {
     struct node_id id;
     uint32_t generation; /* 0: not known */
     uint32_t fails;      /* dials that failed in a row */
+    argus_Role role;     /* as far as known */
+    uint64_t zone;
     uint64_t next_try_ms;
     uint64_t since_ms;
     uint64_t probed_ms;

@@ -69,7 +69,7 @@ struct plumtree {
     struct plumtree_stats stats;
     struct prng prng;
     uint64_t now_ms;
-    struct neighbor *neighbors[MISSING_SLOTS]; /* by slot; NULL: free */
+    struct neighbor **neighbors; /* neighbors_max, by slot; NULL: free */
     struct seen seen;
     struct missing missing;
     uint64_t cut_until_ms; /* an eager link was lost not long ago */
@@ -133,6 +133,11 @@ int plumtree_new(const struct plumtree_options *options,
     struct plumtree *p = calloc(1, sizeof *p);
     if (p == NULL)
         return ARGUS_ENOMEM;
+    p->neighbors = calloc(options->neighbors_max, sizeof(struct neighbor *));
+    if (p->neighbors == NULL) {
+        free(p);
+        return ARGUS_ENOMEM;
+    }
     p->options = *options;
     p->listener = *listener;
     prng_seed(&p->prng, options->seed);
@@ -151,8 +156,9 @@ void plumtree_free(struct plumtree *p)
         return;
     seen_close(&p->seen);
     missing_close(&p->missing);
-    for (unsigned i = 0; i < MISSING_SLOTS; i++)
+    for (unsigned i = 0; i < p->options.neighbors_max; i++)
         free(p->neighbors[i]);
+    free(p->neighbors);
     free(p);
 }
 
@@ -325,15 +331,15 @@ static void announce_not(struct neighbor *n, const uint8_t *id)
 
 /* Algorithm 1, EagerPush and LazyPush.
  * departs: not to those that have announced it themselves.
- * @param have  a bit for each slot that has the message. */
+ * @param have  who has the message. */
 static void forward(struct plumtree *p, const struct seen_message *m,
-                    const uint8_t *payload, size_t size, uint64_t have,
-                    struct actions *out)
+                    const uint8_t *payload, size_t size,
+                    const struct slots *have, struct actions *out)
 {
     for (unsigned i = 0; i < p->options.neighbors_max; i++) {
         struct neighbor *n = p->neighbors[i];
 
-        if (n == NULL || (have >> i & 1) != 0)
+        if (n == NULL || slots_has(have, i))
             continue;
         if (n->eager)
             send_gossip(p, n->link, m, payload, size, out);
@@ -385,8 +391,9 @@ static void measure_lag(struct plumtree *p, const struct neighbor *n,
     uint64_t lag_ms =
         earlier(p->now_ms - m->heard_ms, 2 * (uint64_t)p->graft_wait_ms);
 
-    if ((m->asked >> n->slot & 1) != 0)
-        return;
+    for (unsigned i = 0; i < m->asked_count; i++)
+        if (m->asked[i] == n->slot)
+            return;
     uint32_t lag = (uint32_t)lag_ms * LAG_UNIT;
     uint32_t off = lag > p->lag_mean ? lag - p->lag_mean : p->lag_mean - lag;
     p->lag_deviation += off / 8 - p->lag_deviation / 8;
@@ -424,7 +431,7 @@ bool plumtree_broadcast(struct plumtree *p, uint64_t now_ms,
     m->survey = now_ms >= p->surveyor_until_ms;
     survey(p, m);
     seen_keep_payload(&p->seen, m, payload, size);
-    forward(p, m, payload, size, 0, out);
+    forward(p, m, payload, size, &(struct slots){{0}}, out);
     expire_later(p, now_ms + p->options.cache_ms);
     return true;
 }
@@ -603,29 +610,44 @@ static void keep_in_tree(const struct plumtree *p, struct neighbor *n)
         n->eager = true;
 }
 
+static void note_asked(struct seen_message *m, const struct slots *asked)
+{
+    struct slots left = *asked;
+
+    while (m->asked_count < SEEN_ASKED_MAX) {
+        unsigned slot = slots_first(&left);
+        if (slot == MISSING_SLOTS)
+            return;
+        m->asked[m->asked_count++] = (uint8_t)slot;
+        slots_remove(&left, slot);
+    }
+}
+
 /** @param n  NULL: the link is gone. */
 static void on_news(struct plumtree *p, struct neighbor *n,
                     struct seen_message *m, const argus_Gossip *gossip,
                     struct actions *out)
 {
     struct missing_id *announced = missing_find(&p->missing, m->id);
-    uint64_t have = n != NULL ? UINT64_C(1) << n->slot : 0;
+    struct slots have = {{0}};
 
     p->stats.gossip_delivered++;
     survey(p, m);
     if (n != NULL)
         keep_in_tree(p, n);
     if (announced != NULL) {
-        have |= announced->announced;
+        have = announced->announced;
         m->heard_ms = announced->since_ms;
-        m->asked = announced->asked;
+        note_asked(m, &announced->asked);
         if (n != NULL)
             measure_lag(p, n, m);
         take_shortcut(p, announced, m->round, out);
         missing_remove(&p->missing, announced);
     }
+    if (n != NULL)
+        slots_add(&have, n->slot);
     seen_keep_payload(&p->seen, m, gossip->payload.bytes, gossip->payload.size);
-    forward(p, m, gossip->payload.bytes, gossip->payload.size, have, out);
+    forward(p, m, gossip->payload.bytes, gossip->payload.size, &have, out);
 }
 
 /* The first copy of a message keeps its link in the tree. */
@@ -739,13 +761,12 @@ static void on_ihave(struct plumtree *p, struct neighbor *n,
 static struct neighbor *choose_announcer(struct plumtree *p,
                                          const struct missing_id *m)
 {
-    uint64_t candidates = m->announced & ~m->asked;
     struct neighbor *chosen = NULL;
 
     for (unsigned i = 0; i < p->options.neighbors_max; i++) {
         struct neighbor *n = p->neighbors[i];
 
-        if ((candidates >> i & 1) == 0)
+        if (!slots_has(&m->announced, i) || slots_has(&m->asked, i))
             continue;
         assert(n != NULL);
         if (n->grafts_sent.second == p->now_ms / 1000 &&
@@ -761,8 +782,8 @@ static struct neighbor *choose_announcer(struct plumtree *p,
 static void ask_for(struct plumtree *p, struct missing_id *m,
                     struct actions *out)
 {
-    if ((m->announced & ~m->asked) == 0) {
-        m->asked = 0;
+    if (slots_are_in(&m->announced, &m->asked)) {
+        m->asked = (struct slots){{0}};
         m->retries++;
     }
     struct neighbor *n = choose_announcer(p, m);
@@ -773,7 +794,7 @@ static void ask_for(struct plumtree *p, struct missing_id *m,
     }
     bool taken = rate_take(&n->grafts_sent, p->now_ms, p->options.grafts_per_s);
     assert(taken);
-    m->asked |= UINT64_C(1) << n->slot;
+    slots_add(&m->asked, n->slot);
     uint32_t doublings =
         m->retries < RETRY_DOUBLINGS_MAX ? m->retries : RETRY_DOUBLINGS_MAX;
     m->due_ms =

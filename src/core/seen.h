@@ -14,13 +14,18 @@
 #define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 
+#define SEEN_ASKED_MAX 6
+
 struct seen_message {
     uint8_t id[CONTENT_ID_SIZE];
     uint64_t at_ms;
     uint64_t heard_ms; /* first heard of: announced, or at_ms */
-    uint64_t asked;    /* a bit for each slot that was sent a Graft for it */
-    link_id from;      /* brought the first copy; 0: our own */
-    uint8_t *payload;  /* NULL: no longer, or never, in the cache */
+    uint8_t
+        asked[SEEN_ASKED_MAX]; /* slots that were sent a Graft for it, the
+                                * first few: seldom are there more than one */
+    uint8_t asked_count;
+    link_id from;     /* brought the first copy; 0: our own */
+    uint8_t *payload; /* NULL: no longer, or never, in the cache */
     uint32_t size;
     uint32_t round; /* links crossed before ours */
     bool survey;    /* its origin lets it shape the tree */

@@ -14,6 +14,7 @@
 #include "argus_config.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "base/zone.h"
 #include "runtime/guard.h"
 #include "runtime/runtime_impl.h"
 
@@ -531,6 +532,8 @@ static int fill_self(struct runtime *rt, struct argus_error *err)
     rt->self.started_ms = o->started_ms;
     memcpy(rt->self.cluster, rt->options.cluster, sizeof rt->self.cluster);
     memcpy(rt->self.name, rt->options.name, sizeof rt->self.name);
+    rt->self.zone = zone_pack(rt->options.zone);
+    rt->self.role = rt->options.role;
     return ARGUS_OK;
 }
 
@@ -584,6 +587,8 @@ static void fill_engine_options(struct runtime *rt)
     (void)snprintf(e->software, sizeof e->software, "%s", ARGUS_VERSION);
     e->contacts = (const char *const *)rt->seeds;
     e->contacts_count = o->seeds_count;
+    e->strategy = o->strategy;
+    e->zone_bias = o->zone_bias;
     e->active_max = o->active_max;
     e->passive_max = o->passive_max;
     e->shuffle_ms = o->shuffle_ms;

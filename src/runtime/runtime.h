@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "base/status.h"
+#include "core/membership.h"
 #include "core/value.h"
 
 struct runtime;
@@ -48,6 +49,8 @@ struct runtime_options {
     char certificate[1024], private_key[1024], ca[1024], crl[1024];
     bool allow_plaintext; /* clear links beyond loopback */
 
+    enum membership_strategy strategy;
+    bool zone_bias;
     uint32_t active_max, passive_max;
     uint32_t shuffle_ms, ping_ms, suspect_ms;
     uint32_t retain_offline_s;

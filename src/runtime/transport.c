@@ -52,6 +52,8 @@ static void fill_peer(const struct link *l, const argus_Hello *hello,
     out->instance = hello->instance;
     out->started_ms = hello->started_ms;
     out->kind = l->kind;
+    out->role = hello->role;
+    out->zone = hello->zone;
     text_clean(out->name, sizeof out->name, hello->name);
     (void)hello_address(hello, l->conn.ip, out->address, sizeof out->address);
 }

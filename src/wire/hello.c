@@ -33,6 +33,8 @@ void hello_build(const struct hello_facts *own, argus_LinkKind kind,
     out->kind = kind;
     copy(out->name, sizeof out->name, own->name);
     copy(out->address, sizeof out->address, own->address);
+    out->zone = own->zone;
+    out->role = own->role;
     if (observed != NULL)
         copy(out->observed, sizeof out->observed, observed);
 }

@@ -24,6 +24,8 @@ struct hello_facts {
     uint64_t started_ms;
     char name[128];
     char address[144]; /* empty host: as observed */
+    uint64_t zone;     /* zone_pack() */
+    argus_Role role;
 };
 
 /**
