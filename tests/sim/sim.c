@@ -299,6 +299,9 @@ static bool set_defaults(struct sim *s)
         o->suspect_ms = 3500;
     if (o->shuffle_ms == 0)
         o->shuffle_ms = 10000;
+    if (o->strategy != NULL &&
+        !membership_strategy_find(o->strategy, &s->strategy))
+        return false;
     if (o->retain_events == 0)
         o->retain_events = 10000;
     s->flap_at_us = UINT64_MAX;

@@ -75,6 +75,7 @@ struct sim_options {
                               * top of the latency; copied. NULL: 0 within,
                               * zone_far_us between */
     uint32_t zone_far_us;
+    bool zone_bias;     /* hyparview prefers near neighbors; see membership.h */
     uint32_t node_mbit; /* what a node sends at most, Mbit/s; 0: no bound */
     uint32_t cut_ppm;   /* links reset, for a million frames */
 

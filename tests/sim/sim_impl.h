@@ -162,6 +162,7 @@ struct sim_node {
 
 struct sim {
     struct sim_options options;
+    enum membership_strategy strategy;
     struct prng prng;
     uint64_t now_us, sequence;
     struct sim_node **nodes;
@@ -271,6 +272,9 @@ void simnet_release(struct sim *s, struct cable *c);
 void simnet_forget_dialing(struct dialing *d);
 void simnet_free(struct sim *s);
 void simnet_address(uint32_t node, char out[ADDRESS_SIZE]);
+/** Its Zone: "z2"; "" without zones. */
+void simnet_zone(const struct sim_node *n, char out[8]);
+argus_Role simnet_role(const struct sim_node *n);
 /** SIM_NOBODY: none. */
 uint32_t simnet_node_at(const struct sim *s, const char *address);
 

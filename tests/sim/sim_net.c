@@ -249,15 +249,33 @@ static struct happening *send_packet(struct sim *s, struct cable *c, int to,
     return h;
 }
 
+void simnet_zone(const struct sim_node *n, char out[8])
+{
+    out[0] = '\0';
+    if (n->sim->options.zones > 0)
+        (void)snprintf(out, 8, "z%u", n->zone);
+}
+
+argus_Role simnet_role(const struct sim_node *n)
+{
+    return n->is_aggregator ? argus_Role_ROLE_AGGREGATOR
+                            : argus_Role_ROLE_AGENT;
+}
+
 static void fill_peer(const struct sim_node *n, argus_LinkKind kind,
                       struct peer_info *out)
 {
+    char zone[8];
+
     memset(out, 0, sizeof *out);
     out->id = n->id;
     out->generation = n->generation;
     out->instance = n->instance;
     out->started_ms = n->started_wall_us / 1000;
     out->kind = kind;
+    simnet_zone(n, zone);
+    out->zone = zone_pack(zone);
+    out->role = simnet_role(n);
     (void)snprintf(out->name, sizeof out->name, "n%u", n->index);
     simnet_address(n->index, out->address);
 }

@@ -23,8 +23,10 @@ static void fill_options(struct sim *s, struct sim_node *n,
     o->hlc_mark = n->last_hlc;
     (void)snprintf(o->name, sizeof o->name, "n%u", n->index);
     simnet_address(n->index, o->address);
-    o->role =
-        n->is_aggregator ? argus_Role_ROLE_AGGREGATOR : argus_Role_ROLE_AGENT;
+    o->role = simnet_role(n);
+    o->strategy = s->strategy;
+    o->zone_bias = s->options.zone_bias;
+    simnet_zone(n, o->zone);
     o->weight = 1;
     (void)snprintf(o->software, sizeof o->software, "sim");
     o->active_max = s->options.active_max;
@@ -95,22 +97,26 @@ static bool is_live_address(void *context, const char *address)
     return index != SIM_NOBODY && member_of(n, index) != NULL;
 }
 
-static bool any_member(void *context, uint32_t pick, bool live,
-                       struct membership_peer *out)
+static bool any_member(void *context, uint32_t pick,
+                       struct membership_wish wish, struct membership_peer *out)
 {
     static char address[ADDRESS_SIZE]; /* borrowed until the next input */
+    char zone[8];
     const struct sim_node *n = context;
     const struct sim *s = n->sim;
 
-    (void)live;
     for (uint32_t i = 0; i < s->alive_count && i < 64; i++) {
         uint32_t at = (uint32_t)(((uint64_t)pick + i) % s->alive_count);
         const struct sim_node *m = member_of(n, s->alive[at]);
-        if (m == NULL)
+        if (m == NULL || (wish.aggregator && !m->is_aggregator))
             continue;
         simnet_address(m->index, address);
-        *out = (struct membership_peer){
-            .id = m->id, .generation = m->generation, .address = address};
+        simnet_zone(m, zone);
+        *out = (struct membership_peer){.id = m->id,
+                                        .generation = m->generation,
+                                        .role = simnet_role(m),
+                                        .zone = zone_pack(zone),
+                                        .address = address};
         return true;
     }
     return false;
@@ -184,11 +190,16 @@ static bool new_light(struct sim *s, struct sim_node *n)
                                 .hlc_mark = n->last_hlc,
                                 .clock_max_offset_ms = 500};
     struct membership_options *m = &o.membership;
-    char contact[ADDRESS_SIZE];
+    char contact[ADDRESS_SIZE], zone[8];
     const char *contacts[] = {contact};
 
     m->seed = n->seed + n->generation;
     m->id = n->id;
+    m->strategy = s->strategy;
+    m->role = simnet_role(n);
+    simnet_zone(n, zone);
+    m->zone = zone_pack(zone);
+    m->zone_bias = s->options.zone_bias;
     m->generation = n->generation;
     simnet_address(n->index, m->address);
     m->active_max = s->options.active_max;
@@ -259,6 +270,8 @@ static void step_light(struct sim_node *n, const struct event *ev)
     X(links, "pong_refused", pong_refused)                                     \
     X(links, "link_silent", link_silent)                                       \
     X(links, "peers_flooded", peer_flooded)                                    \
+    X(views, "near_sent", near_sent)                                           \
+    X(views, "near_gained", near_gained)                                       \
     X(overlay, "walks_limited", walk_limited)                                  \
     X(overlay, "frames_received", frame_received)                              \
     X(overlay, "frames_sent", frame_sent)                                      \
