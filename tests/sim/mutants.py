@@ -22,8 +22,8 @@ LIMIT_S = 300
 
 # One end leaves a link and does not say so: that the audit finds.
 SILENT_PARTING = [
-    ("membership.c", "    send_disconnect(hl->link, leaving, out);\n    deactivate(",
-     "    if (leaving)\n        send_disconnect(hl->link, leaving, out);\n    deactivate("),
+    ("membership.c", "    send_disconnect(hl->link, leaving, instead, out);\n    deactivate(",
+     "    if (leaving)\n        send_disconnect(hl->link, leaving, instead, out);\n    deactivate("),
     ("membership.c", "    membership_close(hl, argus_RefuseCode_REFUSE_BYE,\n"
      "                     leaving ? \"leaving\" : \"no longer neighbors\", out);",
      "    hl->deadline_ms = UINT64_MAX;\n    if (leaving)\n"
@@ -31,7 +31,7 @@ SILENT_PARTING = [
 ]
 NO_AUDIT = [
     ("membership.c", "    if (hl->state == HLINK_ACTIVE && active) {",
-     "    if (h->now_ms > 0 || (hl->state == HLINK_ACTIVE && active)) {"),
+     "    if (v->now_ms > 0 || (hl->state == HLINK_ACTIVE && active)) {"),
 ]
 
 # name, what is wrong, [(file, text, text in its place)], scenario and its options
@@ -73,10 +73,10 @@ MUTANTS = [
     ("no-audit", "one-sided links are never found", SILENT_PARTING + NO_AUDIT,
      ["one-sided.sim"]),
     ("no-probe", "lost nodes and contacts are never tried again",
-     [("hyparview.c",
+     [("membership_seek.c",
        "    if (contact == UINT32_MAX && lost == NULL)\n"
        "        return;",
-       "    if ((contact == UINT32_MAX && lost == NULL) || h->now_ms > 0)\n"
+       "    if ((contact == UINT32_MAX && lost == NULL) || v->now_ms > 0)\n"
        "        return;")],
      ["islands.sim"]),
     ("hlc-unbound", "any stamp is merged, however far ahead",
@@ -117,15 +117,14 @@ MUTANTS = [
      ["swarm.sim", "MINUTES=3"]),
     ("no-eviction", "a full active view takes one more",
      [("membership.c",
-       "    if (h->active_count == h->options.active_max)\n"
-       "        evict_other(h, &hl->peer.id, out);",
-       "    if (h->active_count == h->options.active_max && h->now_ms == 0)\n"
-       "        evict_other(h, &hl->peer.id, out);")],
+       "        evict(v, victim, NULL, out);",
+       "        if (v->now_ms == 0)\n"
+       "            evict(v, victim, NULL, out);")],
      ["rest.sim"]),
     ("self-in-view", "a node takes itself for a candidate",
      [("membership_views.c",
-       "    if (node_id_is_zero(id) || node_id_is_equal(id, &h->options.id) ||",
-       "    if (node_id_is_zero(id) ||")],
+       "        node_id_is_equal(id, &v->options.id) || !is_dialable(peer->address) ||",
+       "        !is_dialable(peer->address) ||")],
      ["rest.sim"]),
     ("no-silence", "a link on which nothing comes is never given up",
      [("links.c",

@@ -87,6 +87,11 @@ static void set_strategy(struct play *p)
         play_fail(p, "there is no strategy \"%s\"", word);
 }
 
+static void set_bias(struct play *p)
+{
+    p->mesh.zone_bias = on_or_off(p);
+}
+
 static void set_light(struct play *p)
 {
     p->mesh.overlay_only = true;
@@ -138,10 +143,11 @@ bool play_setting(struct play *p, const char *word)
     static const struct {
         const char *word;
         void (*read)(struct play *p);
-    } others[] = {{"latency", set_latency}, {"zones", set_zones},
-                  {"join", set_join},       {"strategy", set_strategy},
-                  {"light", set_light},     {"codec", set_codec},
-                  {"disks", set_disks},     {"clocks", set_clocks}};
+    } others[] = {{"latency", set_latency},   {"zones", set_zones},
+                  {"bias", set_bias},         {"join", set_join},
+                  {"strategy", set_strategy}, {"light", set_light},
+                  {"codec", set_codec},       {"disks", set_disks},
+                  {"clocks", set_clocks}};
 
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         if (strcmp(word, numbers[i].word) != 0)
