@@ -51,34 +51,48 @@ struct account {
     UT_hash_handle hh;
 };
 
-struct link_entry {
+/* What is asked of a link all the time. They lie side by side: with thousands
+ * of nodes in one process, as in the simulator, each place in memory that a
+ * frame touches is one that the cache does not have. */
+struct pulse {
     link_id id;
-    dial_id dial;
-    struct account *account;
-    struct peer_info peer;
-    bool is_closing;
+    struct link_entry *entry;
     uint64_t heard_ms;  /* when the last frame came, or a fresh wait began */
     uint64_t pinged_ms; /* last ping, or link up */
     uint64_t unanswered_ms; /* first ping since heard_ms; 0: none */
-    uint32_t ping_number;   /* of the ping under way; 0: none */
+    struct account *account;
+    uint8_t kind; /* argus_LinkKind */
+    bool is_closing;
+};
+
+struct link_entry {
+    link_id id;
+    uint32_t at; /* its place among the pulses */
+    dial_id dial;
+    struct peer_info peer;
+    uint32_t ping_number; /* of the ping under way; 0: none */
     int64_t ping_sent_us;
     struct sample samples[SAMPLES];
     uint32_t samples_next;
     UT_hash_handle hh;
 };
 
+/* So many links are found faster by looking at each than by a hash. */
+#define FEW_LINKS 16
+
 struct links {
+    uint64_t deadline_ms;
+    uint64_t now_ms; /* of the last input */
+    struct pulse *pulses;
+    uint32_t count, room;
     struct links_options options;
     struct links_listener listener;
-    struct link_entry *table; /* walked in insertion order */
-    uint32_t count;
+    struct link_entry *table; /* by id */
     struct account *accounts;
     TAILQ_HEAD(, account) idle; /* those without links, oldest first */
     uint32_t idle_count;
-    uint64_t known;  /* broadcasts */
-    uint64_t now_ms; /* of the last input */
+    uint64_t known; /* broadcasts */
     uint32_t ping_number;
-    uint64_t deadline_ms;
     struct links_stats stats;
 };
 
@@ -100,11 +114,18 @@ int links_new(const struct links_options *options,
     return ARGUS_OK;
 }
 
-static struct link_entry *find(const struct links *l, link_id link)
+static struct pulse *find(const struct links *l, link_id link)
 {
     struct link_entry *e;
+
+    if (l->count <= FEW_LINKS) {
+        for (uint32_t i = 0; i < l->count; i++)
+            if (l->pulses[i].id == link)
+                return &l->pulses[i];
+        return NULL;
+    }
     HASH_FIND(hh, l->table, &link, sizeof link, e);
-    return e;
+    return e != NULL ? &l->pulses[e->at] : NULL;
 }
 
 /* ------------------------------------------------------------- accounts */
@@ -175,15 +196,15 @@ static void account_close(struct links *l, struct account *a)
 /* What a frame costs, and what its sender gets back for it at once. Bundles and
  * statements in items cost one signature each. A chunk was asked for, or costs
  * the link. Series cost until there are values of them. */
-static uint32_t cost_of(const struct link_entry *e, const argus_Frame *f,
+static uint32_t cost_of(const struct pulse *e, const argus_Frame *f,
                         uint32_t *back)
 {
-    bool is_metrics = e->peer.kind == argus_LinkKind_LINK_METRICS;
+    bool is_metrics = e->kind == argus_LinkKind_LINK_METRICS;
 
     *back = 0;
     switch (f->which_body) {
     case argus_Frame_chunk_tag:
-        return e->peer.kind == argus_LinkKind_LINK_BUNDLE ? 0 : 1;
+        return e->kind == argus_LinkKind_LINK_BUNDLE ? 0 : 1;
     case argus_Frame_batch_tag:
         if (!is_metrics || f->body.batch.series_count < BATCH_USEFUL)
             return 1;
@@ -228,7 +249,7 @@ static bool account_charge(struct links *l, struct account *a, uint32_t tokens)
 
 void links_refund(struct links *l, link_id link, uint32_t tokens)
 {
-    struct link_entry *e = find(l, link);
+    struct pulse *e = find(l, link);
     if (e != NULL)
         bucket_give(&e->account->budget, tokens);
 }
@@ -236,16 +257,16 @@ void links_refund(struct links *l, link_id link, uint32_t tokens)
 void links_charge(struct links *l, uint64_t now_ms, link_id link,
                   uint32_t tokens, struct actions *out)
 {
-    struct link_entry *e = find(l, link);
+    struct pulse *e = find(l, link);
 
     l->now_ms = now_ms;
     if (e != NULL && !e->is_closing && !account_charge(l, e->account, tokens))
-        l->listener.flooded(l->listener.context, link, &e->peer, out);
+        l->listener.flooded(l->listener.context, link, &e->entry->peer, out);
 }
 
 void links_know(struct links *l, link_id by)
 {
-    struct link_entry *e = by != 0 ? find(l, by) : NULL;
+    struct pulse *e = by != 0 ? find(l, by) : NULL;
 
     l->known++;
     if (e != NULL)
@@ -254,7 +275,7 @@ void links_know(struct links *l, link_id by)
 
 uint32_t links_strike(struct links *l, uint64_t now_ms, link_id link)
 {
-    struct link_entry *e = find(l, link);
+    struct pulse *e = find(l, link);
 
     if (e == NULL)
         return 0;
@@ -273,9 +294,10 @@ void links_close_peer(struct links *l, const struct node_id *id,
 {
     struct account *a = account_find(l, id);
 
-    for (struct link_entry *e = l->table; e != NULL; e = e->hh.next)
-        if (!e->is_closing && node_id_is_equal(&e->peer.id, id))
-            actions_close(out, e->id, code, text);
+    for (uint32_t i = 0; i < l->count; i++)
+        if (!l->pulses[i].is_closing &&
+            node_id_is_equal(&l->pulses[i].entry->peer.id, id))
+            actions_close(out, l->pulses[i].id, code, text);
     if (a == NULL)
         return;
     a->budget = (struct bucket){.at_ms = l->now_ms};
@@ -284,26 +306,28 @@ void links_close_peer(struct links *l, const struct node_id *id,
 
 /* ---------------------------------------------------------------- links */
 
-static void drop(struct links *l, struct link_entry *e)
+static void drop(struct links *l, struct pulse *p)
 {
-    if (e->dial == 0 && !e->is_closing)
-        e->account->accepted--;
-    account_close(l, e->account);
+    struct link_entry *e = p->entry;
+
+    if (e->dial == 0 && !p->is_closing)
+        p->account->accepted--;
+    account_close(l, p->account);
     HASH_DELETE(hh, l->table, e);
-    l->count--;
+    *p = l->pulses[--l->count];
+    p->entry->at = (uint32_t)(p - l->pulses); /* e's own, if it was the last */
     free(e);
 }
 
 void links_free(struct links *l)
 {
-    struct link_entry *e, *next;
-
     if (l == NULL)
         return;
-    HASH_ITER(hh, l->table, e, next)
-    drop(l, e);
+    while (l->count > 0)
+        drop(l, &l->pulses[l->count - 1]);
     while (!TAILQ_EMPTY(&l->idle))
         account_drop(l, TAILQ_FIRST(&l->idle));
+    free(l->pulses);
     free(l);
 }
 
@@ -318,29 +342,29 @@ static bool has_room(const struct links *l, dial_id dial,
            (a == NULL || a->accepted < l->options.peer_links_max);
 }
 
-static bool is_pinged(const struct link_entry *e)
+static bool is_pinged(const struct pulse *p)
 {
-    return !e->is_closing && (e->peer.kind == argus_LinkKind_LINK_MESH ||
-                              e->peer.kind == argus_LinkKind_LINK_METRICS);
+    return !p->is_closing && (p->kind == argus_LinkKind_LINK_MESH ||
+                              p->kind == argus_LinkKind_LINK_METRICS);
 }
 
-static bool is_active(const struct links *l, const struct link_entry *e)
+static bool is_active(const struct links *l, const struct pulse *p)
 {
-    return e->peer.kind == argus_LinkKind_LINK_MESH &&
-           l->listener.is_active(l->listener.context, e->id);
+    return p->kind == argus_LinkKind_LINK_MESH &&
+           l->listener.is_active(l->listener.context, p->id);
 }
 
-static uint64_t ping_due_ms(const struct links *l, const struct link_entry *e)
+static uint64_t ping_due_ms(const struct links *l, const struct pulse *p)
 {
-    uint64_t from = e->pinged_ms;
-    if (e->heard_ms > from && !is_active(l, e))
-        from = e->heard_ms;
+    uint64_t from = p->pinged_ms;
+    if (p->heard_ms > from && !is_active(l, p))
+        from = p->heard_ms;
     return from + l->options.ping_ms;
 }
 
 /* Silence counts from the last frame, but a ping must have had its part of
  * the wait too: the peer may have had nothing to say before. */
-static uint64_t silent_due_ms(const struct links *l, const struct link_entry *e)
+static uint64_t silent_due_ms(const struct links *l, const struct pulse *e)
 {
     uint32_t ping = l->options.ping_ms, suspect = l->options.suspect_ms;
 
@@ -356,7 +380,8 @@ static void find_deadline(struct links *l)
 {
     uint64_t best = UINT64_MAX;
 
-    for (const struct link_entry *e = l->table; e != NULL; e = e->hh.next) {
+    for (uint32_t i = 0; i < l->count; i++) {
+        const struct pulse *e = &l->pulses[i];
         if (!is_pinged(e))
             continue;
         uint64_t ping = ping_due_ms(l, e), silent = silent_due_ms(l, e);
@@ -366,14 +391,27 @@ static void find_deadline(struct links *l)
     l->deadline_ms = best;
 }
 
+static bool reserve(struct links *l)
+{
+    if (l->count < l->room)
+        return true;
+    uint32_t room = l->room == 0 ? 8 : 2 * l->room;
+    struct pulse *grown = realloc(l->pulses, room * sizeof *grown);
+    if (grown == NULL)
+        return false;
+    l->pulses = grown;
+    l->room = room;
+    return true;
+}
+
 /* @return NULL: no room. */
-static struct link_entry *add_link(struct links *l, link_id link, dial_id dial,
-                                   const struct peer_info *peer)
+static struct pulse *add_link(struct links *l, link_id link, dial_id dial,
+                              const struct peer_info *peer)
 {
     struct link_entry *e = NULL;
     struct account *a = NULL;
 
-    if (has_room(l, dial, &peer->id))
+    if (has_room(l, dial, &peer->id) && reserve(l))
         e = calloc(1, sizeof *e);
     if (e == NULL || (a = account_open(l, &peer->id)) == NULL) {
         free(e);
@@ -386,12 +424,13 @@ static struct link_entry *add_link(struct links *l, link_id link, dial_id dial,
         free(e);
         return NULL;
     }
-    l->count++;
+    e->at = l->count++;
     e->dial = dial;
-    e->account = a;
     e->peer = *peer;
     a->accepted += dial == 0;
-    return e;
+    l->pulses[e->at] = (struct pulse){
+        .id = link, .entry = e, .account = a, .kind = (uint8_t)peer->kind};
+    return &l->pulses[e->at];
 }
 
 bool links_on_link_up(struct links *l, uint64_t now_ms, link_id link,
@@ -399,7 +438,7 @@ bool links_on_link_up(struct links *l, uint64_t now_ms, link_id link,
                       struct actions *out)
 {
     l->now_ms = now_ms;
-    struct link_entry *e = add_link(l, link, dial, peer);
+    struct pulse *e = add_link(l, link, dial, peer);
     if (e == NULL) {
         l->stats.link_refused++;
         actions_close(out, link, argus_RefuseCode_REFUSE_BUSY,
@@ -409,7 +448,7 @@ bool links_on_link_up(struct links *l, uint64_t now_ms, link_id link,
     e->heard_ms = now_ms;
     e->pinged_ms = now_ms;
     for (uint32_t i = 0; i < SAMPLES; i++)
-        e->samples[i].rtt_us = -1;
+        e->entry->samples[i].rtt_us = -1;
     if (is_pinged(e) && ping_due_ms(l, e) < l->deadline_ms)
         l->deadline_ms = ping_due_ms(l, e);
     if (dial == 0 && !account_charge(l, e->account, LINKS_UP_COST))
@@ -424,18 +463,18 @@ bool links_on_link_down(struct links *l, link_id link)
 
 void links_forget(struct links *l, link_id link)
 {
-    struct link_entry *e = find(l, link);
+    struct pulse *e = find(l, link);
     if (e != NULL)
         drop(l, e);
 }
 
 bool links_on_close(struct links *l, link_id link)
 {
-    struct link_entry *e = find(l, link);
+    struct pulse *e = find(l, link);
     if (e == NULL || e->is_closing)
         return false;
     e->is_closing = true;
-    e->account->accepted -= e->dial == 0;
+    e->account->accepted -= e->entry->dial == 0;
     return true;
 }
 
@@ -460,9 +499,10 @@ static bool is_near(int64_t a, int64_t b)
 
 /* A clock that steps between ping and pong would give a round trip that the
  * monotonic clock contradicts. */
-static bool measure(const struct link_entry *e, const argus_Pong *pong,
+static bool measure(const struct pulse *p, const argus_Pong *pong,
                     uint64_t now_ms, uint64_t wall_us, struct sample *out)
 {
+    const struct link_entry *e = p->entry;
     int64_t t1 = pong->sent_us, t2 = pong->received_us;
     int64_t t3 = pong->replied_us, t4 = (int64_t)wall_us;
 
@@ -472,7 +512,7 @@ static bool measure(const struct link_entry *e, const argus_Pong *pong,
     if (!is_near(t1, t2) || !is_near(t2, t3) || !is_near(t3, t4) || t3 < t2)
         return false;
     int64_t rtt = (t4 - t1) - (t3 - t2);
-    int64_t elapsed_us = (int64_t)(now_ms - e->pinged_ms) * 1000;
+    int64_t elapsed_us = (int64_t)(now_ms - p->pinged_ms) * 1000;
     if (rtt < 0 || rtt > elapsed_us + 2000)
         return false;
     *out = (struct sample){.rtt_us = rtt,
@@ -480,12 +520,13 @@ static bool measure(const struct link_entry *e, const argus_Pong *pong,
     return true;
 }
 
-static void on_pong(struct links *l, struct link_entry *e,
+static void on_pong(struct links *l, const struct pulse *p,
                     const argus_Pong *pong, uint64_t now_ms, uint64_t wall_us)
 {
+    struct link_entry *e = p->entry;
     struct sample s;
 
-    if (!measure(e, pong, now_ms, wall_us, &s)) {
+    if (!measure(p, pong, now_ms, wall_us, &s)) {
         l->stats.pong_refused++;
         return;
     }
@@ -501,7 +542,7 @@ static void on_pong(struct links *l, struct link_entry *e,
 bool links_on_frame(struct links *l, uint64_t now_ms, uint64_t wall_us,
                     link_id link, const argus_Frame *frame, struct actions *out)
 {
-    struct link_entry *e = find(l, link);
+    struct pulse *e = find(l, link);
     uint32_t back;
 
     l->now_ms = now_ms;
@@ -515,14 +556,14 @@ bool links_on_frame(struct links *l, uint64_t now_ms, uint64_t wall_us,
     if (frame->which_body == argus_Frame_gossip_tag && take_copy(l, e->account))
         cost = 0;
     if (cost > 0 && !account_charge(l, e->account, cost)) {
-        l->listener.flooded(l->listener.context, link, &e->peer, out);
+        l->listener.flooded(l->listener.context, link, &e->entry->peer, out);
         return false;
     }
     e->heard_ms = now_ms;
     e->unanswered_ms = 0;
     if (frame->which_body == argus_Frame_ping_tag) {
         answer(wall_us, link, &frame->body.ping, out);
-        if (e->peer.kind == argus_LinkKind_LINK_MESH)
+        if (e->kind == argus_LinkKind_LINK_MESH)
             l->listener.audited(l->listener.context, link,
                                 frame->body.ping.active, out);
     } else if (frame->which_body == argus_Frame_pong_tag) {
@@ -531,23 +572,24 @@ bool links_on_frame(struct links *l, uint64_t now_ms, uint64_t wall_us,
     return true;
 }
 
-static void send_ping(struct links *l, struct link_entry *e, uint64_t now_ms,
+static void send_ping(struct links *l, struct pulse *p, uint64_t now_ms,
                       uint64_t wall_us, struct actions *out)
 {
+    struct link_entry *e = p->entry;
     argus_Frame f;
 
     if (++l->ping_number == 0)
         l->ping_number = 1;
     e->ping_number = l->ping_number;
     e->ping_sent_us = (int64_t)wall_us;
-    e->pinged_ms = now_ms;
-    if (e->unanswered_ms == 0)
-        e->unanswered_ms = now_ms;
+    p->pinged_ms = now_ms;
+    if (p->unanswered_ms == 0)
+        p->unanswered_ms = now_ms;
     f.hlc = 0;
     f.which_body = argus_Frame_ping_tag;
     f.body.ping = (argus_Ping){.number = e->ping_number,
                                .sent_us = e->ping_sent_us,
-                               .active = is_active(l, e)};
+                               .active = is_active(l, p)};
     l->stats.ping_sent++;
     actions_send(out, e->id, &f);
 }
@@ -555,7 +597,7 @@ static void send_ping(struct links *l, struct link_entry *e, uint64_t now_ms,
 void links_ping(struct links *l, uint64_t now_ms, uint64_t wall_us,
                 link_id link, struct actions *out)
 {
-    struct link_entry *e = find(l, link);
+    struct pulse *e = find(l, link);
 
     if (e == NULL || !is_pinged(e))
         return;
@@ -565,10 +607,9 @@ void links_ping(struct links *l, uint64_t now_ms, uint64_t wall_us,
         l->deadline_ms = silent_due_ms(l, e);
 }
 
-static void end_silent(struct links *l, struct link_entry *e,
-                       struct actions *out)
+static void end_silent(struct links *l, struct pulse *e, struct actions *out)
 {
-    struct peer_info peer = e->peer;
+    struct peer_info peer = e->entry->peer;
     link_id link = e->id;
 
     l->stats.link_silent++;
@@ -587,11 +628,12 @@ static bool is_late(const struct links *l, uint64_t now_ms)
 
 /* The first silent link, or NULL. One at a time: what the listener does about
  * one may close others. */
-static struct link_entry *next_silent(const struct links *l, uint64_t now_ms)
+static struct pulse *next_silent(const struct links *l, uint64_t now_ms)
 {
-    for (struct link_entry *e = l->table; e != NULL; e = e->hh.next)
-        if (is_pinged(e) && silent_due_ms(l, e) <= now_ms)
-            return e;
+    for (uint32_t i = 0; i < l->count; i++)
+        if (is_pinged(&l->pulses[i]) &&
+            silent_due_ms(l, &l->pulses[i]) <= now_ms)
+            return &l->pulses[i];
     return NULL;
 }
 
@@ -604,21 +646,23 @@ void links_on_timeout(struct links *l, uint64_t now_ms, uint64_t wall_us,
 
     bool late = is_late(l, now_ms);
     l->stats.timer_missed += late;
-    for (struct link_entry *e = l->table; late && e != NULL; e = e->hh.next) {
-        e->heard_ms = now_ms;
-        e->unanswered_ms = 0;
+    for (uint32_t i = 0; late && i < l->count; i++) {
+        l->pulses[i].heard_ms = now_ms;
+        l->pulses[i].unanswered_ms = 0;
     }
 
-    struct link_entry *silent;
+    struct pulse *silent;
     while ((silent = next_silent(l, now_ms)) != NULL)
         end_silent(l, silent, out);
 
     /* Pings that are nearly due go now too, so that many links do not wake
      * the loop one by one. */
     uint64_t until_ms = now_ms + l->options.ping_ms / 16;
-    for (struct link_entry *e = l->table; e != NULL; e = e->hh.next)
+    for (uint32_t i = 0; i < l->count; i++) {
+        struct pulse *e = &l->pulses[i];
         if (is_pinged(e) && (late || ping_due_ms(l, e) <= until_ms))
             send_ping(l, e, now_ms, wall_us, out);
+    }
     find_deadline(l);
 }
 
@@ -629,32 +673,32 @@ uint64_t links_deadline_ms(const struct links *l)
 
 bool links_is_open(const struct links *l, link_id link)
 {
-    const struct link_entry *e = find(l, link);
+    const struct pulse *e = find(l, link);
     return e != NULL && !e->is_closing;
 }
 
 const struct peer_info *links_peer(const struct links *l, link_id link)
 {
-    const struct link_entry *e = find(l, link);
-    return e != NULL ? &e->peer : NULL;
+    const struct pulse *e = find(l, link);
+    return e != NULL ? &e->entry->peer : NULL;
 }
 
 dial_id links_dial(const struct links *l, link_id link)
 {
-    const struct link_entry *e = find(l, link);
-    return e != NULL ? e->dial : 0;
+    const struct pulse *e = find(l, link);
+    return e != NULL ? e->entry->dial : 0;
 }
 
 bool links_clock(const struct links *l, link_id link, int64_t *rtt_us,
                  int64_t *offset_us)
 {
-    const struct link_entry *e = find(l, link);
+    const struct pulse *e = find(l, link);
     const struct sample *best = NULL;
 
     if (e == NULL)
         return false;
     for (uint32_t i = 0; i < SAMPLES; i++) {
-        const struct sample *s = &e->samples[i];
+        const struct sample *s = &e->entry->samples[i];
         if (s->rtt_us >= 0 && (best == NULL || s->rtt_us < best->rtt_us))
             best = s;
     }
