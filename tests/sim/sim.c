@@ -266,8 +266,11 @@ void sim_new_identity(struct sim *s, struct sim_node *n)
 
 struct sim_node *sim_new_node(struct sim *s, uint32_t contact)
 {
-    struct sim_node *n = sim_alloc(sizeof *n);
+    struct sim_node *n = aligned_alloc(64, (sizeof *n + 63) / 64 * 64);
 
+    if (n == NULL)
+        abort();
+    memset(n, 0, sizeof *n);
     s->nodes = sim_grow(s->nodes, s->nodes_count, sizeof(struct sim_node *));
     n->index = s->nodes_count++;
     s->nodes[n->index] = n;
@@ -368,6 +371,7 @@ void sim_free(struct sim *s)
         free_node(s->nodes[i]);
     }
     wheel_free(s);
+    frame_free_all(s);
     kit_pool_free(s->pool);
     simnet_free(s);
     values_free(s);

@@ -53,18 +53,65 @@ static size_t body_size(const argus_Frame *f)
     }
 }
 
-static uint8_t *take_bytes(size_t size)
+/* Blocks of a few sizes are kept for the next taker: malloc keeps seven. */
+static const uint16_t block_sizes[FRAME_CLASSES] = {48, 96, 192, 512, 2048};
+
+static uint8_t class_of(size_t size)
 {
-    uint8_t *p = malloc(size);
+    uint8_t i = 0;
+
+    while (i < FRAME_CLASSES && size > block_sizes[i])
+        i++;
+    return i;
+}
+
+static uint8_t *take_bytes(struct sim *s, size_t size)
+{
+    uint8_t class = class_of(size);
+    uint8_t *p;
+
+    if (class < FRAME_CLASSES && s->blocks[class] != NULL) {
+        p = s->blocks[class];
+        memcpy(&s->blocks[class], p, sizeof(uint8_t *));
+        return p;
+    }
+    p = malloc(class < FRAME_CLASSES ? block_sizes[class] : size);
     if (p == NULL)
         abort();
     return p;
 }
 
-static void pack_parcel(const argus_Frame *f, const void *body, size_t size,
+static size_t block_size(const struct happening *h)
+{
+    return h->is_encoded ? h->size : sizeof(struct parcel) + h->size;
+}
+
+void frame_free(struct sim *s, struct happening *h)
+{
+    uint8_t class = class_of(block_size(h));
+
+    if (class == FRAME_CLASSES) {
+        free(h->bytes);
+        return;
+    }
+    memcpy(h->bytes, &s->blocks[class], sizeof(uint8_t *));
+    s->blocks[class] = h->bytes;
+}
+
+void frame_free_all(struct sim *s)
+{
+    for (int i = 0; i < FRAME_CLASSES; i++)
+        while (s->blocks[i] != NULL) {
+            uint8_t *p = s->blocks[i];
+            memcpy(&s->blocks[i], p, sizeof(uint8_t *));
+            free(p);
+        }
+}
+
+static void pack_parcel(struct sim *s, const argus_Frame *f, const void *body, size_t size,
                         struct happening *out)
 {
-    uint8_t *bytes = take_bytes(sizeof(struct parcel) + size);
+    uint8_t *bytes = take_bytes(s, sizeof(struct parcel) + size);
     struct parcel p = {.hlc = f->hlc, .which_body = f->which_body};
 
     if (f->which_body == argus_Frame_gossip_tag) {
@@ -90,7 +137,7 @@ static uint32_t encode(struct sim *s, const struct sim_node *n,
         sim_fail(s, "n%u: frame %d: %s", n->index, frame->which_body, err.text);
         return 0;
     }
-    out->bytes = take_bytes((size_t)size);
+    out->bytes = take_bytes(s, (size_t)size);
     out->size = (uint32_t)size;
     out->is_encoded = true;
     memcpy(out->bytes, buffer, (size_t)size);
@@ -105,13 +152,13 @@ uint32_t frame_pack(struct sim *s, const struct sim_node *n,
     if (!s->options.pass_codec_by)
         return encode(s, n, frame, out);
     if (frame->which_body == argus_Frame_gossip_tag) {
-        pack_parcel(frame, g->payload.bytes, g->payload.size, out);
+        pack_parcel(s, frame, g->payload.bytes, g->payload.size, out);
         return frame_measure(frame);
     }
     size_t size = body_size(frame);
     if (size == 0)
         return encode(s, n, frame, out);
-    pack_parcel(frame, &frame->body, size, out);
+    pack_parcel(s, frame, &frame->body, size, out);
     return frame_measure(frame);
 }
 

@@ -28,6 +28,7 @@
 #define SIM_PORT 25827
 #define SIM_NOBODY UINT32_MAX
 #define SIM_DIAL_WAIT_US 3000000
+#define FRAME_CLASSES 5
 #define SIM_WALL_START_US 1700000000000000ull
 
 enum what {
@@ -102,31 +103,32 @@ struct stored {
 };
 
 struct sim_node {
-    /* asked for all the time */
+    /* Asked for with each happening; the first three cache lines. */
     struct engine *engine; /* NULL: down, or a light node */
     struct overlay *light; /* NULL: down, or a full one */
-    struct sim *sim;
+    uint32_t life;         /* counts starts and ends */
     uint32_t index;
-    uint32_t life;     /* counts starts and ends */
     uint64_t timer_us; /* scheduled; UINT64_MAX: none */
     uint64_t boot_us;  /* of its monotonic clock */
     uint64_t frozen_until_us;
     uint64_t last_hlc;
-    uint64_t sent_us; /* its wire is busy until then */
     uint32_t slow_us; /* what a frame costs */
-    uint64_t work_us; /* it is busy until then */
     uint8_t zone;
     uint8_t side; /* of a partition */
-    bool is_aggregator, is_unplugged, is_stopping, is_hostile;
     bool bundles_changed;
     bool wants_identity; /* it found itself to be a clone */
-    struct cable *cables, *cables_last;
-    uint32_t alive_at; /* place in sim.alive; SIM_NOBODY: not in it */
 
     /* its wall clock: at clock_us of true time it stood at wall_us */
     uint64_t clock_us, wall_us;
     double drift; /* microseconds a microsecond */
     uint64_t clock_frozen_until_us;
+
+    uint64_t sent_us; /* its wire is busy until then */
+    uint64_t work_us; /* it is busy until then, if slow */
+    struct sim *sim;
+    struct cable *cables, *cables_last;
+    uint32_t alive_at; /* place in sim.alive; SIM_NOBODY: not in it */
+    bool is_aggregator, is_unplugged, is_stopping, is_hostile;
 
     /* of light nodes */
     uint32_t island; /* as it was seen last: its node of the least number */
@@ -195,6 +197,7 @@ struct sim {
 
     uint64_t events, frames, links_cut;
     struct sim_traffic traffic;
+    uint8_t *blocks[FRAME_CLASSES]; /* free ones, of sim_frame.c */
     uint32_t *zone_us;     /* zones x zones */
     struct ledger *ledger; /* of sim_values.c */
     struct kit_pool *pool; /* of chunks */
@@ -291,6 +294,9 @@ uint32_t frame_pack(struct sim *s, const struct sim_node *n,
                     const argus_Frame *frame, struct happening *out);
 /** NULL: it does not parse, and the run has failed. */
 const argus_Frame *frame_unpack(struct sim *s, const struct happening *h);
+/** Give back its bytes. */
+void frame_free(struct sim *s, struct happening *h);
+void frame_free_all(struct sim *s);
 /** Count a frame that is sent. */
 void frame_count(struct sim *s, const struct cable *c, const argus_Frame *frame,
                  uint32_t size);

@@ -399,7 +399,7 @@ void simnet_inject(struct sim *s, struct sim_node *n, struct cable *c, int side,
         return;
     if (s->options.cut_ppm > 0 &&
         prng_below(&s->prng, 1000000) < s->options.cut_ppm) {
-        free(packed.bytes);
+        frame_free(s, &packed);
         simnet_cut(s, c);
         return;
     }

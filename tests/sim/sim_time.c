@@ -234,7 +234,7 @@ void sim_drop(struct sim *s, struct happening *h)
         h->what == WHAT_UP)
         simnet_forget_dialing(h->dialing);
     if (h->what == WHAT_FRAME)
-        free(h->bytes);
+        frame_free(s, h);
     h->next = s->wheel->free;
     s->wheel->free = h;
 }
@@ -272,6 +272,25 @@ static void wait_for_thaw(struct sim *s, struct sim_node *n,
     sim_schedule_again(s, h, n->frozen_until_us);
 }
 
+/* With thousands of nodes, what the next happening needs is not in the cache.
+ * While this one is dealt with it can come. */
+static void look_ahead(const struct sim *s)
+{
+    const struct wheel *w = s->wheel;
+
+    if (w->heap_count == 0)
+        return;
+    const struct happening *h = w->heap[0].h;
+    const char *n = (const char *)s->nodes[h->node];
+    __builtin_prefetch(n);
+    __builtin_prefetch(n + 64);
+    __builtin_prefetch(n + 128);
+    if (what_is_packet(h->what))
+        __builtin_prefetch(h->cable);
+    if (h->what == WHAT_FRAME)
+        __builtin_prefetch(h->bytes);
+}
+
 static void advance(struct sim *s)
 {
     struct happening *h = heap_pop(s->wheel);
@@ -292,6 +311,7 @@ static void advance(struct sim *s)
         wait_for_thaw(s, n, h);
         return;
     }
+    look_ahead(s);
     sim_on_happening(s, n, h);
     sim_drop(s, h);
 }
