@@ -657,7 +657,7 @@ void links_on_timeout(struct links *l, uint64_t now_ms, uint64_t wall_us,
 
     /* Pings that are nearly due go now too, so that many links do not wake
      * the loop one by one. */
-    uint64_t until_ms = now_ms + l->options.ping_ms / 16;
+    uint64_t until_ms = now_ms + l->options.ping_ms / 4;
     for (uint32_t i = 0; i < l->count; i++) {
         struct pulse *e = &l->pulses[i];
         if (is_pinged(e) && (late || ping_due_ms(l, e) <= until_ms))

@@ -108,8 +108,8 @@ void frame_free_all(struct sim *s)
         }
 }
 
-static void pack_parcel(struct sim *s, const argus_Frame *f, const void *body, size_t size,
-                        struct happening *out)
+static void pack_parcel(struct sim *s, const argus_Frame *f, const void *body,
+                        size_t size, struct happening *out)
 {
     uint8_t *bytes = take_bytes(s, sizeof(struct parcel) + size);
     struct parcel p = {.hlc = f->hlc, .which_body = f->which_body};
