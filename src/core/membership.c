@@ -116,6 +116,7 @@ void membership_free(struct membership *v)
     peerlist_close(&v->lost);
     free(v->contacts);
     free(v->links);
+    free(v->link_ids);
     free(v);
 }
 
@@ -124,7 +125,7 @@ void membership_free(struct membership *v)
 struct hlink *membership_find_link(const struct membership *v, link_id link)
 {
     for (uint32_t i = 0; i < v->links_count; i++)
-        if (v->links[i].link == link)
+        if (v->link_ids[i] == link)
             return &v->links[i];
     return NULL;
 }
@@ -153,8 +154,13 @@ static struct hlink *add_link(struct membership *v, link_id link,
         if (grown == NULL)
             return NULL;
         v->links = grown;
+        link_id *ids = realloc(v->link_ids, room * sizeof *ids);
+        if (ids == NULL)
+            return NULL;
+        v->link_ids = ids;
         v->links_room = room;
     }
+    v->link_ids[v->links_count] = link;
     struct hlink *hl = &v->links[v->links_count++];
     memset(hl, 0, sizeof *hl);
     hl->link = link;
@@ -798,6 +804,7 @@ void membership_on_link_down(struct membership *v, uint64_t now_ms,
     if (state == HLINK_ACTIVE)
         deactivate(v, hl, why, code, out);
     *hl = v->links[--v->links_count];
+    v->link_ids[hl - v->links] = hl->link;
 
     if (state == HLINK_ACTIVE) {
         v->stats.peer_failed += why != LINK_END_CLOSED;

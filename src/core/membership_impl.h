@@ -104,19 +104,21 @@ struct strategy {
     uint64_t (*deadline_ms)(const struct membership *v);
 };
 
+/* What every ping asks for comes first. */
 struct membership {
+    uint64_t now_ms;
+    uint64_t deadline_ms;
+    struct hlink *links;
+    link_id *link_ids; /* theirs, side by side */
+    uint32_t links_count, links_room;
+    uint32_t active_count;
+    bool is_started, has_left;
+
     struct membership_options options;
     struct membership_listener listener;
     const struct strategy *strategy;
     uint32_t limit;
     struct prng prng;
-    uint64_t now_ms;
-    uint64_t deadline_ms;
-    bool is_started, has_left;
-
-    struct hlink *links;
-    uint32_t links_count, links_room;
-    uint32_t active_count;
     struct peerlist passive, lost;
     struct contact *contacts;
     uint32_t contacts_count;

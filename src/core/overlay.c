@@ -5,22 +5,23 @@
 #include "base/status.h"
 #include "core/bucket.h"
 
+/* What every frame asks for comes first. */
 struct overlay {
-    struct overlay_listener listener;
-    struct links *links;
-    struct membership *membership;
-    struct plumtree *tree;
-    struct hlc hlc;
-    struct clock *clock;
-    struct bucket walks;
     uint64_t now_ms;
     uint64_t wall_us; /* as it is: what peers measure */
     uint64_t time_us; /* as it should be: what stamps are made of */
+    struct links *links;
+    struct membership *membership;
+    struct plumtree *tree;
+    struct clock *clock;
+    struct actions sink; /* the owner's */
+    struct hlc hlc;
     struct clock_reading reading;
     unsigned clock_news;
-    struct actions out;  /* through overlay_emit() */
-    struct actions sink; /* the owner's */
     struct overlay_stats stats;
+    struct actions out; /* through overlay_emit() */
+    struct bucket walks;
+    struct overlay_listener listener;
 };
 
 /* --------------------------------------------------- the way outward */

@@ -38,6 +38,9 @@
 /* The lag between copies of a message is kept in fractions of a millisecond. */
 #define LAG_UNIT 16
 
+/* Slots for neighbors to begin with. */
+#define SLOTS_MIN 8u
+
 /* Greatest graft_wait_max_ms. */
 #define GRAFT_WAIT_MAX_MS 10000
 
@@ -63,26 +66,29 @@ struct neighbor {
     argus_Announcement pending[ANNOUNCED_MAX]; /* to be announced */
 };
 
+/* What every frame asks for comes first. */
 struct plumtree {
-    struct plumtree_options options;
-    struct plumtree_listener listener;
-    struct plumtree_stats stats;
-    struct prng prng;
     uint64_t now_ms;
-    struct neighbor **neighbors; /* neighbors_max, by slot; NULL: free */
-    struct seen seen;
-    struct missing missing;
-    uint64_t cut_until_ms; /* an eager link was lost not long ago */
-    uint8_t surveyor_id[CONTENT_ID_SIZE];
-    uint64_t surveyor_until_ms;       /* when any other may follow */
-    uint64_t shortcut_after_ms;       /* 0: not yet drawn */
-    uint32_t lag_mean, lag_deviation; /* 1/LAG_UNIT ms */
-    uint32_t graft_wait_ms;           /* as measured */
-    uint64_t announce_ms;             /* deadlines; UINT64_MAX: none */
+    uint64_t announce_ms; /* deadlines; UINT64_MAX: none */
     uint64_t prune_ms;
     uint64_t missing_ms;
     uint64_t expire_ms;
-    uint64_t missing_scan_ms; /* last walk of the missing table */
+    struct neighbor **neighbors; /* by slot; NULL: free */
+    link_id *slot_links;         /* theirs, side by side; 0: free */
+    unsigned slots;              /* room for so many; grows */
+    uint32_t graft_wait_ms;      /* as measured */
+    uint8_t surveyor_id[CONTENT_ID_SIZE];
+    uint64_t surveyor_until_ms; /* when any other may follow */
+    struct seen seen;
+    struct plumtree_listener listener;
+    struct plumtree_options options;
+    struct plumtree_stats stats;
+    struct prng prng;
+    uint64_t cut_until_ms;            /* an eager link was lost not long ago */
+    uint64_t shortcut_after_ms;       /* 0: not yet drawn */
+    uint32_t lag_mean, lag_deviation; /* 1/LAG_UNIT ms */
+    uint64_t missing_scan_ms;         /* last walk of the missing table */
+    struct missing missing;
 };
 
 /* ------------------------------------------------------- life, questions */
@@ -119,8 +125,9 @@ static bool options_are_valid(const struct plumtree_options *o)
            o->neighbors_max > 0 && o->neighbors_max <= MISSING_SLOTS &&
            o->missing_max > 0 && o->missing_link_max > 0 &&
            o->missing_link_max <= o->missing_max && o->missing_ms > 0 &&
-           o->seen_max > 0 && o->cache_ms > 0 && o->cache_ms <= o->seen_ms &&
-           o->recent_ms <= o->cache_ms && o->cache_bytes_max >= SEALED_SIZE_MAX;
+           o->seen_max > 0 && o->seen_max <= SEEN_LIMIT && o->cache_ms > 0 &&
+           o->cache_ms <= o->seen_ms && o->recent_ms <= o->cache_ms &&
+           o->cache_bytes_max >= SEALED_SIZE_MAX;
 }
 
 int plumtree_new(const struct plumtree_options *options,
@@ -133,11 +140,6 @@ int plumtree_new(const struct plumtree_options *options,
     struct plumtree *p = calloc(1, sizeof *p);
     if (p == NULL)
         return ARGUS_ENOMEM;
-    p->neighbors = calloc(options->neighbors_max, sizeof(struct neighbor *));
-    if (p->neighbors == NULL) {
-        free(p);
-        return ARGUS_ENOMEM;
-    }
     p->options = *options;
     p->listener = *listener;
     prng_seed(&p->prng, options->seed);
@@ -156,9 +158,10 @@ void plumtree_free(struct plumtree *p)
         return;
     seen_close(&p->seen);
     missing_close(&p->missing);
-    for (unsigned i = 0; i < p->options.neighbors_max; i++)
+    for (unsigned i = 0; i < p->slots; i++)
         free(p->neighbors[i]);
     free(p->neighbors);
+    free(p->slot_links);
     free(p);
 }
 
@@ -169,10 +172,40 @@ const struct plumtree_stats *plumtree_stats(const struct plumtree *p)
 
 static struct neighbor *neighbor_find(const struct plumtree *p, link_id link)
 {
-    for (unsigned i = 0; i < p->options.neighbors_max; i++)
-        if (p->neighbors[i] != NULL && p->neighbors[i]->link == link)
+    for (unsigned i = 0; i < p->slots; i++)
+        if (p->slot_links[i] == link)
             return p->neighbors[i];
     return NULL;
+}
+
+/* A free slot, grown if need be. @return p->slots: there is none. */
+static unsigned slot_find(struct plumtree *p)
+{
+    unsigned slot = 0;
+
+    while (slot < p->slots && p->neighbors[slot] != NULL)
+        slot++;
+    if (slot < p->slots || p->slots == p->options.neighbors_max)
+        return slot;
+    unsigned slots = p->slots == 0 ? SLOTS_MIN : 2 * p->slots;
+    if (slots > p->options.neighbors_max)
+        slots = p->options.neighbors_max;
+    struct neighbor **neighbors =
+        realloc(p->neighbors, slots * sizeof *neighbors);
+    if (neighbors != NULL)
+        p->neighbors = neighbors;
+    link_id *links = realloc(p->slot_links, slots * sizeof *links);
+    if (links != NULL)
+        p->slot_links = links;
+    if (neighbors == NULL || links == NULL) {
+        p->stats.memory_refused++;
+        return p->slots;
+    }
+    for (; p->slots < slots; p->slots++) {
+        p->neighbors[p->slots] = NULL;
+        p->slot_links[p->slots] = 0;
+    }
+    return slot;
 }
 
 bool plumtree_is_eager(const struct plumtree *p, link_id link)
@@ -186,7 +219,7 @@ static uint32_t eager_count(const struct plumtree *p)
 {
     uint32_t count = 0;
 
-    for (unsigned i = 0; i < p->options.neighbors_max; i++)
+    for (unsigned i = 0; i < p->slots; i++)
         if (p->neighbors[i] != NULL && p->neighbors[i]->eager)
             count++;
     return count;
@@ -201,7 +234,7 @@ void plumtree_usage(const struct plumtree *p, struct plumtree_usage *out)
         .cache_bytes = p->seen.cache_bytes,
         .graft_wait_ms = p->graft_wait_ms,
     };
-    for (unsigned i = 0; i < p->options.neighbors_max; i++)
+    for (unsigned i = 0; i < p->slots; i++)
         if (p->neighbors[i] != NULL)
             out->neighbors++;
 }
@@ -336,7 +369,7 @@ static void forward(struct plumtree *p, const struct seen_message *m,
                     const uint8_t *payload, size_t size,
                     const struct slots *have, struct actions *out)
 {
-    for (unsigned i = 0; i < p->options.neighbors_max; i++) {
+    for (unsigned i = 0; i < p->slots; i++) {
         struct neighbor *n = p->neighbors[i];
 
         if (n == NULL || slots_has(have, i))
@@ -438,7 +471,7 @@ bool plumtree_broadcast(struct plumtree *p, uint64_t now_ms,
 
 void plumtree_hurry(struct plumtree *p)
 {
-    for (unsigned i = 0; i < p->options.neighbors_max; i++)
+    for (unsigned i = 0; i < p->slots; i++)
         if (p->neighbors[i] != NULL)
             p->neighbors[i]->eager = true;
 }
@@ -450,33 +483,31 @@ void plumtree_hurry(struct plumtree *p)
 static void announce_recent(struct plumtree *p, struct neighbor *n,
                             struct actions *out)
 {
-    struct seen_message *m, *first = NULL;
-    uint32_t count = 0;
+    const struct seen_message *m;
+    uint32_t count = 0, back = 0;
 
-    TAILQ_FOREACH_REVERSE(m, &p->seen.cache, seen_cache, cached)
-    {
+    for (; (m = seen_back(&p->seen, back)) != NULL; back++) {
         if (p->now_ms - m->at_ms > p->options.recent_ms ||
             count == p->options.recent_max)
             break;
-        first = m;
-        count++;
+        count += m->payload != NULL;
     }
-    for (m = first; m != NULL; m = TAILQ_NEXT(m, cached))
-        announce_later(p, n, m, out);
+    while (back-- > 0) {
+        m = seen_back(&p->seen, back);
+        if (m->payload != NULL)
+            announce_later(p, n, m, out);
+    }
     flush_announcements(p, n, out);
 }
 
 void plumtree_neighbor_up(struct plumtree *p, uint64_t now_ms, link_id link,
                           struct actions *out)
 {
-    unsigned slot = 0;
-
     advance(p, now_ms);
     if (neighbor_find(p, link) != NULL)
         return;
-    while (slot < p->options.neighbors_max && p->neighbors[slot] != NULL)
-        slot++;
-    if (slot == p->options.neighbors_max) {
+    unsigned slot = slot_find(p);
+    if (slot == p->slots) {
         p->stats.neighbor_refused++;
         return;
     }
@@ -495,6 +526,7 @@ void plumtree_neighbor_up(struct plumtree *p, uint64_t now_ms, link_id link,
         p->shortcut_after_ms =
             now_ms + 1 + prng_below(&p->prng, p->options.shortcut_gap_ms);
     p->neighbors[slot] = n;
+    p->slot_links[slot] = link;
     announce_recent(p, n, out);
 }
 
@@ -502,6 +534,7 @@ static void neighbor_remove(struct plumtree *p, struct neighbor *n)
 {
     missing_clear_slot(&p->missing, n->slot);
     p->neighbors[n->slot] = NULL;
+    p->slot_links[n->slot] = 0;
     free(n);
 }
 
@@ -562,7 +595,7 @@ static void on_duplicate(struct plumtree *p, struct neighbor *n,
 static void prune_redundant(struct plumtree *p, struct actions *out)
 {
     p->prune_ms = UINT64_MAX;
-    for (unsigned i = 0; i < p->options.neighbors_max; i++) {
+    for (unsigned i = 0; i < p->slots; i++) {
         struct neighbor *n = p->neighbors[i];
 
         if (n == NULL || n->prune_due_ms == UINT64_MAX)
@@ -763,7 +796,7 @@ static struct neighbor *choose_announcer(struct plumtree *p,
 {
     struct neighbor *chosen = NULL;
 
-    for (unsigned i = 0; i < p->options.neighbors_max; i++) {
+    for (unsigned i = 0; i < p->slots; i++) {
         struct neighbor *n = p->neighbors[i];
 
         if (!slots_has(&m->announced, i) || slots_has(&m->asked, i))
@@ -886,7 +919,7 @@ void plumtree_on_frame(struct plumtree *p, uint64_t now_ms, link_id link,
 static void flush_all_announcements(struct plumtree *p, struct actions *out)
 {
     p->announce_ms = UINT64_MAX;
-    for (unsigned i = 0; i < p->options.neighbors_max; i++)
+    for (unsigned i = 0; i < p->slots; i++)
         if (p->neighbors[i] != NULL)
             flush_announcements(p, p->neighbors[i], out);
 }

@@ -140,6 +140,8 @@ static void arm_timer(struct sim *s, struct sim_node *n)
         at = n->work_us;
     if (at >= n->timer_us)
         return;
+    if (n->timer_us < n->later_us)
+        n->later_us = n->timer_us;
     n->timer_us = at;
     (void)sim_schedule(s, at, WHAT_TIMER, n->index);
 }
@@ -195,7 +197,8 @@ static void on_timer(struct sim *s, struct sim_node *n,
 
     if (n->timer_us != h->at_us)
         return;
-    n->timer_us = UINT64_MAX;
+    n->timer_us = n->later_us;
+    n->later_us = UINT64_MAX;
     if (node_deadline_ms(n) <= sim_mono_ms(s, n))
         sim_step(s, n, &ev);
     else
@@ -211,7 +214,7 @@ static void on_start(struct sim *s, struct sim_node *n)
     n->instance = prng_next(&s->prng);
     n->started_us = s->now_us;
     n->started_wall_us = sim_wall_us(s, n);
-    n->timer_us = UINT64_MAX;
+    n->timer_us = n->later_us = UINT64_MAX;
     n->frozen_until_us = 0;
     n->is_unplugged = n->is_stopping = false;
     if (!disk_is_used(s))
@@ -283,7 +286,7 @@ struct sim_node *sim_new_node(struct sim *s, uint32_t contact)
     n->alive_at = SIM_NOBODY;
     faults_new_clock(s, n);
     sim_new_identity(s, n);
-    n->timer_us = UINT64_MAX;
+    n->timer_us = n->later_us = UINT64_MAX;
     n->chunks.pool = s->pool;
     return n;
 }
@@ -307,6 +310,7 @@ static bool set_defaults(struct sim *s)
         return false;
     if (o->retain_events == 0)
         o->retain_events = 10000;
+    o->strategy = NULL; /* the caller's */
     s->flap_at_us = UINT64_MAX;
     s->check_at_us =
         (uint64_t)(o->check_ms > 0 ? o->check_ms : o->shuffle_ms) * 1000;

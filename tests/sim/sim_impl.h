@@ -108,7 +108,8 @@ struct sim_node {
     struct overlay *light; /* NULL: down, or a full one */
     uint32_t life;         /* counts starts and ends */
     uint32_t index;
-    uint64_t timer_us; /* scheduled; UINT64_MAX: none */
+    uint64_t timer_us; /* scheduled first; UINT64_MAX: none */
+    uint64_t later_us; /* scheduled too, known to be so; UINT64_MAX: none */
     uint64_t boot_us;  /* of its monotonic clock */
     uint64_t frozen_until_us;
     uint64_t last_hlc;

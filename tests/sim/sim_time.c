@@ -267,8 +267,10 @@ static bool is_frozen(const struct sim *s, const struct sim_node *n,
 static void wait_for_thaw(struct sim *s, struct sim_node *n,
                           struct happening *h)
 {
-    if (h->what == WHAT_TIMER && n->timer_us == h->at_us)
+    if (h->what == WHAT_TIMER && n->timer_us == h->at_us) {
         n->timer_us = n->frozen_until_us;
+        n->later_us = UINT64_MAX; /* that one comes then too, for nothing */
+    }
     sim_schedule_again(s, h, n->frozen_until_us);
 }
 
