@@ -33,13 +33,11 @@ static bool is_in_views(const struct sim_node *n, const struct node_id *id,
 
 static void check_views(struct sim *s, struct sim_node *n)
 {
-    const struct sim_options *o = &s->options;
-    bool is_bounded =
-        o->strategy == NULL || strcmp(o->strategy, "hyparview") == 0;
+    bool is_bounded = n->active_bound > 0;
     struct sim_peer p;
 
-    if (is_bounded && (node_active_count(n) > o->active_max ||
-                       node_passive_count(n) > o->passive_max))
+    if (is_bounded && (node_active_count(n) > n->active_bound ||
+                       node_passive_count(n) > n->passive_bound))
         sim_fail(s, "n%u: its views hold %u and %u", n->index,
                  node_active_count(n), node_passive_count(n));
     for (uint32_t i = 0; node_active(n, i, &p); i++)

@@ -136,10 +136,14 @@ static bool send_light(struct sim *s, struct sim_node *n, struct followed *f,
 
 void sim_broadcast(struct sim *s, uint32_t node, const char *text)
 {
-    struct sim_node *n = s->nodes[node];
     struct follow *w = s->follow;
-    struct followed *f = sim_alloc(sizeof *f);
 
+    if (node >= s->nodes_count || !node_is_up(s->nodes[node])) {
+        sim_fail(s, "n%u is not up and cannot broadcast", node);
+        return;
+    }
+    struct sim_node *n = s->nodes[node];
+    struct followed *f = sim_alloc(sizeof *f);
     if (s->line != NULL)
         sim_tell(s, node, "broadcasts %u: %s", w->count, text);
     f->origin = node;
@@ -151,10 +155,8 @@ void sim_broadcast(struct sim *s, uint32_t node, const char *text)
     f->life[node] = n->life + 1;
     w->list = sim_grow(w->list, w->count, sizeof(struct followed *));
     w->list[w->count++] = f;
-    if (!node_is_up(n))
-        sim_fail(s, "n%u is down and cannot broadcast", node);
-    else if (!(n->light != NULL ? send_light(s, n, f, text)
-                                : send_event(s, n, f, text)))
+    if (!(n->light != NULL ? send_light(s, n, f, text)
+                           : send_event(s, n, f, text)))
         sim_fail(s, "n%u: an event was refused", node);
 }
 

@@ -131,6 +131,8 @@ struct sim_node {
     uint32_t alive_at; /* place in sim.alive; SIM_NOBODY: not in it */
     bool is_aggregator, is_unplugged, is_stopping, is_hostile;
 
+    uint32_t active_bound, passive_bound; /* of its views; 0: not hyparview */
+
     /* of light nodes */
     uint32_t island; /* as it was seen last: its node of the least number */
     const uint8_t *light_payload; /* to be broadcast in this step */

@@ -329,6 +329,12 @@ static uint64_t light_counter(const struct sim_node *n, const char *name)
 
 bool node_start(struct sim *s, struct sim_node *n)
 {
+    uint32_t passive_max = s->options.passive_max;
+    bool is_bounded = s->strategy == MEMBERSHIP_HYPARVIEW;
+
+    n->active_bound = is_bounded ? s->options.active_max : 0;
+    n->passive_bound =
+        passive_max == 0 ? MEMBERSHIP_PASSIVE_LIMIT : passive_max;
     return s->options.overlay_only ? start_light(s, n) : start_full(s, n);
 }
 
