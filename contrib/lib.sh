@@ -173,7 +173,7 @@ simulate() {
     python3 "$folder/figures/figures.py" check "$build/figures" >>"$build/figures.log" 2>&1
     grep '^not ok' "$build/figures.log"
     say "# the papers' figures, a thousand nodes: $(tail -n 1 "$build/figures.log")"
-    tally "$build/figures.log" figures
+    tally "$build/figures.log" "the papers' figures"
 }
 
 print_total() {
