@@ -83,6 +83,21 @@ static void on_forward_join(struct membership *v, struct hlink *from,
     membership_send_walk(next->link, &m->joiner, ttl - 1, out);
 }
 
+/* departs: when nearly all views are full, who lacks a neighbor meets another
+ * such node by asking one after the other only after minutes. A shuffle passes
+ * by several nodes: whoever of them has room, too, takes the chance. */
+static void meet_seeker(struct membership *v, const argus_Shuffle *m,
+                        struct actions *out)
+{
+    struct node_id id = node_id_of(m->origin.id);
+
+    if (m->seeks && fill_want(v) > 0 && is_dialable(m->origin.address) &&
+        !node_id_is_zero(&id) && !membership_is_active(v, &id) &&
+        !membership_is_dialing(v, &id))
+        (void)membership_ask(v, &id, m->origin.address, false, INTENT_FILL,
+                             out);
+}
+
 /* §4.4: a walk, ended by its length or by having nowhere to go; the last node
  * answers the origin with as many peers as it was given. */
 void membership_walk_shuffle(struct membership *v, struct hlink *from,
@@ -93,6 +108,7 @@ void membership_walk_shuffle(struct membership *v, struct hlink *from,
 
     if (m->ttl > HYPARVIEW_ARWL)
         m->ttl = HYPARVIEW_ARWL;
+    meet_seeker(v, m, out);
     struct hlink *next = membership_random_active(v, &from->peer.id, &origin);
     if (m->ttl > 1 && next != NULL) {
         m->ttl--;

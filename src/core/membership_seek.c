@@ -321,6 +321,7 @@ static void shuffle(struct membership *v, struct actions *out)
     s->has_origin = true;
     membership_self(v, &s->origin);
     s->ttl = HYPARVIEW_ARWL;
+    s->seeks = v->active_count < v->limit;
     s->peers_count =
         (pb_size_t)membership_sample(v, &hl->peer.id, HYPARVIEW_SHUFFLE_ACTIVE,
                                      HYPARVIEW_SHUFFLE_PASSIVE, s->peers);
