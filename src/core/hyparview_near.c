@@ -122,14 +122,21 @@ void hyparview_near_start(struct membership *v)
 void hyparview_near_timeout(struct membership *v, struct actions *out)
 {
     uint32_t most_ms = v->options.shuffle_ms << WAIT_DOUBLINGS;
-    struct peer_entry *e = v->active_count < v->limit ? NULL : nearest(v);
+    bool is_full = v->active_count == v->limit;
+    struct peer_entry *e = is_full ? nearest(v) : NULL;
 
-    if (e != NULL) {
-        v->stats.near_sent++;
-        (void)membership_ask(v, &e->id, e->address, false, INTENT_NEAR, out);
-        v->near_wait_ms = v->options.shuffle_ms;
-    } else if (v->active_count == v->limit && v->near_wait_ms < most_ms) {
-        v->near_wait_ms *= 2;
-    }
     v->near_at_ms = v->now_ms + prng_jitter(&v->prng, v->near_wait_ms);
+    if (is_full && v->near_wait_ms < most_ms)
+        v->near_wait_ms *= 2;
+    if (e == NULL)
+        return;
+    v->stats.near_sent++;
+    (void)membership_ask(v, &e->id, e->address, false, INTENT_NEAR, out);
+}
+
+/* Where one was found there may be more. */
+void hyparview_near_gained(struct membership *v)
+{
+    v->stats.near_gained++;
+    hyparview_near_start(v);
 }

@@ -206,6 +206,8 @@ static void deactivate(struct membership *v, struct hlink *hl,
     v->active_count--;
     if (v->active_count == 0)
         membership_seek_alone(v);
+    if (hl->is_near)
+        hyparview_near_start(v); /* look for another */
     v->listener.neighbor_down(v->listener.context, hl->link, &hl->peer.id, why,
                               code, out);
 }
@@ -514,7 +516,8 @@ static void on_accepted(struct membership *v, struct hlink *hl,
     if (hl->is_joining && v->active_count > 0)
         membership_seek_bridged(v);
     hl->is_near = hl->intent == INTENT_NEAR;
-    v->stats.near_gained += hl->is_near;
+    if (hl->is_near)
+        hyparview_near_gained(v);
     activate(v, hl, out);
 }
 

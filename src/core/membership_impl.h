@@ -293,6 +293,8 @@ void membership_stop_shuffle(struct membership *v, struct hlink *from,
 bool hyparview_near_gains(struct membership *v, const struct hlink *newcomer,
                           struct hlink **victim);
 void hyparview_near_start(struct membership *v);
+/** An exchange that this node asked for came about. */
+void hyparview_near_gained(struct membership *v);
 void hyparview_near_timeout(struct membership *v, struct actions *out);
 
 #endif
