@@ -304,6 +304,7 @@ static void step_light(struct sim_node *n, const struct event *ev)
     X(tree, "prune_sent", prune_sent)                                          \
     X(tree, "prune_received", prune_received)                                  \
     X(tree, "prune_limited", prune_limited)                                    \
+    X(tree, "shortcut_taken", shortcut_taken)                                  \
     X(tree, "missing_dropped", missing_dropped)                                \
     X(tree, "missing_expired", missing_expired)                                \
     X(tree, "tree_seen_dropped", seen_dropped)                                 \
@@ -322,6 +323,7 @@ static uint64_t light_counter(const struct sim_node *n, const char *name)
         return part->field;
     LIGHT_COUNTERS(COUNTER)
 #undef COUNTER
+    sim_fail(n->sim, "a light node has no counter \"%s\"", name);
     return 0;
 }
 
@@ -370,6 +372,7 @@ static uint64_t engine_counter_of(const struct sim_node *n, const char *name)
     for (uint32_t i = 0; i < count; i++)
         if (strcmp(counters[i].name, name) == 0)
             return counters[i].value;
+    sim_fail(n->sim, "a node has no counter \"%s\"", name);
     return 0;
 }
 
