@@ -194,7 +194,8 @@ static const struct row rows[] = {
 
     NUMBER("Clock", "MaxOffset", KIND_SECONDS, clock_max_offset_ms, 0.001, 3600,
            0.5, " s"),
-    LATER("Clock", "AlarmOffset"),
+    NUMBER("Clock", "AlarmOffset", KIND_SECONDS, clock_alarm_ms, 0.001, 3600,
+           0.1, " s"),
 
     CHOICE("Events", "Forward", forward, argus_Severity_SEVERITY_WARNING,
            severities),

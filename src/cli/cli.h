@@ -41,7 +41,7 @@ extern const struct verb verb_status, verb_version, verb_join, verb_leave;
 extern const struct verb verb_members, verb_peers, verb_route;
 extern const struct verb verb_events, verb_notify;
 extern const struct verb verb_config, verb_keygen;
-extern const struct verb verb_forget, verb_operators, verb_keys;
+extern const struct verb verb_forget, verb_operators, verb_keys, verb_clock;
 
 /** Complain in the mode of the call: a line on standard error, and with
  *  --json an error object on standard output too. @return exit_code. */

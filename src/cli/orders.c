@@ -103,7 +103,8 @@ static int read_order(struct order_work *w)
     m->order.which_body = w->kind == ORDER_KEYS ? argus_Order_keys_tag
                           : w->kind == ORDER_FORGOTTEN
                               ? argus_Order_forgotten_tag
-                              : argus_Order_revoked_tag;
+                          : w->kind == ORDER_CLOCK ? argus_Order_clock_tag
+                                                   : argus_Order_revoked_tag;
     if (is_found) {
         m->version = head.manifest.version + 1;
         m->before.size = CONTENT_HASH_SIZE;

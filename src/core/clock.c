@@ -580,9 +580,16 @@ static enum clock_state state_of(const struct clock *c)
     return c->samples == 1 ? CLOCK_ALONE : CLOCK_GOOD;
 }
 
-void clock_view(const struct clock *c, const struct clock_reading *r,
+/* By the samples of this moment; the windows judge by those of theirs. */
+void clock_view(const struct clock *last, const struct clock_reading *r,
                 struct clock_view *out)
 {
+    struct clock now = *last, *c = &now;
+
+    c->lead_us = lead_of(r);
+    if (r->boot_us > c->boot_us)
+        c->boot_us = r->boot_us;
+    estimate(c);
     *out = (struct clock_view){
         .state = state_of(c),
         .is_measured = c->samples > 0,

@@ -147,6 +147,13 @@ void directory_set_keys(struct directory *d, uint64_t now_ms, uint64_t wall_us,
     own_set_keys(d, held, count, out);
 }
 
+void directory_set_clock(struct directory *d, uint64_t now_ms, uint64_t wall_us,
+                         const argus_ClockState *clock, struct actions *out)
+{
+    enter(d, now_ms, wall_us);
+    own_set_clock(d, clock, out);
+}
+
 void directory_set_forgotten(struct directory *d, uint64_t now_ms,
                              uint64_t wall_us, const argus_ForgottenNode *nodes,
                              uint32_t count, struct actions *out)

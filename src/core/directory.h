@@ -156,6 +156,11 @@ void directory_set_keys(struct directory *d, uint64_t now_ms, uint64_t wall_us,
                         const argus_HeldKey *held, uint32_t count,
                         struct actions *out);
 
+/** How this node's clock is; published if it is new. The offset is that of the
+ *  moment: it is not news by itself. */
+void directory_set_clock(struct directory *d, uint64_t now_ms, uint64_t wall_us,
+                         const argus_ClockState *clock, struct actions *out);
+
 /** The records that operators ordered away, all of them; see core/forgotten.h.
  *  Those that are here go at once, if their nodes are offline or have left. */
 void directory_set_forgotten(struct directory *d, uint64_t now_ms,

@@ -519,7 +519,8 @@ static int new_overlay(struct engine *e, uint64_t seed, uint64_t tree_seed)
         .suspect_ms = o->suspect_ms,
         .started_ms = o->started_ms,
         .hlc_mark = o->hlc_mark,
-        .clock_max_offset_ms = o->clock_max_offset_ms};
+        .clock_max_offset_ms = o->clock_max_offset_ms,
+        .clock_alarm_ms = o->clock_alarm_ms};
     struct overlay_listener up = {.context = e,
                                   .deliver = deliver,
                                   .neighbor_up = neighbor_up,
@@ -647,6 +648,7 @@ static void on_start(struct engine *e)
             offer(e, m);
     e->is_started = true;
     e->start_ms = e->now_ms;
+    engine_clock_start(e);
     directory_start(e->directory, e->now_ms, e->wall_us, &e->out);
     overlay_start(e->overlay);
     bundles_start(e->bundles, e->wall_us);
@@ -730,6 +732,7 @@ void engine_notice(struct engine *e, const argus_Event *event, bool always,
     }
     s.which_body = argus_Statement_event_tag;
     s.body.event = *event;
+    s.body.event.epoch = clock_epoch(overlay_clock(e->overlay));
     text_copy(s.body.event.node, sizeof s.body.event.node, e->options.name);
     if (!timeline_stamp_own(e->timeline, e->hlc, e->now_ms, e->wall_us,
                             &s.body.event))
@@ -751,6 +754,19 @@ void engine_notice(struct engine *e, const argus_Event *event, bool always,
     e->stats.event_sent++;
     *hlc = s.body.event.hlc;
     *number = s.body.event.number;
+}
+
+void engine_announce(struct engine *e, const argus_Event *event)
+{
+    argus_Event told = *event;
+
+    engine_notice(e, event, true, &told.hlc, &told.number);
+    if (is_aggregator(e)) /* done */
+        return;
+    told.generation = e->options.generation;
+    told.epoch = clock_epoch(overlay_clock(e->overlay));
+    text_copy(told.node, sizeof told.node, e->options.name);
+    tell_event(e, ACTION_NOTIFY, &told, &e->options.id);
 }
 
 static bool is_loopback(const char *ip)
@@ -896,6 +912,7 @@ void engine_step(struct engine *e, const struct event *event,
     dispatch(e, event);
     insiders_settle(e);
     engine_orders_obey(e);
+    engine_clock_settle(e);
     settle_changes(e);
     settle_aggregators(e);
     engine_bundles_settle(e);

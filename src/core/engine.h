@@ -65,7 +65,9 @@ struct engine_options {
     struct intake_threads threads;
 
     uint32_t clock_max_offset_ms;
-    argus_Severity forward; /* mildest severity that is broadcast */
+    uint32_t clock_alarm_ms; /* 0: CLOCK_ALARM_MS */
+    uint32_t epoch;          /* of the clock, on disk; 0: none was begun */
+    argus_Severity forward;  /* mildest severity that is broadcast */
     uint32_t retain_events;
     uint32_t event_rate; /* events a second; burst ten times that */
 
@@ -212,10 +214,16 @@ void engine_status(const struct engine *e, uint64_t now_ms, uint64_t wall_us,
 bool engine_member(const struct engine *e, uint32_t index, uint64_t now_ms,
                    uint64_t wall_us, argus_MemberReply *out);
 
-/** Our wall clock against the median of the neighbors', and a bound of the
- *  error. @return false: nothing is measured yet; out stays as it was. */
-bool engine_clock(const struct engine *e, double *offset_s,
-                  double *uncertainty_s);
+/** Our wall clock against the median of others', by what is measured now. */
+void engine_clock(const struct engine *e, uint64_t now_ms, uint64_t wall_us,
+                  argus_ClockReply *out);
+
+/** Nodes that say that their clock is alarmed, this one among them.
+ *  @param index  of a member; those without an alarm are passed over and
+ *                *index is moved on to the one that is written.
+ *  @return false: there is none from there on. */
+bool engine_clock_node(const struct engine *e, uint32_t *index,
+                       argus_ClockNodeReply *out);
 
 /** *link is 0 for a passive peer; queued_bytes is the owner's to fill. */
 bool engine_peer(const struct engine *e, uint32_t index, argus_PeerReply *out,

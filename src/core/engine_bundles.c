@@ -43,11 +43,6 @@ static bool any_live_member(void *context, uint32_t pick, struct node_id *id)
     return true;
 }
 
-static uint64_t cdtime(uint64_t wall_us)
-{
-    return (wall_us / 1000000 << 30) + ((wall_us % 1000000 << 30) / 1000000);
-}
-
 /* The operator who pushed here may have gone home: so it is said to all. */
 static void push_lost(void *context, const struct bundle_version *loser,
                       const struct bundle_version *winner, bool is_certain)
@@ -57,7 +52,7 @@ static void push_lost(void *context, const struct bundle_version *loser,
     uint64_t hlc, number;
 
     event.severity = argus_Severity_SEVERITY_WARNING;
-    event.time = cdtime(e->wall_us);
+    event.time = engine_cdtime(e->wall_us);
     text_copy(event.host, sizeof event.host, e->options.name);
     text_copy(event.plugin, sizeof event.plugin, "argus");
     text_copy(event.plugin_instance, sizeof event.plugin_instance, "apply");

@@ -1,5 +1,6 @@
 /* engine_impl.h - what the files of the engine share. Nobody else includes it.
  *   engine.c          inputs, wiring
+ *   engine_clock.c    what is told of this node's clock, and asked of it
  *   engine_bundles.c  the same for bundles, and the questions about them
  *   engine_insiders.c  what insiders may not do: rates, quarantine
  *   engine_orders.c   the same for orders of operators
@@ -155,6 +156,22 @@ enum plumtree_verdict engine_bundles_deliver(struct engine *e, link_id from,
 void engine_bundles_on_event(struct engine *e, const struct event *event);
 /** After a step: tell the owner if something changed. */
 void engine_bundles_settle(struct engine *e);
+
+/** The same, to everyone and here too: collectd knows nothing of it yet. */
+void engine_announce(struct engine *e, const argus_Event *event);
+
+/* ---- engine_clock.c */
+
+/** After the event of a step: tell what the clock found out. */
+void engine_clock_settle(struct engine *e);
+/** The epoch that the disk knows of goes on. */
+void engine_clock_start(struct engine *e);
+/** An order begins an epoch. */
+void engine_clock_begin(struct engine *e, uint32_t epoch);
+uint64_t engine_cdtime(uint64_t wall_us);
+/** What a stamp would be made of at that time; see overlay_time_us(). */
+uint64_t engine_time_us(const struct engine *e, uint64_t now_ms,
+                        uint64_t wall_us);
 
 /* ---- engine_orders.c */
 

@@ -4,6 +4,9 @@
 #include "base/text.h"
 #include "core/engine_impl.h"
 
+/** Epochs that nobody here heard of, one order may skip. */
+#define EPOCH_LEAP_MAX 1000
+
 static bool is_gone(const struct member *m)
 {
     return m->state == argus_MemberState_MEMBER_OFFLINE ||
@@ -136,6 +139,23 @@ static int check_revoked(const struct engine *e,
     return ARGUS_OK;
 }
 
+/* The number is written into every record and event: a slip of the finger must
+ * not use it up. */
+static int check_clock(const struct engine *e, const argus_ClockOrder *order,
+                       struct argus_error *err)
+{
+    uint32_t epoch = clock_epoch(overlay_clock(e->overlay));
+
+    if (order->epoch <= epoch)
+        return argus_fail(err, ARGUS_EBUSY,
+                          "this node is in epoch %u already: ask again", epoch);
+    if (order->epoch - epoch > EPOCH_LEAP_MAX)
+        return argus_fail(err, ARGUS_EDENIED,
+                          "this node is in epoch %u: %u is too far ahead",
+                          epoch, order->epoch);
+    return ARGUS_OK;
+}
+
 int engine_orders_check(const struct engine *e, const argus_Manifest *m,
                         struct argus_error *err)
 {
@@ -144,6 +164,7 @@ int engine_orders_check(const struct engine *e, const argus_Manifest *m,
     case ORDER_FORGOTTEN:
         return check_forgotten(e, &m->order.body.forgotten, err);
     case ORDER_REVOKED: return check_revoked(e, &m->order.body.revoked, err);
+    case ORDER_CLOCK: return check_clock(e, &m->order.body.clock, err);
     default: return ARGUS_EINVAL;
     }
 }
@@ -170,6 +191,12 @@ void engine_orders_obey(struct engine *e)
 
     if (bundles_take_order_changed(e->bundles, ORDER_FORGOTTEN))
         obey_forgotten(e);
+    if (bundles_take_order_changed(e->bundles, ORDER_CLOCK)) {
+        const struct bundle_version *head =
+            bundles_order(e->bundles, ORDER_CLOCK);
+        if (head != NULL)
+            engine_clock_begin(e, head->manifest.order.body.clock.epoch);
+    }
     if (bundles_take_order_changed(e->bundles, ORDER_KEYS))
         e->out.emit(e->out.context, &keys);
 }

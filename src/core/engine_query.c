@@ -32,42 +32,16 @@ static argus_NodeState node_state(const struct engine *e)
                                : argus_NodeState_NODE_ALONE;
 }
 
-static int by_offset(const void *a, const void *b)
+static void fill_clock(const struct engine *e, uint64_t now_ms,
+                       uint64_t wall_us, argus_StatusReply *out)
 {
-    const int64_t *x = a, *y = b;
-    return *x < *y ? -1 : *x > *y;
-}
+    argus_ClockReply clock;
 
-/* Our clock against the median of the neighbors'; half the worst of their
- * best round trips bounds the error. */
-bool engine_clock(const struct engine *e, double *offset_s,
-                  double *uncertainty_s)
-{
-    int64_t offsets[MEMBERSHIP_ACTIVE_LIMIT], rtt, offset, worst = 0;
-    struct membership_peer p;
-    size_t count = 0;
-
-    for (uint32_t i = 0; membership_active(e->membership, i, &p); i++) {
-        if (!links_clock(e->links, p.link, &rtt, &offset))
-            continue;
-        offsets[count++] = offset;
-        worst = rtt > worst ? rtt : worst;
-    }
-    if (count == 0)
-        return false;
-    qsort(offsets, count, sizeof offsets[0], by_offset);
-    *offset_s = -(double)offsets[count / 2] / 1e6;
-    *uncertainty_s = (double)worst / 2e6;
-    return true;
-}
-
-static void fill_clock(const struct engine *e, argus_StatusReply *out)
-{
-    out->drift_ppm = NAN;
-    if (engine_clock(e, &out->offset_s, &out->uncertainty_s))
-        return;
-    out->offset_s = NAN;
-    out->uncertainty_s = NAN;
+    engine_clock(e, now_ms, wall_us, &clock);
+    out->offset_s = clock.offset_s;
+    out->uncertainty_s = clock.uncertainty_s;
+    out->drift_ppm = clock.drift_ppm;
+    out->clock_alarm = clock.alarm;
 }
 
 static void fill_aggregators(const struct engine *e, argus_StatusReply *out)
@@ -116,8 +90,8 @@ void engine_status(const struct engine *e, uint64_t now_ms, uint64_t wall_us,
     out->state = node_state(e);
     if (e->is_started)
         out->uptime_s = (double)(now_ms - e->start_ms) / 1000;
-    out->hlc = hlc_now(e->hlc, wall_us);
-    fill_clock(e, out);
+    out->hlc = hlc_now(e->hlc, engine_time_us(e, now_ms, wall_us));
+    fill_clock(e, now_ms, wall_us, out);
     out->active = membership_active_count(e->membership);
     out->passive = membership_passive_count(e->membership);
     out->online =
@@ -426,13 +400,22 @@ bool engine_series_moved(const struct engine *e, const char *host,
     X(own, "values_unrouted", value_unrouted)                                  \
     X(own, "memory_refused", memory_refused)                                   \
     X(clock, "hlc_merged", remote_merged)                                      \
-    X(clock, "hlc_refused", remote_refused)
+    X(clock, "hlc_refused", remote_refused)                                    \
+    X(wall, "clock_samples_taken", sample_taken)                               \
+    X(wall, "clock_samples_refused", sample_refused)                           \
+    X(wall, "clock_peers_dropped", peer_dropped)                               \
+    X(wall, "clock_alarms_raised", alarm_raised)                               \
+    X(wall, "clock_alarms_cleared", alarm_cleared)                             \
+    X(wall, "clock_steps", step_seen)
 
 #define GAUGES(X)                                                              \
     X("members_online", count_of(e, argus_MemberState_MEMBER_ONLINE))          \
     X("members_suspect", count_of(e, argus_MemberState_MEMBER_SUSPECT))        \
     X("members_offline", count_of(e, argus_MemberState_MEMBER_OFFLINE))        \
     X("quarantined", e->insiders.quarantine.count)                             \
+    X("clock_samples", clock_samples(e))                                       \
+    X("clock_alarm", clock_is_alarmed(e))                                      \
+    X("clock_epoch", clock_epoch(overlay_clock(e->overlay)))                   \
     X("links", links_count(e->links))                                          \
     X("active", membership_active_count(e->membership))                        \
     X("passive", membership_passive_count(e->membership))                      \
@@ -447,6 +430,24 @@ bool engine_series_moved(const struct engine *e, const char *host,
 static uint32_t count_of(const struct engine *e, argus_MemberState state)
 {
     return directory_count(e->directory, state);
+}
+
+static struct clock_view clock_now(const struct engine *e)
+{
+    struct clock_view v;
+
+    clock_view(overlay_clock(e->overlay), overlay_reading(e->overlay), &v);
+    return v;
+}
+
+static uint32_t clock_samples(const struct engine *e)
+{
+    return clock_now(e).samples;
+}
+
+static bool clock_is_alarmed(const struct engine *e)
+{
+    return clock_now(e).state == CLOCK_ALARMED;
 }
 
 uint32_t engine_counters(const struct engine *e, struct engine_counter *out,
@@ -466,6 +467,7 @@ uint32_t engine_counters(const struct engine *e, struct engine_counter *out,
     const struct quarantine_stats *insiders = &e->insiders.quarantine.stats;
     const struct origins_stats *authors = &e->insiders.origins.stats;
     const struct hlc_stats *clock = &e->hlc->stats;
+    const struct clock_stats *wall = clock_stats(overlay_clock(e->overlay));
     const struct engine_counter all[] = {
 #define COUNTER_ROW(part, name, field) {name, part->field, false},
         COUNTERS(COUNTER_ROW)

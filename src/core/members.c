@@ -213,6 +213,7 @@ bool members_set_record(struct members *t, struct member *m,
     m->hlc = record->hlc;
     m->role = (uint8_t)record->role;
     m->has_left = record->left;
+    m->has_clock_alarm = record->has_clock && record->clock.alarm;
     m->weight =
         isfinite(record->weight) && record->weight > 0 ? record->weight : 0;
     address_link(t, m);

@@ -8,6 +8,7 @@ static const char *const names[ORDER_KINDS] = {
     [ORDER_KEYS] = "@keys",
     [ORDER_FORGOTTEN] = "@forgotten",
     [ORDER_REVOKED] = "@revoked",
+    [ORDER_CLOCK] = "@clock",
 };
 
 enum order_kind order_kind_of(const char *name)
@@ -31,6 +32,7 @@ static enum order_kind kind_of_body(const argus_Order *order)
     case argus_Order_keys_tag: return ORDER_KEYS;
     case argus_Order_forgotten_tag: return ORDER_FORGOTTEN;
     case argus_Order_revoked_tag: return ORDER_REVOKED;
+    case argus_Order_clock_tag: return ORDER_CLOCK;
     default: return ORDER_NONE;
     }
 }
@@ -103,6 +105,13 @@ static int check_revoked(const argus_RevokedOrder *o, struct argus_error *err)
     return ARGUS_OK;
 }
 
+static int check_clock(const argus_ClockOrder *o, struct argus_error *err)
+{
+    if (o->epoch == 0)
+        return argus_fail(err, ARGUS_EINVAL, "epoch 0 is the one before all");
+    return ARGUS_OK;
+}
+
 int order_check(const argus_Manifest *m, struct argus_error *err)
 {
     enum order_kind kind = kind_of_body(&m->order);
@@ -124,6 +133,7 @@ int order_check(const argus_Manifest *m, struct argus_error *err)
     switch (kind) {
     case ORDER_KEYS: return check_keys(&m->order.body.keys, err);
     case ORDER_FORGOTTEN: return check_forgotten(&m->order.body.forgotten, err);
+    case ORDER_CLOCK: return check_clock(&m->order.body.clock, err);
     default: return check_revoked(&m->order.body.revoked, err);
     }
 }

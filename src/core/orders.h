@@ -7,6 +7,7 @@
  *   @keys       mesh keys to hold, to dial with, to give up
  *   @forgotten  records of nodes that are gone for good
  *   @revoked    operators' keys that are never to be trusted again
+ *   @clock      the epoch of all stamps
  * A version carries on what the version before said. Orders count on nodes
  * that trust their operator (TrustedKey), and on no other.
  *
@@ -26,6 +27,7 @@ enum order_kind {
     ORDER_KEYS,
     ORDER_FORGOTTEN,
     ORDER_REVOKED,
+    ORDER_CLOCK,
     ORDER_KINDS,
 };
 

@@ -190,6 +190,22 @@ void own_set_keys(struct directory *d, const argus_HeldKey *held,
     publish_in_turn(d, out);
 }
 
+void own_set_clock(struct directory *d, const argus_ClockState *clock,
+                   struct actions *out)
+{
+    argus_NodeRecord *r = &d->own.record;
+    bool is_other = r->clock.alarm != clock->alarm;
+
+    if (!is_other && r->clock.epoch == clock->epoch)
+        return;
+    r->clock = *clock;
+    r->has_clock = clock->alarm || clock->epoch > 0;
+    if (is_other)
+        own_publish_soon(d, out);
+    else
+        publish_in_turn(d, out);
+}
+
 /* Somebody speaks of a version of ours that is not below the one we published:
  * the next one is above it. @return false: it is too far ahead to be true. */
 static bool outdo(struct directory *d, uint32_t generation, uint32_t version,

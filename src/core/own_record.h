@@ -55,6 +55,10 @@ void own_set_bundles(struct directory *d, const argus_BundleState *states,
 void own_set_keys(struct directory *d, const argus_HeldKey *held,
                   uint32_t count, struct actions *out);
 
+/** How this node's clock is; alarms are published soon, the others in turn. */
+void own_set_clock(struct directory *d, const argus_ClockState *clock,
+                   struct actions *out);
+
 /** An order forgets this node up to that version: publish one above it. */
 void own_on_forgotten(struct directory *d, uint32_t generation,
                       uint32_t version, struct actions *out);

@@ -41,6 +41,7 @@ struct entry {
     uint64_t received_us;
     struct origin *origin;
     uint32_t generation;
+    uint32_t epoch;
     uint8_t severity;
     uint8_t strings[];
 };
@@ -49,7 +50,7 @@ struct timeline {
     struct timeline_options options;
     struct timeline_stats stats;
     struct origin *origins; /* hash */
-    struct row events;      /* by (hlc, origin, generation, number) */
+    struct row events;      /* by (epoch, hlc, origin, generation, number) */
     size_t bytes;
     uint64_t own_number;
     struct bucket tokens; /* for events of our own */
@@ -147,18 +148,20 @@ static int compare_number(const struct entry *a, const struct entry *b)
     return order != 0 ? order : compare_u64(a->number, b->number);
 }
 
+static int compare_hlc(const struct entry *a, const struct entry *b)
+{
+    int order = compare_u64(a->epoch, b->epoch);
+
+    return order != 0 ? order : compare_u64(a->hlc, b->hlc);
+}
+
 static int compare_place(const struct entry *a, const struct entry *b)
 {
-    int order = compare_u64(a->hlc, b->hlc);
+    int order = compare_hlc(a, b);
 
     if (order == 0)
         order = node_id_compare(&a->origin->id, &b->origin->id);
     return order != 0 ? order : compare_number(a, b);
-}
-
-static int compare_hlc(const struct entry *a, const struct entry *b)
-{
-    return compare_u64(a->hlc, b->hlc);
 }
 
 /* --------------------------------------------------------------- packing */
@@ -216,6 +219,7 @@ static void unpack(const struct entry *e, argus_Event *out)
         .hlc = e->hlc,
         .severity = (argus_Severity)e->severity,
         .time = e->time,
+        .epoch = e->epoch,
     };
     in = get_string(in, out->node, e->origin->name);
     in = get_string(in, out->host, out->node);
@@ -348,6 +352,7 @@ static struct entry *entry_new(struct timeline *t, struct origin *o,
         .received_us = received_us,
         .origin = o,
         .generation = event->generation,
+        .epoch = event->epoch,
         .severity = (uint8_t)event->severity,
     };
     memcpy(e->strings, strings, size);
@@ -379,6 +384,7 @@ static bool is_too_old(const struct timeline *t, const struct node_id *origin,
     const struct origin *known = origin_find(t, origin);
     struct origin o = {.id = *origin};
     const struct entry key = {.hlc = event->hlc,
+                              .epoch = event->epoch,
                               .origin = &o,
                               .generation = event->generation,
                               .number = event->number};

@@ -1,10 +1,10 @@
 /* timeline.h - the events of the whole mesh, in memory, in HLC order.
  *
- * Order: (hlc, origin id, generation, number), total and the same on every
- * node. An event is known by (origin, generation, number) and kept once. At
- * most retain_events are kept, the oldest in that order go first, counted; but
- * an origin that has more than 1/TIMELINE_SHARE of all makes room among its own
- * for what it adds, so that it cannot push out what others said.
+ * Order: (epoch, hlc, origin id, generation, number), total and the same on
+ * every node. An event is known by (origin, generation, number) and kept once.
+ * At most retain_events are kept, the oldest in that order go first, counted;
+ * but an origin that has more than 1/TIMELINE_SHARE of all makes room among its
+ * own for what it adds, so that it cannot push out what others said.
  *
  * Events lie packed: their strings one behind the other, what an origin repeats
  * (its id and name) once an origin. Memory grows with use; a failed malloc

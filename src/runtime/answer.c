@@ -65,8 +65,10 @@ void *answer_row_begin(argus_Reply *out, pb_size_t tag)
 struct event_key event_key_of(const argus_Event *event,
                               const struct node_id *origin)
 {
-    return (struct event_key){
-        .hlc = event->hlc, .origin = *origin, .number = event->number};
+    return (struct event_key){.epoch = event->epoch,
+                              .hlc = event->hlc,
+                              .origin = *origin,
+                              .number = event->number};
 }
 
 static struct event_key key_of_reply(const argus_EventReply *e)
@@ -77,6 +79,8 @@ static struct event_key key_of_reply(const argus_EventReply *e)
 
 static int key_compare(const struct event_key *a, const struct event_key *b)
 {
+    if (a->epoch != b->epoch)
+        return a->epoch < b->epoch ? -1 : 1;
     if (a->hlc != b->hlc)
         return a->hlc < b->hlc ? -1 : 1;
     int order = node_id_compare(&a->origin, &b->origin);
@@ -347,6 +351,25 @@ void answer_begin(struct answer *a, const struct control_hooks *hooks,
         answer_take_key(a, &request->body.key_wrap, is_owner);
 }
 
+/* This node's row, then one for each alarmed node: index is that of the member,
+ * and one more. */
+static enum answer_step next_clock(struct answer *a, argus_Reply *out)
+{
+    if (a->index == 0) {
+        a->index = 1;
+        a->hooks->clock(a->hooks->context,
+                        answer_row_begin(out, argus_Reply_clock_tag));
+        return ANSWER_ROW;
+    }
+    uint32_t member = a->index - 1;
+    if (!a->hooks->clock_node(
+            a->hooks->context, &member,
+            answer_row_begin(out, argus_Reply_clock_node_tag)))
+        return answer_end_covered(a, out);
+    a->index = member + 2;
+    return ANSWER_ROW;
+}
+
 enum answer_step answer_next(struct answer *a, argus_Reply *out)
 {
     switch (a->verb) {
@@ -359,6 +382,7 @@ enum answer_step answer_next(struct answer *a, argus_Reply *out)
     case argus_Request_join_tag: return next_join(a, out);
     case argus_Request_leave_tag: return next_leave(a, out);
     case argus_Request_version_tag: return next_version(a, out);
+    case argus_Request_clock_tag: return next_clock(a, out);
     case argus_Request_bundle_list_tag:
     case argus_Request_bundle_get_tag:
     case argus_Request_bundle_content_tag:

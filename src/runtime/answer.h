@@ -12,6 +12,7 @@
 
 /* Where an event stands on the timeline; a place that survives insertions. */
 struct event_key {
+    uint32_t epoch;
     uint64_t hlc;
     struct node_id origin;
     uint64_t number;

@@ -411,6 +411,7 @@ static void carry_store(struct runtime *rt, const struct action *a)
         break;
     case STORE_FORGET: store_forget(rt->store, &a->store.key); break;
     case STORE_HLC: store_put_hlc(rt->store, a->store.number); break;
+    case STORE_EPOCH: store_put_epoch(rt->store, a->store.number); break;
     case STORE_ADDRESS:
         store_put_address(rt->store, &a->store.key, a->store.text);
         break;

@@ -114,6 +114,11 @@ struct control_hooks {
     /** Seal a key by one of them. @retval ARGUS_EINVAL, ARGUS_EDENIED. */
     int (*key_wrap)(void *context, const uint8_t secret[32],
                     argus_WrappedKey *out, struct argus_error *err);
+
+    /** As engine_clock() and engine_clock_node(). */
+    void (*clock)(void *context, argus_ClockReply *out);
+    bool (*clock_node)(void *context, uint32_t *index,
+                       argus_ClockNodeReply *out);
 };
 
 /* Counters, for the status counters of the owner: control_* there. */

@@ -1,5 +1,6 @@
 /* counters.c - what is counted: all of it for argusctl status, and of it what
  * an operator would graph as metrics of this daemon. */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -242,6 +243,9 @@ static const struct metric metrics[] = {
     {"lanes_moved", "spool", "derive", "lanes_moved", OF_AGENT},
 
     {"hlc_refused", "clock", "derive", "stamps_refused", OF_ANY},
+    {"clock_samples", "clock", "count", "samples", OF_ANY},
+    {"clock_alarm", "clock", "count", "alarm", OF_ANY},
+    {"clock_steps", "clock", "derive", "steps", OF_ANY},
 
     {"events", "events", "count", "kept", OF_ANY},
     {"events_sent", "events", "derive", "sent", OF_ANY},
@@ -281,26 +285,43 @@ static size_t fill_metrics(const struct counters *c, enum whose whose,
     return n;
 }
 
+static size_t add_measured(struct runtime_stat *out, size_t n, const char *type,
+                           double value)
+{
+    if (isnan(value) || n == STATS_MAX)
+        return n;
+    out[n] = (struct runtime_stat){.group = "clock",
+                                   .type = type,
+                                   .instance = "mesh",
+                                   .gauge = true,
+                                   .gauge_value = value};
+    return n + 1;
+}
+
+/* What is not measured is not published. */
+static size_t add_clock(const argus_ClockReply *clock, struct runtime_stat *out,
+                        size_t n)
+{
+    n = add_measured(out, n, "time_offset", clock->offset_s);
+    n = add_measured(out, n, "time_dispersion", clock->uncertainty_s);
+    return add_measured(out, n, "frequency_offset", clock->drift_ppm);
+}
+
 void counters_snapshot(struct runtime *rt)
 {
     struct counters all = {.count = 0};
-    double offset_s, uncertainty_s;
+    argus_ClockReply clock;
     enum whose whose = rt->options.role == argus_Role_ROLE_AGGREGATOR
                            ? OF_AGGREGATOR
                            : OF_AGENT;
 
     all.count = engine_counters(rt->engine, all.list, COUNTERS_MAX);
     add_own(rt, &all);
-    bool is_measured = engine_clock(rt->engine, &offset_s, &uncertainty_s);
+    engine_clock(rt->engine, runtime_now_ms(), runtime_wall_us(), &clock);
 
     (void)pthread_mutex_lock(&rt->stats_lock);
     size_t n = fill_metrics(&all, whose, rt->stats);
-    if (is_measured && n < STATS_MAX)
-        rt->stats[n++] = (struct runtime_stat){.group = "clock",
-                                               .type = "time_offset",
-                                               .instance = "mesh",
-                                               .gauge = true,
-                                               .gauge_value = offset_s};
+    n = add_clock(&clock, rt->stats, n);
     rt->stats_count = n;
     (void)pthread_mutex_unlock(&rt->stats_lock);
 }

@@ -24,6 +24,21 @@ static void on_status(void *context, argus_StatusReply *out)
     apply_status(rt->apply, out);
 }
 
+void questions_clock(void *context, argus_ClockReply *out)
+{
+    struct runtime *rt = context;
+
+    engine_clock(rt->engine, runtime_now_ms(), runtime_wall_us(), out);
+}
+
+bool questions_clock_node(void *context, uint32_t *index,
+                          argus_ClockNodeReply *out)
+{
+    struct runtime *rt = context;
+
+    return engine_clock_node(rt->engine, index, out);
+}
+
 static bool on_member(void *context, uint32_t index, argus_MemberReply *out)
 {
     struct runtime *rt = context;
@@ -156,6 +171,8 @@ struct control_hooks questions_hooks(struct runtime *rt)
         .has_keyring = questions_has_keyring,
         .key = questions_key,
         .key_wrap = questions_key_wrap,
+        .clock = questions_clock,
+        .clock_node = questions_clock_node,
     };
 }
 

@@ -33,6 +33,16 @@ uint64_t runtime_wall_us(void)
     return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
+/* 0: the kernel has no such clock; the engine then goes by now_ms. */
+static uint64_t boot_us(void)
+{
+    struct timespec now;
+
+    if (clock_gettime(CLOCK_BOOTTIME, &now) != 0)
+        return 0;
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
 static void on_deadline(uv_timer_t *timer);
 
 static void arm(struct runtime *rt)
@@ -60,6 +70,7 @@ void runtime_step(struct runtime *rt, struct event *event)
     rt->in_step = true;
     event->now_ms = runtime_now_ms();
     event->wall_us = runtime_wall_us();
+    event->boot_us = boot_us();
     engine_step(rt->engine, event, &rt->sink);
     rt->in_step = false;
     arm(rt);
@@ -165,6 +176,7 @@ static int new_engine(struct runtime *rt, struct argus_error *err)
     o->id = *identity_id(rt->identity);
     o->seal = identity_seal(rt->identity);
     o->hlc_mark = store_hlc_mark(rt->store);
+    o->epoch = store_epoch(rt->store);
     o->chunks = store_chunks(rt->store);
     o->trusted_keys = rt->options.trusted_keys;
     o->trusted_keys_count = rt->options.trusted_keys_count;
@@ -599,6 +611,7 @@ static void fill_engine_options(struct runtime *rt)
     e->write_order_known = o->write_threads == 1;
     e->spool_bytes_max = o->spool_bytes_max;
     e->clock_max_offset_ms = o->clock_max_offset_ms;
+    e->clock_alarm_ms = o->clock_alarm_ms;
     e->forward = o->forward;
     e->retain_events = o->retain_events;
     e->event_rate = o->event_rate;

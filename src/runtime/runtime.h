@@ -58,6 +58,7 @@ struct runtime_options {
     float weight;
     uint64_t spool_bytes_max;
     uint32_t clock_max_offset_ms;
+    uint32_t clock_alarm_ms;
     argus_Severity forward;
     uint32_t retain_events;
     uint32_t event_rate;

@@ -240,6 +240,9 @@ int questions_has_keyring(void *context, struct argus_error *err);
 bool questions_key(void *context, uint32_t index, argus_KeyReply *out);
 int questions_key_wrap(void *context, const uint8_t secret[32],
                        argus_WrappedKey *out, struct argus_error *err);
+void questions_clock(void *context, argus_ClockReply *out);
+bool questions_clock_node(void *context, uint32_t *index,
+                          argus_ClockNodeReply *out);
 
 /* ---- counters.c */
 

@@ -34,7 +34,7 @@ static const struct {
     {"bundle", STORE_BUNDLES_MAX},    {"applied", STORE_APPLIED_MAX},
 };
 
-enum number { NUMBER_GENERATION = 1, NUMBER_HLC = 2 };
+enum number { NUMBER_GENERATION = 1, NUMBER_HLC = 2, NUMBER_EPOCH = 3 };
 
 struct pending_key {
     struct node_id id;
@@ -500,6 +500,14 @@ uint64_t store_hlc_mark(struct store *s)
     return s->hlc_mark;
 }
 
+uint32_t store_epoch(struct store *s)
+{
+    uint64_t epoch = 0;
+
+    (void)read_number(s, NUMBER_EPOCH, &epoch);
+    return epoch <= UINT32_MAX ? (uint32_t)epoch : 0;
+}
+
 /* ------------------------------------------------------------ writing */
 
 static void forget_pending(struct store *s, struct pending *p)
@@ -729,6 +737,11 @@ void store_put_hlc(struct store *s, uint64_t mark)
 {
     s->hlc_mark = mark;
     put_number(s, NUMBER_HLC, mark);
+}
+
+void store_put_epoch(struct store *s, uint64_t epoch)
+{
+    put_number(s, NUMBER_EPOCH, epoch);
 }
 
 void store_forget(struct store *s, const struct node_id *id)

@@ -73,6 +73,8 @@ uint32_t store_next_generation(struct store *s, uint64_t now_s);
 void store_put_generation(struct store *s, uint32_t generation);
 
 uint64_t store_hlc_mark(struct store *s);
+/** Of the clock; 0 unless one was begun. */
+uint32_t store_epoch(struct store *s);
 
 /** Oldest first. The callback may put rows and use chunks, nothing else. */
 typedef void (*store_row)(void *context, const struct node_id *id,
@@ -90,6 +92,7 @@ void store_put_report(struct store *s, const struct node_id *subject,
 void store_put_address(struct store *s, const struct node_id *id,
                        const char *address);
 void store_put_hlc(struct store *s, uint64_t mark);
+void store_put_epoch(struct store *s, uint64_t epoch);
 
 /** Drop record and report of a node. */
 void store_forget(struct store *s, const struct node_id *id);
