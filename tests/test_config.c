@@ -71,6 +71,7 @@ static void test_defaults(void)
     CU_ASSERT_EQUAL(o->weight, 1.0f);
     CU_ASSERT_EQUAL(o->spool_bytes_max, 64u << 20);
     CU_ASSERT_EQUAL(o->clock_max_offset_ms, 500);
+    CU_ASSERT_EQUAL(o->clock_alarm_ms, 100);
     CU_ASSERT_EQUAL(o->forward, argus_Severity_SEVERITY_WARNING);
     CU_ASSERT_EQUAL(o->retain_events, 100000);
     CU_ASSERT_EQUAL(o->event_rate, 10);
@@ -115,6 +116,7 @@ static void test_every_option_arrives(void)
              "Membership.ZoneBias false", "Membership.Strategy \"hyparview\"",
              "Membership.RetainOffline 3600", "Route.Enable false",
              "Route.SpoolMemory 3", "Clock.MaxOffset 0.25",
+             "Clock.AlarmOffset 0.2",
              "Events.Forward OKAY", "Events.Retain 7", "Events.RateLimit 3"),
         ARGUS_OK);
     CU_ASSERT_STRING_EQUAL(o->cluster, "prod");
@@ -142,6 +144,7 @@ static void test_every_option_arrives(void)
     CU_ASSERT_FALSE(o->route);
     CU_ASSERT_EQUAL(o->spool_bytes_max, 3u << 20);
     CU_ASSERT_EQUAL(o->clock_max_offset_ms, 250);
+    CU_ASSERT_EQUAL(o->clock_alarm_ms, 200);
     CU_ASSERT_EQUAL(o->forward, argus_Severity_SEVERITY_OKAY);
     CU_ASSERT_EQUAL(o->retain_events, 7);
     CU_ASSERT_EQUAL(o->event_rate, 3);
@@ -394,7 +397,7 @@ static void test_later_options_are_refused_by_name(void)
     static const char *const later[] = {
         "SeedService",    "Multicast",         "Route.Placement",
         "Route.Copies",   "Route.SpoolDisk",   "Route.Accept",
-        "Route.Dispatch", "Clock.AlarmOffset",
+        "Route.Dispatch",
     };
 
     begin();

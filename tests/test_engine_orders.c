@@ -80,10 +80,7 @@ static int give(uint32_t node, uint8_t by, const argus_Order *o,
 {
     argus_SignedBundle b;
     struct bundle_view head;
-    enum order_kind kind = o->which_body == argus_Order_keys_tag ? ORDER_KEYS
-                           : o->which_body == argus_Order_forgotten_tag
-                               ? ORDER_FORGOTTEN
-                               : ORDER_REVOKED;
+    enum order_kind kind = order_kind_of_body(o);
     bool has = engine_order(engine(node), kind, &head);
     int result = ARGUS_OK;
     struct event ev = {.type = EVENT_BUNDLE_PUSH,
@@ -283,8 +280,155 @@ static void test_keys_are_safe(void)
     {                                                                          \
 #name, test_##name                                                     \
     }
+/* ------------------------------------------------------------------ clock */
+
+static argus_Order begin_epoch(uint32_t epoch)
+{
+    return (argus_Order){.which_body = argus_Order_clock_tag,
+                         .body.clock = {.epoch = epoch}};
+}
+
+/* How far the next stamp of a node would be ahead of the true time, ms. */
+static int64_t ahead_ms(uint32_t node)
+{
+    static argus_StatusReply r;
+    uint64_t wall_us = sim_wall_us(sim, sim->nodes[node]);
+    uint64_t true_us = wall_us - (uint64_t)sim_clock_error(sim, node);
+
+    engine_status(engine(node), engine(node)->now_ms, wall_us, &r);
+    return (int64_t)(r.hlc >> 16) - (int64_t)(true_us / 1000);
+}
+
+static uint32_t epoch_of(uint32_t node)
+{
+    return clock_epoch(overlay_clock(engine(node)->overlay));
+}
+
+static void note(uint32_t node, const char *text)
+{
+    argus_Event e = argus_Event_init_zero;
+    uint64_t hlc, number;
+    struct event ev = {.type = EVENT_NOTICE,
+                       .notice = {&e, true, &hlc, &number}};
+
+    e.severity = argus_Severity_SEVERITY_WARNING;
+    (void)snprintf(e.message, sizeof e.message, "%s", text);
+    sim_step(sim, sim->nodes[node], &ev);
+    CU_ASSERT_NOT_EQUAL(hlc, 0);
+}
+
+/* Place of an event on the timeline of a node; -1: it is not there. */
+static int place_of(uint32_t node, const char *text)
+{
+    argus_EventReply out;
+
+    for (uint32_t i = 0; engine_event(engine(node), i, &out); i++)
+        if (strcmp(out.event.message, text) == 0)
+            return (int)i;
+    return -1;
+}
+
+/* Goal: clocks that ran an hour ahead, and were mended, leave stamps that are
+ * an hour ahead. A reset brings them back on every node, also on one that was
+ * down and on one that starts again; events of before stay before. Replayed,
+ * given twice or with a number too far ahead it does nothing. */
+static void test_clock_epoch_brings_stamps_back(void)
+{
+    struct argus_error err = {{0}};
+    argus_Order first = begin_epoch(1), far = begin_epoch(5000);
+    const int64_t hour_us = INT64_C(3600000000);
+
+    set_up(8);
+    for (uint32_t i = 0; i < 8; i++)
+        sim_clock_step(sim, i, hour_us);
+    sim_run(sim, 20000);
+    note(1, "of the old epoch");
+    sim_run(sim, 3000);
+    for (uint32_t i = 0; i < 8; i++)
+        sim_clock_step(sim, i, -hour_us);
+    sim_run(sim, 60000);
+    CU_ASSERT_TRUE(ahead_ms(0) > 3000000 && ahead_ms(5) > 3000000);
+
+    sim_crash(sim, 7);
+    CU_ASSERT_EQUAL(give(0, 1, &far, &err), ARGUS_EDENIED);
+    CU_ASSERT_EQUAL(give(0, 1, &first, &err), ARGUS_OK);
+    sim_run(sim, 5000);
+    for (uint32_t i = 0; i < 7; i++) {
+        CU_ASSERT_EQUAL(epoch_of(i), 1);
+        CU_ASSERT_TRUE(ahead_ms(i) < 1000);
+    }
+    CU_ASSERT_EQUAL(give(3, 1, &first, &err), ARGUS_EBUSY);
+    note(2, "of the new epoch");
+    sim_run(sim, 3000);
+    for (uint32_t i = 0; i < 7; i++) {
+        CU_ASSERT_TRUE(place_of(i, "of the old epoch") >= 0);
+        CU_ASSERT_TRUE(place_of(i, "of the old epoch") <
+                       place_of(i, "of the new epoch"));
+    }
+
+    sim_start(sim, 7);
+    sim_crash(sim, 3);
+    sim_run(sim, 1000);
+    sim_start(sim, 3);
+    CU_ASSERT_TRUE(sim_run_until(sim, is_known, 60000));
+    sim_run(sim, 5000);
+    CU_ASSERT_EQUAL(epoch_of(7), 1);
+    CU_ASSERT_EQUAL(epoch_of(3), 1);
+    CU_ASSERT_TRUE(ahead_ms(7) < 1000 && ahead_ms(3) < 1000);
+    tear_down();
+}
+
+/* Goal: one clock of eight is off: its node alarms, all list it and no other;
+ * its own stamps follow the others'; once it is right all is well again. */
+static uint32_t alarmed_at(uint32_t node)
+{
+    argus_ClockNodeReply row;
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; engine_clock_node(engine(node), &i, &row); i++) {
+        CU_ASSERT_TRUE(row.offset_s < -4.5 && row.offset_s > -5.5);
+        count++;
+    }
+    return count;
+}
+
+static void test_clock_alarm_is_known_everywhere(void)
+{
+    set_up(8);
+    sim_clock_step(sim, 5, -5000000);
+    sim_run(sim, 120000);
+    for (uint32_t i = 0; i < 8; i++) {
+        argus_ClockReply c;
+        engine_clock(engine(i), engine(i)->now_ms, engine(i)->wall_us, &c);
+        CU_ASSERT_EQUAL(c.alarm, i == 5);
+        CU_ASSERT_EQUAL(alarmed_at(i), 1);
+        CU_ASSERT_TRUE(ahead_ms(i) < 1000 && ahead_ms(i) > -1000);
+    }
+    note(0, "before");
+    sim_run(sim, 2000);
+    note(5, "by the one that is wrong");
+    sim_run(sim, 2000);
+    note(1, "after");
+    sim_run(sim, 2000);
+    for (uint32_t i = 0; i < 8; i++) {
+        int at = place_of(i, "by the one that is wrong");
+        CU_ASSERT_TRUE(place_of(i, "before") < at);
+        CU_ASSERT_TRUE(at < place_of(i, "after"));
+    }
+    sim_clock_step(sim, 5, 5000000);
+    sim_run(sim, 60000);
+    for (uint32_t i = 0; i < 8; i++)
+        CU_ASSERT_EQUAL(alarmed_at(i), 0);
+    tear_down();
+}
+
 CU_TestInfo suite_engine_orders[] = {
-    ROW(all_agree_on_trust),   ROW(revocation_is_carried_on),
-    ROW(forgotten_everywhere), ROW(forgotten_by_mistake),
-    ROW(keys_are_safe),        CU_TEST_INFO_NULL,
+    {"clock_epoch_brings_stamps_back", test_clock_epoch_brings_stamps_back},
+    {"clock_alarm_is_known_everywhere", test_clock_alarm_is_known_everywhere},
+    ROW(all_agree_on_trust),
+    ROW(revocation_is_carried_on),
+    ROW(forgotten_everywhere),
+    ROW(forgotten_by_mistake),
+    ROW(keys_are_safe),
+    CU_TEST_INFO_NULL,
 };

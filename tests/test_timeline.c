@@ -191,6 +191,28 @@ static void test_find_gives_first_not_before(void)
     timeline_free(t);
 }
 
+/* Goal: events of a later epoch stand behind all of an earlier one, however far
+ * ahead the stamps of that one ran. */
+static void test_epoch_comes_before_stamp(void)
+{
+    struct timeline *t = timeline_of(100);
+    struct node_id origin = origin_of(2);
+    argus_EventReply out;
+
+    for (uint64_t i = 0; i < 10; i++) {
+        argus_Event e = event_of(5000 - 100 * i, 1, i);
+        e.epoch = i % 2 == 0 ? 0 : 3;
+        CU_ASSERT_EQUAL(timeline_add(t, &origin, &e, 0), TIMELINE_ADDED);
+    }
+    for (uint32_t i = 0; i < 10; i++) {
+        CU_ASSERT_TRUE_FATAL(timeline_get(t, i, &out));
+        CU_ASSERT_EQUAL(out.event.epoch, i < 5 ? 0 : 3);
+        CU_ASSERT_EQUAL(out.event.hlc,
+                        i < 5 ? 4200 + 200 * i : 4100 + 200 * (i - 5));
+    }
+    timeline_free(t);
+}
+
 /* Goal: a node makes at most a burst and then its rate of events; the numbers
  * of those let through have no gap, and a refused one does not move the clock.
  */
@@ -298,6 +320,7 @@ static void test_bad_options_are_refused(void)
 }
 
 CU_TestInfo suite_timeline[] = {
+    {"epoch_comes_before_stamp", test_epoch_comes_before_stamp},
     {"random_arrival_one_order", test_random_arrival_one_order},
     {"same_number_twice_is_refused", test_same_number_twice_is_refused},
     {"every_field_survives", test_every_field_survives},

@@ -159,14 +159,14 @@ void engine_clock_begin(struct engine *e, uint32_t epoch)
     if (!overlay_begin_epoch(e->overlay, epoch))
         return;
     e->wall_us = overlay_time_us(e->overlay);
-    clock_view(overlay_clock(e->overlay), overlay_reading(e->overlay), &v);
-    set_record(e, &v);
     a.store.what = STORE_EPOCH;
     a.store.number = epoch;
     e->owner->emit(e->owner->context, &a);
     a.store.what = STORE_HLC;
     a.store.number = e->hlc->last;
     e->owner->emit(e->owner->context, &a);
+    clock_view(overlay_clock(e->overlay), overlay_reading(e->overlay), &v);
+    set_record(e, &v);
     actions_log(&e->out, LOG_LEVEL_NOTICE,
                 "clock epoch %u begins, by order of an operator", epoch);
 }

@@ -26,7 +26,7 @@ const char *order_name(enum order_kind kind)
 
 /* ---------------------------------------------------------------- shapes */
 
-static enum order_kind kind_of_body(const argus_Order *order)
+enum order_kind order_kind_of_body(const argus_Order *order)
 {
     switch (order->which_body) {
     case argus_Order_keys_tag: return ORDER_KEYS;
@@ -114,7 +114,7 @@ static int check_clock(const argus_ClockOrder *o, struct argus_error *err)
 
 int order_check(const argus_Manifest *m, struct argus_error *err)
 {
-    enum order_kind kind = kind_of_body(&m->order);
+    enum order_kind kind = order_kind_of_body(&m->order);
 
     if (!m->has_order || kind == ORDER_NONE)
         return argus_fail(err, ARGUS_EINVAL, "%s holds no order",

@@ -41,6 +41,8 @@ enum order_kind {
 /** ORDER_NONE for every name that is no order's. */
 enum order_kind order_kind_of(const char *name);
 const char *order_name(enum order_kind kind);
+/** By what the order says; ORDER_NONE: nothing that is known here. */
+enum order_kind order_kind_of_body(const argus_Order *order);
 
 /**
  * Has the manifest exactly the shape of an order? For those that have an order

@@ -261,10 +261,7 @@ void kit_order(uint8_t operator_number, const argus_Order *order,
                uint32_t version, const uint8_t *before, argus_SignedBundle *out)
 {
     argus_Manifest m = argus_Manifest_init_zero;
-    enum order_kind kind =
-        order->which_body == argus_Order_keys_tag        ? ORDER_KEYS
-        : order->which_body == argus_Order_forgotten_tag ? ORDER_FORGOTTEN
-                                                         : ORDER_REVOKED;
+    enum order_kind kind = order_kind_of_body(order);
 
     (void)snprintf(m.name, sizeof m.name, "%s", order_name(kind));
     m.version = version;

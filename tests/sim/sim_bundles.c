@@ -96,10 +96,7 @@ int sim_order(struct sim *s, uint32_t node, uint8_t operator_number,
 {
     static argus_SignedBundle bundle;
     const argus_Order *o = order;
-    enum order_kind kind = o->which_body == argus_Order_keys_tag ? ORDER_KEYS
-                           : o->which_body == argus_Order_forgotten_tag
-                               ? ORDER_FORGOTTEN
-                               : ORDER_REVOKED;
+    enum order_kind kind = order_kind_of_body(o);
     struct sim_node *n = s->nodes[node];
     struct bundle_view head;
     int result = ARGUS_EINVAL;

@@ -64,6 +64,10 @@ void disk_on_store(struct sim *s, struct sim_node *n, const struct action *a)
 {
     if (a->store.what == STORE_GENERATION)
         n->generation = (uint32_t)a->store.number;
+    if (a->store.what == STORE_EPOCH) { /* its hybrid clock may go back, once */
+        n->epoch = (uint32_t)a->store.number;
+        n->last_hlc = 0;
+    }
     if (!disk_is_used(s))
         return;
     switch (a->store.what) {
@@ -88,6 +92,7 @@ void disk_on_store(struct sim *s, struct sim_node *n, const struct action *a)
     case STORE_RECORD:
     case STORE_ADDRESS: disk_put(n, a); break;
     case STORE_HLC:
+    case STORE_EPOCH:
     case STORE_GENERATION: break;
     }
 }

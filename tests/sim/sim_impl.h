@@ -113,6 +113,7 @@ struct sim_node {
     uint64_t boot_us;  /* of its monotonic clock */
     uint64_t frozen_until_us;
     uint64_t last_hlc;
+    uint32_t epoch; /* of its clock, on disk */
     uint32_t slow_us; /* what a frame costs */
     uint8_t zone;
     uint8_t side; /* of a partition */

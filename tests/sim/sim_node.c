@@ -21,6 +21,7 @@ static void fill_options(struct sim *s, struct sim_node *n,
     o->instance = n->instance;
     o->started_ms = n->started_wall_us / 1000;
     o->hlc_mark = n->last_hlc;
+    o->epoch = n->epoch;
     (void)snprintf(o->name, sizeof o->name, "n%u", n->index);
     simnet_address(n->index, o->address);
     o->role = simnet_role(n);
