@@ -146,14 +146,12 @@ scenarios() {
     local build=$1 log
     shift
     log=$build/scenarios.log
-    "$build/tests/argus-sim" --quiet "$@" 2>&1 | tee "$log" | grep -v '^$'
-    PASSED=$((PASSED + $(grep -c '^ok ' "$log")))
-    FAILED=$((FAILED + $(grep -c '^not ok ' "$log")))
+    "$build/tests/argus-sim" --quiet "$@" 2>&1 | tee "$log" | grep -vE '^[0-9]+ passed'
+    tally "$log" "$*"
 }
 
-# simulate BUILD SOURCE SEEDS: scenarios of the simulator, faults at random from so many
-# seeds (the last ones are of today), and unless SEEDS is small, ten thousand nodes and the
-# papers' figures at a thousand.
+# simulate BUILD SOURCE SEEDS: faults at random from so many seeds (the last ones are of
+# today); with 50 or more the other scenarios too, and one point at ten thousand nodes.
 simulate() {
     local build=$1 folder=$2/tests/sim seeds=$3 today=$((RANDOM * 32768 + RANDOM))
     if ! make -C "$build" --no-print-directory tests/argus-sim >"$build/sim.log" 2>&1; then
@@ -166,14 +164,8 @@ simulate() {
         "$folder/scenarios/overlay-swarm.sim"
     [ "$seeds" -ge 50 ] || return
     scenarios "$build" --seed 1 "$folder"/scenarios/{churn,clocks,clones,losses,one-sided,partition,rest,slow}.sim
-    scenarios "$build" --seed 1 --set NODES=1000 "$folder/scenarios/storm.sim"
-    scenarios "$build" --seed 1 --set CYCLES=5 --set MESSAGES=50 "$folder/scenarios/thousands.sim"
-    NODES=1000 python3 "$folder/figures/figures.py" run "$build/tests/argus-sim" \
-        "$build/figures" hyparview plumtree >"$build/figures.log" 2>&1
-    python3 "$folder/figures/figures.py" check "$build/figures" >>"$build/figures.log" 2>&1
-    grep '^not ok' "$build/figures.log"
-    say "# the papers' figures, a thousand nodes: $(tail -n 1 "$build/figures.log")"
-    tally "$build/figures.log" "the papers' figures"
+    scenarios "$build" --seed 1 --set NODES=1000 "$folder"/scenarios/{losses,storm}.sim
+    scenarios "$build" --seed 1 --set CYCLES=2 --set MESSAGES=20 "$folder/scenarios/thousands.sim"
 }
 
 print_total() {

@@ -190,7 +190,7 @@ int main(int argc, char **argv)
 {
     struct settings o = {.seeds = 1, .jobs = 1};
     struct scenario *scenarios[FILES_MAX];
-    bool ok = true;
+    uint32_t failed = 0;
 
     read_options(&o, argc, argv);
     read_scenarios(&o, scenarios);
@@ -201,8 +201,9 @@ int main(int argc, char **argv)
                " on held\n",
                t.broke == 0 ? "ok" : "not ok", o.files[i], t.held,
                t.held + t.broke, o.play.seed);
-        ok = ok && t.broke == 0;
+        failed += t.broke > 0;
         scenario_free(scenarios[i]);
     }
-    return ok ? 0 : 1;
+    printf("%u passed, %u failed\n", o.files_count - failed, failed);
+    return failed == 0 ? 0 : 1;
 }
