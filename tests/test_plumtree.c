@@ -680,6 +680,32 @@ static void test_duplicates_prune_once(void)
     plumtree_free(p);
 }
 
+/* Goal: by time, a lazy link becomes eager when it had the payload long before
+ * the tree brought it, and not when it had it shortly before; hops do not
+ * count.
+ */
+static void test_shortcut_by_time(void)
+{
+    struct plumtree_options o;
+
+    for (uint64_t lag_ms = 30; lag_ms <= 70; lag_ms += 40) {
+        plumtree_defaults(&o);
+        o.gain_by_time = true;
+        struct plumtree *p = tree_of(&o);
+        plumtree_neighbor_up(p, 1000, 1, &out);
+        plumtree_neighbor_up(p, 1000, 2, &out);
+        prune(p, 1000, 2);
+        run_until(p, 20000); /* past shortcut_gap_ms */
+        ihave(p, 20000, 2, 7, 1);
+        gossip(p, run_until(p, 20000 + lag_ms), 1, 7); /* of the same round */
+        CU_ASSERT_EQUAL(plumtree_is_eager(p, 2), lag_ms == 70);
+        CU_ASSERT_EQUAL(sent_of(argus_Frame_graft_tag, 2), lag_ms == 70);
+        CU_ASSERT_EQUAL(plumtree_stats(p)->shortcut_taken, lag_ms == 70);
+        CU_ASSERT_TRUE(plumtree_is_eager(p, 1));
+        plumtree_free(p);
+    }
+}
+
 /* Goal: announcements are collected: many ids, few frames. */
 static void test_announcements_are_collected(void)
 {
@@ -760,6 +786,7 @@ CU_TestInfo suite_plumtree[] = {
     {"greedy_peer_is_limited", test_greedy_peer_is_limited},
     {"duplicates_prune_once", test_duplicates_prune_once},
     {"announcements_are_collected", test_announcements_are_collected},
+    {"shortcut_by_time", test_shortcut_by_time},
     {"bounds_of_options", test_bounds_of_options},
     CU_TEST_INFO_NULL,
 };

@@ -246,6 +246,8 @@ static int new_tree(struct overlay *o, const struct overlay_options *options)
     tree.seed = options->tree_seed;
     tree.hash = options->hash;
     tree.neighbors_max = membership_limit(&options->membership);
+    tree.gain_by_time |=
+        options->membership.zone_bias && options->membership.zone != 0;
     return plumtree_new(&tree, &up, &o->tree);
 }
 

@@ -47,7 +47,8 @@ struct overlay_options {
     uint64_t tree_seed;
     const struct plumtree_options *tree; /* NULL: plumtree_defaults(). Copied;
                                           * seed, hash and neighbors_max are set
-                                          * from here */
+                                          * from here, and gain_by_time with
+                                          * zone_bias and a zone */
     void (*hash)(const uint8_t *data, size_t size,
                  uint8_t out[CONTENT_ID_SIZE]); /* seal.hash */
     uint32_t ping_ms;

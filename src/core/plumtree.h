@@ -47,6 +47,7 @@ struct plumtree_options {
     uint32_t graft_wait_max_ms;
     uint32_t announce_wait_ms; /* IHaves are collected for so long */
     uint32_t hop_gain_min;     /* hops a lazy link must save; §3.8 threshold */
+    bool gain_by_time;         /* it must save time, whatever the hops */
     uint32_t shortcut_gap_ms;  /* between two links made eager for that */
     uint32_t prune_gap_ms;     /* least time between two Prunes on a link */
     uint32_t grafts_per_s;     /* sent on a link; twice that are answered */

@@ -157,4 +157,44 @@ def strategy_mixed(bed, full):
             "one of each killed: one mesh after %.2f s" % (formed, mended))
 
 
-SCENARIOS = [strategy_full, strategy_client_server, strategy_static, strategy_mixed]
+def zones(bed, full):
+    """Two zones: all but two of a node's neighbors come to be near; then a zone dies."""
+    nodes = []
+    for i in range(16):
+        zone = 'Zone "%s/rack%d"\n<Membership>\nShuffleInterval 0.2\n</Membership>\n' \
+            % ("eu" if i % 2 else "us", i % 3)
+        nodes.append(bed.daemon("n%02d" % i, block=zone,
+                                seeds=[nodes[0].address] if nodes else []))
+    for node in nodes:
+        node.spawn()
+    for node in nodes:
+        node.wait_ready()
+    wait_online(nodes, 16, 20)
+
+    def near(node):
+        active = node.peers()["active"]
+        check(len([p for p in active if p["near"]]) <= 3, "%s has too many near links" % node.name)
+        return [p for p in active if p["near"]]
+    since, last = time.monotonic(), {}
+
+    def chosen():
+        last["n"] = [near(n) for n in nodes]
+        return sum(len(n) for n in last["n"]) >= 16 * 2
+    wait_for(chosen, 60, lambda: "only %d near ends of links" % sum(len(n) for n in last["n"]))
+    formed = time.monotonic() - since
+    for node in nodes:
+        own = node.status()["zone"].split("/")[0]
+        check(all(p["zone"].split("/")[0] == own for p in near(node)),
+              "%s takes one of another zone for near" % node.name)
+    gone, living = nodes[::2], nodes[1::2]
+    for node in gone:
+        node.kill()
+    mended = wait_mesh(living, 10, symmetric=False)
+    notify(living[0], "zone gone")
+    wait_event(living, "zone gone", 10)
+    wait_online(living, 8, 15)
+    return ("32 or more of 80 ends of links chosen for their zone after %.2f s, never more than 3 "
+            "of a node; a zone of 8 killed: one mesh after %.2f s" % (formed, mended))
+
+
+SCENARIOS = [strategy_full, strategy_client_server, strategy_static, strategy_mixed, zones]
