@@ -48,6 +48,7 @@
     X(engine_bundles)                                                          \
     X(engine_orders)                                                           \
     X(mesh)                                                                    \
+    X(sim)                                                                     \
     X(strategies)                                                              \
     X(insiders)                                                                \
     X(mailbox)                                                                 \

@@ -20,14 +20,19 @@ struct parcel {
     uint8_t body[];
 };
 
-#define PEERS_SIZE(message, member)                                            \
-    (offsetof(message, member) + sizeof(argus_Peer) * (size_t)count)
+/* A list that is cut behind its count must be the last member. */
+#define IS_LAST(message, list)                                                 \
+    (offsetof(message, list) + sizeof(((message *)0)->list) == sizeof(message))
+_Static_assert(IS_LAST(argus_ShuffleReply, peers), "cut in body_size()");
+_Static_assert(IS_LAST(argus_IHave, announced), "cut in body_size()");
+
+#define CUT_SIZE(message, list, count)                                         \
+    (offsetof(message, list) +                                                 \
+     sizeof(((message *)0)->list[0]) * (size_t)(count))
 
 /* Bytes of the body that mean something. @return 0: encode it. */
 static size_t body_size(const argus_Frame *f)
 {
-    size_t count;
-
     switch (f->which_body) {
     case argus_Frame_ping_tag: return sizeof f->body.ping;
     case argus_Frame_pong_tag: return sizeof f->body.pong;
@@ -37,18 +42,13 @@ static size_t body_size(const argus_Frame *f)
     case argus_Frame_disconnect_tag: return sizeof f->body.disconnect;
     case argus_Frame_graft_tag: return sizeof f->body.graft;
     case argus_Frame_prune_tag: return sizeof f->body.prune;
-    case argus_Frame_neighbor_reply_tag:
-        count = f->body.neighbor_reply.peers_count;
-        return PEERS_SIZE(argus_NeighborReply, peers);
-    case argus_Frame_shuffle_tag:
-        count = f->body.shuffle.peers_count;
-        return PEERS_SIZE(argus_Shuffle, peers);
+    case argus_Frame_neighbor_reply_tag: return sizeof f->body.neighbor_reply;
+    case argus_Frame_shuffle_tag: return sizeof f->body.shuffle;
     case argus_Frame_shuffle_reply_tag:
-        count = f->body.shuffle_reply.peers_count;
-        return PEERS_SIZE(argus_ShuffleReply, peers);
+        return CUT_SIZE(argus_ShuffleReply, peers,
+                        f->body.shuffle_reply.peers_count);
     case argus_Frame_ihave_tag:
-        return offsetof(argus_IHave, announced) +
-               f->body.ihave.announced_count * sizeof(argus_Announcement);
+        return CUT_SIZE(argus_IHave, announced, f->body.ihave.announced_count);
     default: return 0;
     }
 }
@@ -227,7 +227,8 @@ static uint32_t bytes_field(size_t size)
 static uint32_t peer_size(const argus_Peer *p)
 {
     return bytes_field(NODE_ID_SIZE) + bytes_field(strlen(p->address)) +
-           number_field(p->generation);
+           number_field(p->generation) + number_field(p->role) +
+           (p->zone != 0 ? 9u : 0u);
 }
 
 static uint32_t peers_size(const argus_Peer *peers, size_t count)
@@ -276,12 +277,17 @@ static uint32_t body_measure(const argus_Frame *f)
     case argus_Frame_neighbor_reply_tag:
         return number_field(f->body.neighbor_reply.accepted) +
                peers_size(f->body.neighbor_reply.peers,
-                          f->body.neighbor_reply.peers_count);
+                          f->body.neighbor_reply.peers_count) +
+               peers_size(&f->body.neighbor_reply.displaced,
+                          f->body.neighbor_reply.has_displaced);
     case argus_Frame_disconnect_tag:
-        return number_field(f->body.disconnect.leaving);
+        return number_field(f->body.disconnect.leaving) +
+               peers_size(&f->body.disconnect.instead,
+                          f->body.disconnect.has_instead);
     case argus_Frame_shuffle_tag:
         return bytes_field(peer_size(&f->body.shuffle.origin)) +
                number_field(f->body.shuffle.ttl) +
+               number_field(f->body.shuffle.seeks) +
                peers_size(f->body.shuffle.peers, f->body.shuffle.peers_count);
     case argus_Frame_shuffle_reply_tag:
         return peers_size(f->body.shuffle_reply.peers,
