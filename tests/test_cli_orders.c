@@ -2,6 +2,7 @@
  * daemon is a list of nodes and the last order of each kind. */
 #include "test.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -30,9 +31,11 @@ static struct {
     uint32_t nodes_count;
     argus_OperatorReply operators[8];
     uint32_t operators_count;
-    struct keyring ring; /* of the daemon; empty: it has none */
-    uint32_t asked;      /* members, whole lists */
-    uint32_t follow_at;  /* when the nodes follow the order about keys */
+    struct keyring ring;       /* of the daemon; empty: it has none */
+    uint32_t asked;            /* members, whole lists */
+    uint32_t follow_at;        /* when the nodes follow the order about keys */
+    uint32_t epoch;            /* that the daemon is in */
+    argus_MemberState alarmed; /* state of the nodes whose clocks are wrong */
 } mesh;
 
 /* --------------------------------------------------------- the fake daemon */
@@ -179,6 +182,32 @@ static int fake_wrap(void *context, const uint8_t secret[32],
     return keyring_wrap(&mesh.ring, &key, out);
 }
 
+static void fake_clock(void *context, argus_ClockReply *out)
+{
+    (void)context;
+    out->offset_s = 0.012;
+    out->uncertainty_s = 0.003;
+    out->drift_ppm = NAN;
+    out->samples = 7;
+    out->epoch = mesh.epoch;
+    (void)strcpy(out->state, "good");
+}
+
+/* Members 2 and 5 of 8. */
+static bool fake_clock_node(void *context, uint32_t *index,
+                            argus_ClockNodeReply *out)
+{
+    (void)context;
+    if (mesh.alarmed == argus_MemberState_MEMBER_UNKNOWN || *index > 5)
+        return false;
+    *index = *index <= 2 ? 2 : 5;
+    (void)snprintf(out->name, sizeof out->name, "late-%u", 9 - *index);
+    out->id[0] = (uint8_t)*index;
+    out->state = mesh.alarmed;
+    out->offset_s = -5;
+    return true;
+}
+
 static const struct control_hooks hooks = {
     .status = fake_status,
     .member = fake_member,
@@ -190,6 +219,8 @@ static const struct control_hooks hooks = {
     .has_keyring = fake_has_keyring,
     .key = fake_key,
     .key_wrap = fake_wrap,
+    .clock = fake_clock,
+    .clock_node = fake_clock_node,
 };
 
 /* ------------------------------------------------------------------ fixture */
@@ -643,6 +674,41 @@ static void test_keys_use_and_remove(void)
     bed_finish();
 }
 
+/* Goal: the clock of this node and those that are wrong, by names; exit code 1
+ * while one of them is there. */
+static void test_clock_lists_alarms(void)
+{
+    begin();
+    CU_ASSERT_EQUAL(run("--json clock"), 0);
+    CU_ASSERT_STRING_EQUAL(text_at(bed.json, "state"), "good");
+    mesh.alarmed = ONLINE;
+    CU_ASSERT_EQUAL(run("clock"), 1);
+    CU_ASSERT_TRUE(strstr(bed.out, "late-4") < strstr(bed.out, "late-7"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(bed.out, "+12.000 ms"));
+    mesh.alarmed = OFFLINE;
+    CU_ASSERT_EQUAL(run("clock"), 0);
+    CU_ASSERT_EQUAL(run("clock much"), 2);
+    bed_finish();
+}
+
+/* Goal: a reset goes one beyond the order in force and the epoch that the
+ * daemon is in, whichever is higher, and wants a key. */
+static void test_clock_reset(void)
+{
+    begin();
+    CU_ASSERT_EQUAL(run("clock reset"), 2);
+    CU_ASSERT_EQUAL(run("clock reset now --key DIR/anna"), 2);
+    CU_ASSERT_EQUAL(run("--json clock reset --key DIR/anna"), 0);
+    CU_ASSERT_EQUAL(mesh.now[ORDER_CLOCK].order.body.clock.epoch, 1);
+    CU_ASSERT_EQUAL(run("clock reset --key DIR/bert"), 0);
+    CU_ASSERT_EQUAL(mesh.now[ORDER_CLOCK].order.body.clock.epoch, 2);
+    CU_ASSERT_EQUAL(mesh.versions[ORDER_CLOCK], 2);
+    mesh.epoch = 40;
+    CU_ASSERT_EQUAL(run("clock reset --key DIR/anna"), 0);
+    CU_ASSERT_EQUAL(mesh.now[ORDER_CLOCK].order.body.clock.epoch, 41);
+    bed_finish();
+}
+
 /* Goal: --wait ends when all that are not offline have followed, and with exit
  * code 1 and their names when the time is up before. */
 static void test_keys_wait(void)
@@ -669,8 +735,10 @@ static void test_keys_wait(void)
 #name, test_##name                                                     \
     }
 CU_TestInfo suite_cli_orders[] = {
-    ROW(operators_list), ROW(operators_revoke),    ROW(order_carries_on),
-    ROW(forget),         ROW(forget_is_bounded),   ROW(keys_list),
-    ROW(keys_add),       ROW(keys_use_and_remove), ROW(keys_wait),
-    CU_TEST_INFO_NULL,
+    ROW(operators_list),    ROW(operators_revoke),
+    ROW(order_carries_on),  ROW(forget),
+    ROW(forget_is_bounded), ROW(keys_list),
+    ROW(keys_add),          ROW(keys_use_and_remove),
+    ROW(keys_wait),         ROW(clock_lists_alarms),
+    ROW(clock_reset),       CU_TEST_INFO_NULL,
 };

@@ -227,6 +227,20 @@ static int on_key_wrap(void *context, const uint8_t secret[32],
     return refuse_sometimes(err, ARGUS_EINVAL);
 }
 
+static void on_clock(void *context, argus_ClockReply *out)
+{
+    (void)context;
+    out->samples = at.rows;
+}
+
+static bool on_clock_node(void *context, uint32_t *index,
+                          argus_ClockNodeReply *out)
+{
+    (void)context;
+    out->epoch = *index;
+    return *index < at.rows;
+}
+
 static const struct control_hooks hooks = {
     .status = on_status,
     .member = on_member,
@@ -249,6 +263,8 @@ static const struct control_hooks hooks = {
     .has_keyring = on_has_keyring,
     .key = on_key,
     .key_wrap = on_key_wrap,
+    .clock = on_clock,
+    .clock_node = on_clock_node,
 };
 
 /* --------------------------------------------------------------- clients */
