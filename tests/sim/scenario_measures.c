@@ -227,6 +227,31 @@ static double hlc_ahead_mean_ms(struct play *p)
     return clocks(p).hlc_ahead_mean / 1e3;
 }
 
+static double clock_false(struct play *p)
+{
+    return clocks(p).false_alarms;
+}
+
+static double clock_missed(struct play *p)
+{
+    return clocks(p).missed;
+}
+
+static double clock_wrong(struct play *p)
+{
+    return clocks(p).wrong;
+}
+
+static double clock_error_ms(struct play *p)
+{
+    return clocks(p).estimate_median / 1e3;
+}
+
+static double clock_error_p99_ms(struct play *p)
+{
+    return clocks(p).estimate_p99 / 1e3;
+}
+
 static double now_s(struct play *p)
 {
     return (double)sim_now_ms(p->sim) / 1e3;
@@ -300,6 +325,11 @@ static const struct {
     {"frames", frames},
     {"frames_per_s", frames_per_s},
     {"hlc_ahead_ms", hlc_ahead_ms},
+    {"clock_false", clock_false},
+    {"clock_missed", clock_missed},
+    {"clock_wrong", clock_wrong},
+    {"clock_error_ms", clock_error_ms},
+    {"clock_error_p99_ms", clock_error_p99_ms},
     {"hlc_ahead_mean_ms", hlc_ahead_mean_ms},
     {"now_s", now_s},
     {"since_s", since_s},

@@ -344,6 +344,11 @@ struct sim_clocks {
     double hlc_ahead_mean; /* of hybrid clocks before the true time */
     int64_t hlc_ahead_max;
     int64_t error_max; /* of wall clocks, absolute */
+
+    /* What core/clock.h makes of it. A clock is wrong from half a second on. */
+    uint32_t right, wrong;
+    uint32_t false_alarms, missed;
+    double estimate_median, estimate_p99; /* error, of those that are right */
 };
 void sim_clocks(struct sim *s, struct sim_clocks *out);
 

@@ -340,6 +340,7 @@ uint32_t node_active_count(const struct sim_node *n);
 uint32_t node_passive_count(const struct sim_node *n);
 bool node_holds(const struct sim_node *n, link_id link);
 const struct plumtree *node_tree(const struct sim_node *n);
+struct overlay *node_overlay(const struct sim_node *n);
 
 /* sim_check.c */
 /** After a step of a node. */

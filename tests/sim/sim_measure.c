@@ -57,6 +57,43 @@ void sim_shape(struct sim *s, uint32_t sources, struct sim_shape *out)
     check_graph_free(&g);
 }
 
+static int by_amount(const void *a, const void *b)
+{
+    const double *x = a, *y = b;
+
+    return *x < *y ? -1 : *x > *y;
+}
+
+/* What the nodes say of their own clocks, against what those are. */
+static void judge_estimates(struct sim *s, struct sim_clocks *out)
+{
+    double *errors = calloc(s->alive_count + 1, sizeof *errors);
+
+    for (uint32_t i = 0; errors != NULL && i < s->alive_count; i++) {
+        const struct sim_node *n = s->nodes[s->alive[i]];
+        int64_t error = sim_clock_error(s, n->index);
+        struct overlay *o = node_overlay(n);
+        struct clock_view v;
+
+        clock_view(overlay_clock(o), overlay_reading(o), &v);
+        if (error > 500000 || error < -500000) {
+            out->wrong++;
+            out->missed += v.state != CLOCK_ALARMED;
+            continue;
+        }
+        out->false_alarms += v.state == CLOCK_ALARMED;
+        errors[out->right++] = v.offset_us > error
+                                   ? (double)(v.offset_us - error)
+                                   : (double)(error - v.offset_us);
+    }
+    if (errors != NULL && out->right > 0) {
+        qsort(errors, out->right, sizeof *errors, by_amount);
+        out->estimate_median = errors[out->right / 2];
+        out->estimate_p99 = errors[(uint64_t)out->right * 99 / 100];
+    }
+    free(errors);
+}
+
 void sim_clocks(struct sim *s, struct sim_clocks *out)
 {
     double sum = 0;
@@ -77,6 +114,7 @@ void sim_clocks(struct sim *s, struct sim_clocks *out)
     }
     if (s->alive_count > 0)
         out->hlc_ahead_mean = sum / s->alive_count;
+    judge_estimates(s, out);
 }
 
 void sim_figures(struct sim *s, struct sim_figures *out)

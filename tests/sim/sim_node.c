@@ -404,6 +404,11 @@ const struct plumtree *node_tree(const struct sim_node *n)
     return n->light != NULL ? overlay_tree(n->light) : n->engine->plumtree;
 }
 
+struct overlay *node_overlay(const struct sim_node *n)
+{
+    return n->light != NULL ? n->light : n->engine->overlay;
+}
+
 bool node_active(const struct sim_node *n, uint32_t index, struct sim_peer *out)
 {
     struct membership_peer p;
