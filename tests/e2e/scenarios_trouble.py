@@ -199,7 +199,7 @@ def noisy(bed, deed):
 
 def naughty_fork(bed, full):
     """It forks without end: a busy machine counts it late, so the trial is a long one."""
-    return loud(bed, LOUD[0], 20)
+    return loud(bed, LOUD[0], 12)
 
 
 def naughty_memory(bed, full):
