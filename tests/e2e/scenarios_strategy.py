@@ -175,11 +175,11 @@ def zones(bed, full):
         active = node.peers()["active"]
         check(len([p for p in active if p["near"]]) <= 3, "%s has too many near links" % node.name)
         return [p for p in active if p["near"]]
-    since, last = time.monotonic(), {}
+    since, last, wanted = time.monotonic(), {}, 32 if full else 16
 
     def chosen():
         last["n"] = [near(n) for n in nodes]
-        return sum(len(n) for n in last["n"]) >= 16 * 2
+        return sum(len(n) for n in last["n"]) >= wanted
     wait_for(chosen, 60, lambda: "only %d near ends of links" % sum(len(n) for n in last["n"]))
     formed = time.monotonic() - since
     for node in nodes:
@@ -193,8 +193,8 @@ def zones(bed, full):
     notify(living[0], "zone gone")
     wait_event(living, "zone gone", 10)
     wait_online(living, 8, 15)
-    return ("32 or more of 80 ends of links chosen for their zone after %.2f s, never more than 3 "
-            "of a node; a zone of 8 killed: one mesh after %.2f s" % (formed, mended))
+    return ("%d or more of 80 ends of links chosen for their zone after %.2f s, never more than 3 "
+            "of a node; a zone of 8 killed: one mesh after %.2f s" % (wanted, formed, mended))
 
 
 SCENARIOS = [strategy_full, strategy_client_server, strategy_static, strategy_mixed, zones]
