@@ -142,9 +142,12 @@ void bed_stop(void)
     log_set_sink(NULL);
 }
 
+/* A timer that is due when the loop begins to turn fires before it waits for
+ * events; without a stop it would wait without end. */
 static void on_over(uv_timer_t *timer)
 {
     ((struct bed_limit *)timer->data)->is_over = true;
+    uv_stop(timer->loop);
 }
 
 void bed_limit_start(struct bed_limit *limit, uint64_t ms)
