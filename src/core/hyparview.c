@@ -45,7 +45,7 @@ static struct hlink *victim(struct membership *v, const struct hlink *newcomer)
 {
     struct hlink *hl = NULL;
 
-    for (int tries = 0; tries < 8; tries++) {
+    for (int tries = 0; tries < 64; tries++) {
         hl = membership_random_victim(v, newcomer);
         if (hl == NULL || !hl->is_near)
             break;
