@@ -40,6 +40,36 @@ bool order_hex_parse(const char *text, uint8_t *out, size_t size)
 
 /* ------------------------------------------------------------- the order */
 
+enum { OPTION_KEY = 1 };
+
+static const struct option key_options[] = {
+    {"key", required_argument, NULL, OPTION_KEY},
+    {0},
+};
+
+static bool on_key(struct cli *cli, void *context, int option,
+                   const char *value)
+{
+    (void)cli;
+    (void)option;
+    *(const char **)context = value;
+    return true;
+}
+
+int order_parse(struct cli *cli, int argc, char **argv, const char *verb,
+                const char **key, int *code)
+{
+    const struct cli_options options = {
+        .own = key_options, .on_option = on_key, .context = key};
+
+    int at = cli_parse(cli, argc, argv, &options);
+    *code = at < 0 ? EXIT_USAGE : EXIT_DONE;
+    if (at < 0 || cli->help)
+        return -1;
+    *code = EXIT_USAGE;
+    return cli_refuse_watch(cli, verb) ? -1 : at;
+}
+
 static bool keep_status(void *context, const argus_Reply *row)
 {
     struct order_work *w = context;

@@ -24,6 +24,14 @@ struct order_work {
     uint8_t hash[CONTENT_HASH_SIZE]; /* of it, once it is given */
 };
 
+/**
+ * Options of a verb that gives an order: the general ones, and --key.
+ * @param key  out: where the operator's key is; unchanged without the option.
+ * @return the place of the first operand; negative: *code is the verb's.
+ */
+int order_parse(struct cli *cli, int argc, char **argv, const char *verb,
+                const char **key, int *code);
+
 /** Open the key, connect, learn what is in force. Complains.
  *  order_finish() in any case. @return an exit code. */
 int order_begin(const struct cli *cli, const char *key, enum order_kind kind,

@@ -8,22 +8,6 @@
 #include "cli/orders.h"
 #include "cli/table.h"
 
-enum { OPTION_KEY = 1 };
-
-static const struct option key_options[] = {
-    {"key", required_argument, NULL, OPTION_KEY},
-    {0},
-};
-
-static bool on_key(struct cli *cli, void *context, int option,
-                   const char *value)
-{
-    (void)cli;
-    (void)option;
-    *(const char **)context = value;
-    return true;
-}
-
 /* ------------------------------------------------------------------ clock */
 
 struct clocks {
@@ -225,18 +209,15 @@ static int reset(struct cli *cli, int argc, char **argv)
 {
     static struct order_work w;
     const char *key = NULL;
-    const struct cli_options options = {
-        .own = key_options, .on_option = on_key, .context = &key};
+    int code;
 
-    int at = cli_parse(cli, argc, argv, &options);
-    if (at < 0 || cli->help)
-        return at < 0 ? EXIT_USAGE : EXIT_DONE;
-    if (cli_refuse_watch(cli, "clock reset"))
-        return EXIT_USAGE;
+    int at = order_parse(cli, argc, argv, "clock reset", &key, &code);
+    if (at < 0)
+        return code;
     if (argc != at)
         return cli_fail(cli, EXIT_USAGE, "usage",
                         "clock reset takes no arguments but --key");
-    int code = order_begin(cli, key, ORDER_CLOCK, &w);
+    code = order_begin(cli, key, ORDER_CLOCK, &w);
     if (code == EXIT_DONE)
         code = give_epoch(&w);
     if (code == EXIT_DONE && cli->json)

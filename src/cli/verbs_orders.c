@@ -15,22 +15,6 @@
 /** Orders name at most so many keys, and a key may be named by each of them. */
 #define OPERATORS_MAX 4096
 
-enum { OPTION_KEY = 1 };
-
-static const struct option key_options[] = {
-    {"key", required_argument, NULL, OPTION_KEY},
-    {0},
-};
-
-static bool on_key(struct cli *cli, void *context, int option,
-                   const char *value)
-{
-    (void)cli;
-    (void)option;
-    *(const char **)context = value;
-    return true;
-}
-
 /* ------------------------------------------------------ keys of operators */
 
 struct operator_row {
@@ -335,15 +319,9 @@ static const char *begin(struct cli *cli, int argc, char **argv,
                          const char *verb, const char *operand,
                          const char **key, int *code)
 {
-    const struct cli_options options = {
-        .own = key_options, .on_option = on_key, .context = key};
+    int at = order_parse(cli, argc, argv, verb, key, code);
 
-    int at = cli_parse(cli, argc, argv, &options);
-    *code = at < 0 ? EXIT_USAGE : EXIT_DONE;
-    if (at < 0 || cli->help)
-        return NULL;
-    *code = EXIT_USAGE;
-    if (cli_refuse_watch(cli, verb))
+    if (at < 0)
         return NULL;
     if (argc - at == 1)
         return argv[at];
