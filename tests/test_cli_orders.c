@@ -502,8 +502,10 @@ static void test_forget_is_bounded(void)
     CU_ASSERT_EQUAL(run("--json forget n64 --key DIR/anna"), 1);
     CU_ASSERT_STRING_EQUAL(error_code(), "no-room");
     mesh.retain_s = 1; /* all of them are older before long */
-    for (int i = 0; i < 1000 && run("forget n64 --key DIR/anna") != 0; i++)
-        ;
+    for (int i = 0; i < 1000 && (run("forget n64 --key DIR/anna") != 0 ||
+                                 forgotten()->nodes_count == 64);
+         i++)
+        ; /* the first time there may be room for this one alone */
     CU_ASSERT_TRUE(forgotten()->nodes_count < 64);
     CU_ASSERT_EQUAL(forgotten()->nodes[forgotten()->nodes_count - 1].id[0], 65);
     bed_finish();
@@ -725,7 +727,7 @@ static void test_keys_wait(void)
     mesh.follow_at = mesh.asked + 4;
     CU_ASSERT_EQUAL(run("keys add DIR/new --key DIR/anna --wait"), 0);
     CU_ASSERT_TRUE(mesh.asked >= mesh.follow_at);
-    CU_ASSERT_EQUAL(run("keys remove 1 --key DIR/anna --wait=10"), 0);
+    CU_ASSERT_EQUAL(run("keys remove 11111111 --key DIR/anna --wait=10"), 0);
     CU_ASSERT_EQUAL(run("keys use 2 --key DIR/anna --wait=0"), 2);
     bed_finish();
 }
