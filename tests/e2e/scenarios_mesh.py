@@ -180,3 +180,4 @@ def partition(bed, full):
 
 
 SCENARIOS = [lone_daemon, form, events, half, partition]
+ALONE = [form, events, half]
