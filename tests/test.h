@@ -33,6 +33,7 @@
     X(overlay)                                                                 \
     X(timeline)                                                                \
     X(directory)                                                               \
+    X(departures)                                                              \
     X(failure)                                                                 \
     X(sync)                                                                    \
     X(router)                                                                  \

@@ -55,6 +55,26 @@ static bool fake_member(void *context, uint32_t index, argus_MemberReply *out)
     return true;
 }
 
+static bool fake_offline(void *context, uint32_t index, argus_OfflineReply *out)
+{
+    (void)context;
+    if (index >= 3)
+        return false;
+    if (index == 1) /* back again */
+        return true;
+    out->state = index == 0 ? argus_MemberState_MEMBER_OFFLINE
+                            : argus_MemberState_MEMBER_SUSPECT;
+    out->since_us = out->gone_us = 1769860800000042u;
+    out->last_seen_us = index == 0 ? 1769860799000000u : 0;
+    (void)snprintf(out->name, sizeof out->name, "gone-%u\033[2J", index);
+    (void)snprintf(out->group, sizeof out->group, "%s",
+                   index == 0 ? "eu1/rack4" : "");
+    (void)snprintf(out->witnesses[0], sizeof out->witnesses[0], "web-1");
+    out->witnesses_count = 1;
+    out->unsure = index == 0;
+    return true;
+}
+
 static bool fake_peer(void *context, uint32_t index, argus_PeerReply *out)
 {
     (void)context;
@@ -97,6 +117,11 @@ static void fake_coverage(void *context, argus_Coverage *out)
     (void)context;
     out->known = 3;
     out->contributed = fake.contributed;
+    if (fake.contributed >= 3)
+        return;
+    out->cut_off = 1;
+    out->zones_count = 1;
+    (void)snprintf(out->zones[0], sizeof out->zones[0], "eu1/rack4");
 }
 
 static int fake_notify(void *context, const argus_NotifyRequest *request,
@@ -129,6 +154,7 @@ static int fake_leave(void *context, struct argus_error *err)
 static const struct control_hooks hooks = {
     .status = fake_status,
     .member = fake_member,
+    .offline = fake_offline,
     .peer = fake_peer,
     .route = fake_route,
     .events_count = fake_events_count,
@@ -244,6 +270,42 @@ static void test_partial_answers_exit_3(void)
     bed_finish();
 }
 
+/* Goal: who is gone, with the zone that went; a zone that may be cut off lowers
+ * the coverage and is named. */
+static void test_offline_names_who_is_gone(void)
+{
+    static const char *const names[] = {
+        "name",  "state", "since",  "last_seen", "witnesses",
+        "group", "zone",  "reason", "unsure",    NULL};
+
+    begin();
+    CU_ASSERT_EQUAL(run("--json offline"), 0);
+    json_t *rows = json_object_get(bed.json, "offline");
+    CU_ASSERT_EQUAL(json_array_size(rows), 2);
+    CU_ASSERT_TRUE(has_keys(json_array_get(rows, 0), names));
+    CU_ASSERT_STRING_EQUAL(text_at(json_array_get(rows, 0), "group"),
+                           "eu1/rack4");
+    CU_ASSERT_STRING_EQUAL(text_at(json_array_get(rows, 0), "last_seen"),
+                           "2026-01-31T11:59:59.000000Z");
+    CU_ASSERT_TRUE(
+        json_is_null(json_object_get(json_array_get(rows, 1), "group")));
+    CU_ASSERT_STRING_EQUAL(text_at(json_array_get(rows, 1), "state"),
+                           "suspect");
+    CU_ASSERT_EQUAL(run("offline"), 0);
+    CU_ASSERT_TRUE(prints("gone"));
+    CU_ASSERT_PTR_NULL(strchr(bed.out, '\033'));
+    fake.contributed = 2;
+    CU_ASSERT_EQUAL(run("offline"), 3);
+    CU_ASSERT_TRUE(prints("the whole of eu1/rack4"));
+    CU_ASSERT_EQUAL(run("offline --json"), 3);
+    json_t *zones =
+        json_object_get(json_object_get(bed.json, "coverage"), "zones");
+    CU_ASSERT_STRING_EQUAL(json_string_value(json_array_get(zones, 0)),
+                           "eu1/rack4");
+    CU_ASSERT_EQUAL(run("offline now"), 2);
+    bed_finish();
+}
+
 static void test_events_and_peers_and_route(void)
 {
     static const char *const names[] = {
@@ -315,7 +377,7 @@ static void test_usage_is_checked(void)
         {"config dance", "no `config dance`"},
         {"keygen dance x", "keygen makes no `dance`"},
         {"keygen mesh", "one FILE"},
-        {"publishers --json", "`publishers` is not built yet"},
+        {"drain --json", "`drain` is not built yet"},
         {"status now", "status takes no `now`"},
         {"status --key k", "unknown option --key"},
         {"members --role king", "--role king"},
@@ -365,6 +427,7 @@ CU_TestInfo suite_cli[] = {
     {"members_are_filtered", test_members_are_filtered},
     {"tables_are_safe_and_narrow", test_tables_are_safe_and_narrow},
     {"partial_answers_exit_3", test_partial_answers_exit_3},
+    {"offline_names_who_is_gone", test_offline_names_who_is_gone},
     {"events_and_peers_and_route", test_events_and_peers_and_route},
     {"notify_and_join_reach_the_daemon", test_notify_and_join_reach_the_daemon},
     {"usage_is_checked", test_usage_is_checked},

@@ -217,6 +217,77 @@ static void test_split_heals_by_slow_probes(void)
     net_free(net);
 }
 
+static argus_Coverage coverage_of(const struct net *net, uint32_t by)
+{
+    argus_Coverage coverage;
+
+    directory_coverage(net->nodes[by].d, net_wall_us(net), &coverage);
+    return coverage;
+}
+
+/* Goal: a zone that is cut off lowers the coverage on either side, which names
+ * it, until it is back; a zone that was killed does not, for its hosts refuse
+ * dials: that is known. */
+static void test_cut_off_zone_is_told_from_a_dead_one(void)
+{
+    struct net *net = mesh(24, 15);
+    struct departures all;
+
+    for (uint32_t i = 1; i < 24; i += 2) /* zone eu/1 */
+        net->nodes[i].side = 1;
+    net_break_sides(net);
+    for (uint32_t i = 0; i < 22; i++) /* as HyParView would see to */
+        net_connect(net, i, i + 2);
+    net_run(net, 30000);
+    for (uint32_t by = 0; by < 2; by++) {
+        argus_Coverage c = coverage_of(net, by);
+        CU_ASSERT_EQUAL(c.known, 24);
+        CU_ASSERT_EQUAL(c.contributed, 12);
+        CU_ASSERT_EQUAL(c.cut_off, 12);
+        CU_ASSERT_EQUAL_FATAL(c.zones_count, 1);
+        CU_ASSERT_STRING_EQUAL(c.zones[0], by == 0 ? "eu/1" : "eu/0");
+    }
+    for (uint32_t i = 1; i < 24; i += 2)
+        net->nodes[i].side = 0;
+    CU_ASSERT_TRUE(net_run_until(net, net_is_agreed, 60000) <= 60000);
+    CU_ASSERT_EQUAL(coverage_of(net, 0).contributed, 24);
+    net_connect_all(net, 5);
+    net_run(net, 30000);
+
+    for (uint32_t i = 1; i < 24; i += 2)
+        net_kill(net, i);
+    CU_ASSERT_TRUE(net_run_until(net, net_is_agreed, 20000) <= 20000);
+    net_run(net, 60000); /* what was silence is proven by slow probes */
+    for (uint32_t by = 0; by < 24; by += 2) {
+        CU_ASSERT_TRUE_FATAL(directory_departures(net->nodes[by].d, &all));
+        CU_ASSERT_EQUAL(all.count, 12);
+        CU_ASSERT_EQUAL(all.groups_count, 1);
+        departures_free(&all);
+        CU_ASSERT_EQUAL(coverage_of(net, by).known, 12);
+        CU_ASSERT_EQUAL(coverage_of(net, by).zones_count, 0);
+    }
+    net_free(net);
+}
+
+/* Goal: a clean stop is the node's own word: no dial makes it better known. */
+static void test_own_word_is_not_outdone_by_a_refused_dial(void)
+{
+    struct net *net = mesh(6, 16);
+
+    directory_stop(net->nodes[2].d, net->now_ms, net_wall_us(net),
+                   net_out(&net->nodes[2]));
+    net_run(net, 10);
+    net_kill(net, 2);
+    net_run(net, 120000);
+    for (uint32_t i = 0; i < 6; i++)
+        if (i != 2) {
+            const struct member_report *r = seen(net, i, 2)->report;
+            CU_ASSERT_TRUE(r->is_proven);
+            CU_ASSERT_TRUE(node_id_is_equal(&r->author, &net->nodes[2].id));
+        }
+    net_free(net);
+}
+
 /* Goal: an address that lies (NAT) makes a living node suspect to nobody for
  * long, and the one who cannot dial it learns to keep quiet. */
 static void test_undialable_member_is_not_accused_for_ever(void)
@@ -343,6 +414,8 @@ CU_TestInfo suite_failure[] = {
     ROW(test_half_of_32_killed_is_known_soon),
     ROW(test_island_that_dies_is_found_by_probes),
     ROW(test_split_heals_by_slow_probes),
+    ROW(test_cut_off_zone_is_told_from_a_dead_one),
+    ROW(test_own_word_is_not_outdone_by_a_refused_dial),
     ROW(test_undialable_member_is_not_accused_for_ever),
     ROW(test_probes_are_bounded),
     ROW(test_missed_leases_are_looked_into),

@@ -237,9 +237,43 @@ int cli_coverage_code(const argus_End *end)
                : EXIT_DONE;
 }
 
+void cli_cell_time(struct table *t, uint64_t unix_us)
+{
+    char text[TIME_TEXT_SIZE];
+
+    if (unix_us == 0) {
+        table_cell(t, COLOR_PLAIN, "-");
+        return;
+    }
+    time_text(unix_us, text);
+    table_cell(t, COLOR_PLAIN, "%.10s %.8sZ", text, text + 11);
+}
+
+/* Silence is all that is known of them. */
+static void print_cut_off(const argus_Coverage *c)
+{
+    if (c->cut_off == 0)
+        return;
+    printf("%u nodes fell silent together", c->cut_off);
+    for (pb_size_t i = 0; i < c->zones_count; i++) {
+        char *zone = table_escape(c->zones[i]);
+        printf("%s%s", i == 0 ? ", the whole of " : ", ",
+               zone != NULL ? zone : "?");
+        free(zone);
+    }
+    if (c->zones_more > 0)
+        printf(" and %u zones more", c->zones_more);
+    printf(2 * c->cut_off >= c->known
+               ? ": it is this node, or its part of the mesh, that may be cut "
+                 "off.\n"
+               : ": dead, or cut off from here.\n");
+}
+
 void cli_print_coverage(const argus_End *end)
 {
-    if (cli_coverage_code(end) == EXIT_PARTIAL)
-        printf("Only %u of %u nodes are in this answer.\n",
-               end->coverage.contributed, end->coverage.known);
+    if (cli_coverage_code(end) != EXIT_PARTIAL)
+        return;
+    printf("Only %u of %u nodes are in this answer.\n",
+           end->coverage.contributed, end->coverage.known);
+    print_cut_off(&end->coverage);
 }

@@ -39,6 +39,7 @@ struct verb {
 
 extern const struct verb verb_status, verb_version, verb_join, verb_leave;
 extern const struct verb verb_members, verb_peers, verb_route;
+extern const struct verb verb_offline;
 extern const struct verb verb_events, verb_notify;
 extern const struct verb verb_config, verb_keygen;
 extern const struct verb verb_forget, verb_operators, verb_keys, verb_clock;
@@ -85,10 +86,15 @@ void cli_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /** @return true, complained about: --watch makes no sense with that verb. */
 bool cli_refuse_watch(const struct cli *cli, const char *verb);
 
+struct table;
+
+/** A time in a table: to the second, since people compare hours; "-" for 0. */
+void cli_cell_time(struct table *t, uint64_t unix_us);
+
 /** EXIT_PARTIAL when the answer lacks nodes, else EXIT_DONE. */
 int cli_coverage_code(const argus_End *end);
 
-/** One line about the coverage under a table; nothing when it is whole. */
+/** What is missing, under a table; nothing when the answer is whole. */
 void cli_print_coverage(const argus_End *end);
 
 #endif

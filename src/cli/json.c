@@ -109,9 +109,15 @@ json_t *json_id(const uint8_t *bytes)
 
 json_t *json_coverage(const argus_Coverage *coverage)
 {
-    return json_pack("{s:I, s:I, s:o}", "known", (json_int_t)coverage->known,
-                     "contributed", (json_int_t)coverage->contributed,
-                     "oldest_s", json_number(coverage->oldest_s));
+    json_t *zones = json_array();
+
+    for (pb_size_t i = 0; i < coverage->zones_count; i++)
+        (void)json_array_append_new(zones, json_text(coverage->zones[i]));
+    return json_pack("{s:I, s:I, s:o, s:I, s:o}", "known",
+                     (json_int_t)coverage->known, "contributed",
+                     (json_int_t)coverage->contributed, "oldest_s",
+                     json_number(coverage->oldest_s), "cut_off",
+                     (json_int_t)coverage->cut_off, "zones", zones);
 }
 
 void json_print(json_t *object)

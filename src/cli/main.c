@@ -10,15 +10,16 @@
 #include "cli/table.h"
 
 static const struct verb *const verbs[] = {
-    &verb_status, &verb_members, &verb_peers,  &verb_route,     &verb_events,
-    &verb_notify, &verb_config,  &verb_keygen, &verb_operators, &verb_keys,
-    &verb_forget, &verb_clock,   &verb_join,   &verb_leave,     &verb_version,
+    &verb_status, &verb_members,   &verb_offline, &verb_peers,
+    &verb_route,  &verb_events,    &verb_notify,  &verb_config,
+    &verb_keygen, &verb_operators, &verb_keys,    &verb_forget,
+    &verb_clock,  &verb_join,      &verb_leave,   &verb_version,
 };
 #define VERBS_COUNT (sizeof verbs / sizeof verbs[0])
 
 /* Verbs of the contract that this version does not have. */
 static const char *const not_built[] = {
-    "offline", "publishers", "drain", "doctor", "watch", "web", "debug",
+    "publishers", "drain", "doctor", "watch", "web", "debug",
 };
 
 static const char usage_head[] =

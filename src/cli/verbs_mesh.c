@@ -179,19 +179,6 @@ static void cell_bundles(struct table *t, const argus_NodeRecord *record)
     table_cell(t, COLOR_PLAIN, "%s", text);
 }
 
-/* To the second: people compare hours, programs take --json. */
-static void cell_time(struct table *t, uint64_t unix_us)
-{
-    char text[TIME_TEXT_SIZE];
-
-    if (unix_us == 0) {
-        table_cell(t, COLOR_PLAIN, "-");
-        return;
-    }
-    time_text(unix_us, text);
-    table_cell(t, COLOR_PLAIN, "%.10s %.8sZ", text, text + 11);
-}
-
 static void member_row(struct table *t, const argus_MemberReply *row)
 {
     table_cell(t, COLOR_PLAIN, "%s", row->record.name);
@@ -200,7 +187,7 @@ static void member_row(struct table *t, const argus_MemberReply *row)
     table_cell(t, COLOR_PLAIN, "%s", role_text(row->record.role));
     table_cell(t, COLOR_PLAIN, "%s", row->record.zone);
     table_cell(t, COLOR_PLAIN, "%s", row->record.address);
-    cell_time(t, row->since_us);
+    cli_cell_time(t, row->since_us);
     table_cell(t, COLOR_PLAIN, "%s", row->record.software);
     cell_bundles(t, &row->record);
     cell_tags(t, &row->record);

@@ -203,6 +203,7 @@ void directory_stop(struct directory *d, uint64_t now_ms, uint64_t wall_us,
     report->version = d->own.record.version;
     report->state = argus_MemberState_MEMBER_OFFLINE;
     report->hlc = d->listener.stamp(d->listener.context);
+    report->proven = true;
     text_copy(report->reason, sizeof report->reason, "stopped");
     size_t size = d->seal.close(d->seal.context, &statement, packed);
     if (size == 0) {
@@ -293,6 +294,11 @@ void directory_neighbor_lost(struct directory *d, uint64_t now_ms,
     /* It thought us silent: so it lives. */
     if (why == LINK_END_CLOSED && code == argus_RefuseCode_REFUSE_SILENT)
         return;
+    /* Up to now it was there, or until it fell silent. */
+    uint64_t seen_us =
+        wall_us - (why == LINK_END_TIMEOUT ? d->suspect_ms * 1000u : 0);
+    if (m->heard_us < seen_us)
+        m->heard_us = seen_us;
     failure_on_neighbor_lost(d, m, why, out);
 }
 
@@ -461,6 +467,48 @@ uint64_t directory_heard_us(const struct member *m, uint64_t wall_us)
     return m->is_self || m->is_neighbor ? wall_us : m->heard_us;
 }
 
+bool directory_departures(const struct directory *d, struct departures *out)
+{
+    return departures_of(&d->members, out);
+}
+
+/* Whoever may live, cut off from here, is not known to be offline. */
+static void add_cut_off(const struct directory *d, argus_Coverage *out)
+{
+    const size_t max = sizeof out->zones / sizeof out->zones[0];
+    struct departures all;
+
+    (void)departures_of(&d->members, &all); /* no memory: none */
+    for (uint32_t i = 0; i < all.count; i++)
+        out->cut_off +=
+            all.list[i].is_unsure &&
+            all.list[i].member->state == argus_MemberState_MEMBER_OFFLINE;
+    for (uint32_t i = 0; i < all.groups_count; i++) {
+        const struct departure_group *g = &all.groups[i];
+        if (g->unsure == 0)
+            continue;
+        if (out->zones_count == max)
+            out->zones_more++;
+        else
+            departure_group_name(g, out->zones[out->zones_count++],
+                                 sizeof out->zones[0]);
+    }
+    departures_free(&all);
+    out->known += out->cut_off;
+}
+
+/* Without a neighbor nobody can say how those on the disk are. */
+static uint32_t unheard(const struct directory *d)
+{
+    uint32_t n = 0;
+
+    if (d->sync.neighbors_count > 0)
+        return 0;
+    for (uint32_t i = 0; i < d->members.count; i++)
+        n += d->members.list[i]->is_unheard;
+    return n;
+}
+
 void directory_coverage(const struct directory *d, uint64_t wall_us,
                         argus_Coverage *out)
 {
@@ -484,6 +532,8 @@ void directory_coverage(const struct directory *d, uint64_t wall_us,
     for (uint32_t i = 0; i < d->sync.neighbors_count; i++)
         if (members_find(&d->members, &d->sync.neighbors[i].id) == NULL)
             out->known++;
+    out->known += unheard(d);
+    add_cut_off(d, out);
     out->oldest_s = (double)oldest_us / 1e6;
 }
 

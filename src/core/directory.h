@@ -48,6 +48,7 @@
 
 #include "base/status.h"
 #include "core/actions.h"
+#include "core/departures.h"
 #include "core/engine.h"
 #include "core/members.h"
 #include "core/peer.h"
@@ -261,6 +262,12 @@ bool directory_record(const struct member *m, argus_NodeRecord *out);
 /** Time of the last sign of life, Unix; now, where a link is up. 0: hearsay. */
 uint64_t directory_heard_us(const struct member *m, uint64_t wall_us);
 
+/** Who is suspect or offline. Members in it hold until the next input. */
+bool directory_departures(const struct directory *d, struct departures *out);
+
+/** Known are all but those known to be offline: so a zone that fell silent at
+ *  once, or most of the mesh, lowers the coverage, and a single node does not.
+ *  A node without a neighbor counts whom it knows from disk alone. */
 void directory_coverage(const struct directory *d, uint64_t wall_us,
                         argus_Coverage *out);
 

@@ -626,6 +626,7 @@ void engine_free(struct engine *e)
     if (e == NULL)
         return;
     insiders_close(e);
+    engine_offline_free(e);
     engine_bundles_free(e);
     router_free(e->router);
     intake_free(e->intake);

@@ -214,6 +214,11 @@ void engine_status(const struct engine *e, uint64_t now_ms, uint64_t wall_us,
 bool engine_member(const struct engine *e, uint32_t index, uint64_t now_ms,
                    uint64_t wall_us, argus_MemberReply *out);
 
+/** Members that are suspect or offline, those that went together one behind the
+ *  other, in order of time. As of the call with index 0. */
+bool engine_offline(struct engine *e, uint32_t index, uint64_t wall_us,
+                    argus_OfflineReply *out);
+
 /** Our wall clock against the median of others', by what is measured now. */
 void engine_clock(const struct engine *e, uint64_t now_ms, uint64_t wall_us,
                   argus_ClockReply *out);

@@ -3,6 +3,7 @@
  *   engine_clock.c    what is told of this node's clock, and asked of it
  *   engine_bundles.c  the same for bundles, and the questions about them
  *   engine_insiders.c  what insiders may not do: rates, quarantine
+ *   engine_offline.c  who is gone
  *   engine_orders.c   the same for orders of operators
  *   engine_query.c    all other questions */
 #ifndef ARGUS_CORE_ENGINE_IMPL_H
@@ -69,6 +70,13 @@ struct bundle_cursor {
     uint32_t member; /* its place in the directory */
 };
 
+/* What engine_offline() reads on from: members come and go between two rows. */
+struct offline_view {
+    struct offline_row *rows;
+    uint32_t count;
+    char (*groups)[128];
+};
+
 struct engine {
     struct engine_options options; /* contacts: not kept */
     struct overlay *overlay;
@@ -84,6 +92,7 @@ struct engine {
     struct bundles *bundles;
     struct bundle_sync *bundle_sync;
     struct bundle_cursor *bundle_cursor;
+    struct offline_view offline;
     struct insiders insiders;
     uint64_t steps;
 
@@ -172,6 +181,9 @@ uint64_t engine_cdtime(uint64_t wall_us);
 /** What a stamp would be made of at that time; see overlay_time_us(). */
 uint64_t engine_time_us(const struct engine *e, uint64_t now_ms,
                         uint64_t wall_us);
+
+/* ---- engine_offline.c */
+void engine_offline_free(struct engine *e);
 
 /* ---- engine_orders.c */
 

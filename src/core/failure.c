@@ -204,9 +204,7 @@ static void on_refused(struct directory *d, struct member *m,
     bool was_undialable = m->is_undialable;
 
     d->stats.probes_refused++;
-    if (m->is_neighbor ||
-        (m->report != NULL &&
-         m->report->state == argus_MemberState_MEMBER_OFFLINE))
+    if (m->is_neighbor || (m->report != NULL && m->report->is_proven))
         return;
     if (was_undialable) { /* its address lies: no proof */
         if (reason != PROBE_SLOW)
@@ -215,8 +213,7 @@ static void on_refused(struct directory *d, struct member *m,
         return;
     }
     m->is_accused = true;
-    statements_accuse(d, m, argus_MemberState_MEMBER_OFFLINE,
-                      "connection refused", out);
+    statements_accuse_refused(d, m, out);
 }
 
 /* is_ours: the dial failed for a reason on this side. */

@@ -239,6 +239,7 @@ struct member_report *members_set_report(struct member *m,
     r->generation = report->generation;
     r->version = report->version;
     r->hlc = report->hlc;
+    r->is_proven = report->proven;
     r->author = *author;
     r->member = m;
     r->packed_size = (uint32_t)size;

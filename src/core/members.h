@@ -34,8 +34,9 @@
 struct member;
 
 /* The report in force about a member. Of several about one version: OFFLINE
- * before SUSPECT, then the earlier stamp, then the lower author. Every node
- * chooses so, hence all end with the same one. */
+ * before SUSPECT, then what is proven before silence, then the earlier stamp,
+ * then the lower author. Every node chooses so, hence all end with the same
+ * one. */
 struct member_report {
     argus_MemberState state;      /* SUSPECT or OFFLINE */
     uint32_t generation, version; /* of the record it speaks of */
@@ -43,6 +44,7 @@ struct member_report {
     struct node_id author;
     struct node_id witnesses[WITNESSES_MAX]; /* authors of all such reports */
     uint8_t witnesses_count;
+    bool is_proven;  /* its own word, or its host says that nobody listens */
     bool is_expired; /* suspicion that was not refuted in time */
     bool is_waiting; /* in the queue of suspicions */
     uint64_t deadline_ms;
@@ -55,7 +57,8 @@ struct member_report {
 struct member {
     struct node_id id;
     uint32_t generation, version;
-    uint64_t since_us;   /* Unix; when the state began, as far as known */
+    uint64_t since_us; /* Unix; when the state began, as far as known */
+    uint64_t gone_us; /* Unix; when it was online no more; else without sense */
     uint64_t heard_us;   /* Unix; last sign of life; 0: only by hearsay */
     uint64_t heard_ms;   /* the same, monotonic */
     uint64_t renewed_ms; /* monotonic; when this version came */

@@ -147,6 +147,9 @@ bool statements_refresh(struct directory *d, struct member *m,
 
     if (state == old_state)
         return false;
+    if (old_state == argus_MemberState_MEMBER_ONLINE ||
+        old_state == argus_MemberState_MEMBER_UNKNOWN)
+        m->gone_us = since_us;
     members_set_state(&d->members, m, state);
     m->since_us = since_us;
     aggregators_update(d, m);
@@ -211,6 +214,8 @@ static bool is_stronger(const argus_Report *a, const struct node_id *author,
 {
     if (a->state != b->state)
         return a->state == argus_MemberState_MEMBER_OFFLINE;
+    if (a->proven != b->is_proven)
+        return a->proven;
     if (a->hlc != b->hlc)
         return a->hlc < b->hlc;
     return node_id_compare(author, &b->author) < 0;
@@ -332,20 +337,21 @@ apply_report(struct directory *d, enum statement_source source,
         m->is_unheard = false;
     if (!statements_refresh(d, m, directory_hlc_us(d, report->hlc)) &&
         m->is_unheard)
-        m->since_us = directory_hlc_us(d, report->hlc);
+        m->since_us = m->gone_us = directory_hlc_us(d, report->hlc);
     return DIRECTORY_NEWS;
 }
 
-void statements_accuse(struct directory *d, struct member *m,
-                       argus_MemberState state, const char *reason,
-                       struct actions *out)
+static void accuse(struct directory *d, struct member *m,
+                   argus_MemberState state, const char *reason, bool is_proven,
+                   struct actions *out)
 {
     const struct member_report *r = m->report;
+    bool is_better = is_proven && r != NULL && !r->is_proven;
 
     if (d->own.is_silent || m->is_self || m->is_neighbor || m->has_left ||
         m->is_unheard)
         return;
-    if (r != NULL && r->state >= state &&
+    if (r != NULL && r->state >= state && !is_better &&
         (r->witnesses_count >= WITNESSES_ENOUGH || is_witness(r, &d->id)))
         return;
 
@@ -356,6 +362,7 @@ void statements_accuse(struct directory *d, struct member *m,
     report->version = r != NULL ? r->version : m->version;
     report->state = state;
     report->hlc = d->listener.stamp(d->listener.context);
+    report->proven = is_proven;
     text_copy(report->reason, sizeof report->reason, reason);
 
     uint8_t packed[SEALED_SIZE_MAX];
@@ -373,6 +380,20 @@ void statements_accuse(struct directory *d, struct member *m,
                                                           : "offline",
                 reason);
     d->listener.broadcast(d->listener.context, packed, size);
+}
+
+void statements_accuse(struct directory *d, struct member *m,
+                       argus_MemberState state, const char *reason,
+                       struct actions *out)
+{
+    accuse(d, m, state, reason, false, out);
+}
+
+void statements_accuse_refused(struct directory *d, struct member *m,
+                               struct actions *out)
+{
+    accuse(d, m, argus_MemberState_MEMBER_OFFLINE, "connection refused", true,
+           out);
 }
 
 /* The witness dials once more before it speaks; the others just believe the

@@ -40,6 +40,10 @@ void statements_accuse(struct directory *d, struct member *m,
                        argus_MemberState state, const char *reason,
                        struct actions *out);
 
+/** OFFLINE, for a dial was refused: what was thought from silence is proven. */
+void statements_accuse_refused(struct directory *d, struct member *m,
+                               struct actions *out);
+
 void statements_heard(struct directory *d, struct member *m);
 
 /** Suspicions that ran out of time. */

@@ -230,6 +230,14 @@ static enum answer_step next_member(struct answer *a, argus_Reply *out)
     return ANSWER_ROW;
 }
 
+static enum answer_step next_offline(struct answer *a, argus_Reply *out)
+{
+    if (!a->hooks->offline(a->hooks->context, a->index++,
+                           answer_row_begin(out, argus_Reply_offline_tag)))
+        return answer_end_covered(a, out);
+    return ANSWER_ROW;
+}
+
 static enum answer_step next_peer(struct answer *a, argus_Reply *out)
 {
     if (!a->hooks->peer(a->hooks->context, a->index++,
@@ -375,6 +383,7 @@ enum answer_step answer_next(struct answer *a, argus_Reply *out)
     switch (a->verb) {
     case argus_Request_status_tag: return next_status(a, out);
     case argus_Request_members_tag: return next_member(a, out);
+    case argus_Request_offline_tag: return next_offline(a, out);
     case argus_Request_peers_tag: return next_peer(a, out);
     case argus_Request_route_tag: return next_route(a, out);
     case argus_Request_events_tag: return next_event(a, out);

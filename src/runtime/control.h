@@ -57,6 +57,8 @@ struct control_hooks {
     void (*status)(void *context, argus_StatusReply *out);
     /** As engine_member(). */
     bool (*member)(void *context, uint32_t index, argus_MemberReply *out);
+    /** As engine_offline(). */
+    bool (*offline)(void *context, uint32_t index, argus_OfflineReply *out);
     /** As engine_peer(), queued_bytes filled in. */
     bool (*peer)(void *context, uint32_t index, argus_PeerReply *out);
     /** As engine_route(); key is never empty for a RouteRequest that has one,

@@ -46,6 +46,12 @@ static bool on_member(void *context, uint32_t index, argus_MemberReply *out)
                          out);
 }
 
+static bool on_offline(void *context, uint32_t index, argus_OfflineReply *out)
+{
+    struct runtime *rt = context;
+    return engine_offline(rt->engine, index, runtime_wall_us(), out);
+}
+
 static bool on_peer(void *context, uint32_t index, argus_PeerReply *out)
 {
     struct runtime *rt = context;
@@ -152,6 +158,7 @@ struct control_hooks questions_hooks(struct runtime *rt)
         .context = rt,
         .status = on_status,
         .member = on_member,
+        .offline = on_offline,
         .peer = on_peer,
         .route = on_route,
         .events_count = on_events_count,
