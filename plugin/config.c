@@ -4,6 +4,7 @@
 #include <pwd.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "core/actions.h"    /* ADDRESS_SIZE */
 #include "core/content.h"    /* CONTENT_SIZE_MAX */
 #include "core/membership.h" /* limits */
@@ -70,6 +71,8 @@ static int own_advertise(struct config *c, const struct row *row,
                          const oconfig_item_t *item, struct argus_error *err);
 static int own_seed(struct config *c, const struct row *row,
                     const oconfig_item_t *item, struct argus_error *err);
+static int own_service(struct config *c, const struct row *row,
+                       const oconfig_item_t *item, struct argus_error *err);
 static int own_tag(struct config *c, const struct row *row,
                    const oconfig_item_t *item, struct argus_error *err);
 static int own_zone(struct config *c, const struct row *row,
@@ -136,7 +139,7 @@ static const struct row rows[] = {
     OWN("Listen", own_listen),
     OWN("Advertise", own_advertise),
     OWN("Seed", own_seed),
-    LATER(NULL, "SeedService"),
+    OWN("SeedService", own_service),
     LATER(NULL, "Multicast"),
     TEXT("NodeName", name, ""),
     OWN("Zone", own_zone),
@@ -586,6 +589,22 @@ static int own_advertise(struct config *c, const struct row *row,
     return address_of(row, item, &c->options.advertise, err);
 }
 
+static int keep_seed(struct config *c, const struct row *row, const char *text,
+                     struct argus_error *err)
+{
+    if (c->options.seeds_count == CONFIG_SEEDS_MAX)
+        return refuse(row, err,
+                      "\"%s\" is one too many; %u are allowed, Seed and "
+                      "SeedService together",
+                      text, CONFIG_SEEDS_MAX);
+    char *copy = strdup(text);
+    if (copy == NULL)
+        return argus_fail(err, ARGUS_ENOMEM, "out of memory for a %s",
+                          row->name);
+    c->seeds[c->options.seeds_count++] = copy;
+    return ARGUS_OK;
+}
+
 static int own_seed(struct config *c, const struct row *row,
                     const oconfig_item_t *item, struct argus_error *err)
 {
@@ -595,21 +614,34 @@ static int own_seed(struct config *c, const struct row *row,
     int rc = address_of(row, item, &address, err);
     if (rc != ARGUS_OK)
         return rc;
-    if (c->options.seeds_count == CONFIG_SEEDS_MAX)
-        return refuse(row, err, "\"%s\" is one too many; %u are allowed",
-                      address.host, CONFIG_SEEDS_MAX);
-
-    bool bracket = strchr(address.host, ':') != NULL;
-    int length = snprintf(text, sizeof text, bracket ? "[%s]:%s" : "%s:%s",
-                          address.host, address.port);
-    if (length >= (int)sizeof text)
+    if (!text_join_address(text, sizeof text, address.host, address.port))
         return refuse(row, err, "\"%s\" with its port is longer than %zu bytes",
                       address.host, sizeof text - 1);
-    char *copy = strdup(text);
-    if (copy == NULL)
-        return argus_fail(err, ARGUS_ENOMEM, "out of memory for a Seed");
-    c->seeds[c->options.seeds_count++] = copy;
-    return ARGUS_OK;
+    return keep_seed(c, row, text, err);
+}
+
+/* What the records name is judged once they are looked up. */
+static int own_service(struct config *c, const struct row *row,
+                       const oconfig_item_t *item, struct argus_error *err)
+{
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyz"
+                                  "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
+    char text[ADDRESS_SIZE];
+
+    if (item->values_num != 1)
+        return refuse(row, err, "takes the name of one service");
+    int rc = text_of(row, &item->values[0], 1, sizeof text - 1, text, err);
+    if (rc != ARGUS_OK)
+        return rc;
+    const char *protocol = strstr(text, "._");
+    if (text[0] != '_' || protocol == NULL ||
+        strchr(protocol + 1, '.') == NULL || strstr(text, "..") != NULL ||
+        text[strspn(text, allowed)] != '\0')
+        return refuse(row, err,
+                      "\"%s\" is no name of a DNS service; one like "
+                      "\"_argus._tcp.example.org\" is allowed",
+                      text);
+    return keep_seed(c, row, text, err);
 }
 
 /* -------------------------------------------------------------- <Apply> */
@@ -846,6 +878,8 @@ static int check_loopback(const struct config *c, struct argus_error *err)
                           o->listen[i].host, why);
     for (uint32_t i = 0; i < o->seeds_count; i++) {
         char host[ADDRESS_SIZE], *at, *port;
+        if (text_is_service(c->seeds[i]))
+            continue;
         (void)snprintf(host, sizeof host, "%s", c->seeds[i]);
         int rc = split_address(find_row(NULL, "Seed"), host, &at, &port, err);
         if (rc != ARGUS_OK)

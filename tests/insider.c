@@ -360,6 +360,13 @@ static void on_drained(void *context, link_id link)
     (void)link;
 }
 
+static bool is_known(void *context, const char *address)
+{
+    (void)context;
+    (void)address;
+    return false;
+}
+
 static void on_observed(void *context, const char *host)
 {
     (void)context;
@@ -420,7 +427,7 @@ static int open_transport(const char *key_file, const char *cluster,
     static struct keyring ring;
     const struct transport_listener listener = {
         NULL,     on_link_up, on_link_down, on_dial_failed,
-        on_frame, on_drained, on_observed};
+        on_frame, on_drained, on_observed,  is_known};
     struct transport_options o = {.identity = it.identity};
     int rc = ARGUS_OK;
 

@@ -76,6 +76,13 @@ static void on_drained(void *context, link_id link)
     ((struct side *)context)->drains++;
 }
 
+static bool is_known(void *context, const char *address)
+{
+    (void)context;
+    (void)address;
+    return false;
+}
+
 static void on_observed(void *context, const char *host)
 {
     struct side *s = context;
@@ -86,7 +93,8 @@ static void on_observed(void *context, const char *host)
 static void make_side(struct side *s, uint8_t id)
 {
     const struct transport_listener listener = {
-        s, on_up, on_down, on_failed, on_frame, on_drained, on_observed};
+        s,        on_up,      on_down,     on_failed,
+        on_frame, on_drained, on_observed, is_known};
     struct argus_error err = {{0}};
 
     if (node_id_is_zero(&s->options.self.id))

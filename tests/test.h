@@ -58,6 +58,7 @@
     X(operator_key)                                                            \
     X(keyring)                                                                 \
     X(security)                                                                \
+    X(resolve)                                                                 \
     X(transport)                                                               \
     X(guard)                                                                   \
     X(gate)                                                                    \

@@ -116,8 +116,8 @@ static void test_every_option_arrives(void)
              "Membership.ZoneBias false", "Membership.Strategy \"hyparview\"",
              "Membership.RetainOffline 3600", "Route.Enable false",
              "Route.SpoolMemory 3", "Clock.MaxOffset 0.25",
-             "Clock.AlarmOffset 0.2",
-             "Events.Forward OKAY", "Events.Retain 7", "Events.RateLimit 3"),
+             "Clock.AlarmOffset 0.2", "Events.Forward OKAY", "Events.Retain 7",
+             "Events.RateLimit 3"),
         ARGUS_OK);
     CU_ASSERT_STRING_EQUAL(o->cluster, "prod");
     CU_ASSERT_EQUAL(o->listen_count, 1);
@@ -181,6 +181,7 @@ static void test_addresses_take_all_forms(void)
         {"Seed \"::1\"", "[::1]:25827"},
         {"Seed \"::1\" 99", "[::1]:99"},
         {"seed \"a.example\" \"argus-mesh\"", "a.example:argus-mesh"},
+        {"SeedService \"_argus._tcp.a.example\"", "_argus._tcp.a.example"},
     };
 
     begin();
@@ -264,7 +265,13 @@ static void test_every_option_refuses(void)
         {"Seed \"10.0.0.1\"", "option \"Seed\": \"10.0.0.1\" is beyond "
                               "loopback"},
         {"Seed \"[2001:db8::1]:5\"", "\"2001:db8::1\" is beyond loopback"},
-        {"SeedService \"x\"", "option \"SeedService\": not built yet"},
+        {"SeedService \"x\"", "option \"SeedService\": \"x\" is no name of a "
+                              "DNS service; one like "
+                              "\"_argus._tcp.example.org\""},
+        {"SeedService \"_argus._tcp\"", "\"_argus._tcp\" is no name"},
+        {"SeedService \"_argus._tcp.a..b\"", "is no name of a DNS service"},
+        {"SeedService \"_argus._tcp.a:1\"", "is no name of a DNS service"},
+        {"SeedService \"_a._tcp.b\" 1", "takes the name of one service"},
         {"NodeName \"" A64 A64 "\"", "option \"NodeName\": \"" A64},
         {"NodeName \"\"", "option \"NodeName\": \"\" is too short"},
         {"Zone \"/a\"", "option \"Zone\": \"/a\" has an empty part"},
@@ -395,9 +402,8 @@ static void test_options_of_other_strategies_are_refused(void)
 static void test_later_options_are_refused_by_name(void)
 {
     static const char *const later[] = {
-        "SeedService",    "Multicast",         "Route.Placement",
-        "Route.Copies",   "Route.SpoolDisk",   "Route.Accept",
-        "Route.Dispatch",
+        "Multicast",       "Route.Placement", "Route.Copies",
+        "Route.SpoolDisk", "Route.Accept",    "Route.Dispatch",
     };
 
     begin();

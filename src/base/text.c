@@ -103,6 +103,11 @@ bool text_split_address(const char *address, char *host, size_t host_size,
            port_is_sound(port);
 }
 
+bool text_is_service(const char *address)
+{
+    return address[0] == '_' && strchr(address, ':') == NULL;
+}
+
 bool text_join_address(char *out, size_t out_size, const char *host,
                        const char *port)
 {

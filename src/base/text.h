@@ -31,6 +31,10 @@ void text_clean_word(char *out, size_t out_size, const char *text);
 bool text_split_address(const char *address, char *host, size_t host_size,
                         char *port, size_t port_size);
 
+/** Is that the name of a DNS service, "_argus._tcp.example.org"? It stands
+ * where "host:port" may, for SRV records name ports themselves. */
+bool text_is_service(const char *address);
+
 /** Join host and port, with brackets around an IPv6 literal. @return false:
  *  does not fit. */
 bool text_join_address(char *out, size_t out_size, const char *host,

@@ -13,6 +13,16 @@ void actions_dial(struct actions *out, dial_id dial, argus_LinkKind kind,
     out->emit(out->context, &a);
 }
 
+void actions_search(struct actions *out, dial_id dial, argus_LinkKind kind,
+                    const char *address)
+{
+    struct action a = {
+        .type = ACTION_DIAL,
+        .dial = {
+            .dial = dial, .kind = kind, .address = address, .is_search = true}};
+    out->emit(out->context, &a);
+}
+
 void actions_send(struct actions *out, link_id link, const argus_Frame *frame)
 {
     struct action a = {.type = ACTION_SEND,

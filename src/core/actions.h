@@ -70,6 +70,8 @@ struct action {
             argus_LinkKind kind;
             const char *address; /* borrowed; a name may be resolved */
             const struct node_id *expected; /* NULL: whoever answers */
+            bool is_search; /* of the addresses of a name only those at which no
+                             * live member is known */
         } dial;
         struct {
             link_id link;
@@ -111,6 +113,9 @@ struct actions {
 
 void actions_dial(struct actions *out, dial_id dial, argus_LinkKind kind,
                   const char *address, const struct node_id *expected);
+/** Whoever answers at a contact, and is nobody that we know. */
+void actions_search(struct actions *out, dial_id dial, argus_LinkKind kind,
+                    const char *address);
 void actions_send(struct actions *out, link_id link, const argus_Frame *frame);
 void actions_close(struct actions *out, link_id link, argus_RefuseCode code,
                    const char *text);

@@ -88,10 +88,14 @@ static bool is_live_member(const struct member *m)
             m->state == argus_MemberState_MEMBER_SUSPECT);
 }
 
+bool engine_knows_address(const struct engine *e, const char *address)
+{
+    return directory_find_address(e->directory, address) != NULL;
+}
+
 static bool is_live_address(void *context, const char *address)
 {
-    struct engine *e = context;
-    return directory_find_address(e->directory, address) != NULL;
+    return engine_knows_address(context, address);
 }
 
 static bool is_live(void *context, const struct node_id *id)

@@ -196,6 +196,9 @@ void engine_free(struct engine *e);
 void engine_step(struct engine *e, const struct event *event,
                  struct actions *out);
 
+/** Is that the address of this node, or of a member thought to be online? */
+bool engine_knows_address(const struct engine *e, const char *address);
+
 /** When to step with EVENT_TIMEOUT at the latest, by the clock of now_ms. */
 uint64_t engine_deadline_ms(const struct engine *e);
 

@@ -68,6 +68,7 @@ static bool keep_contact(struct membership *v, const char *address)
     struct contact *c = &v->contacts[v->contacts_count++];
     memset(c, 0, sizeof *c);
     address_copy(c->address, address);
+    membership_new_contact(v, c);
     return true;
 }
 
@@ -739,7 +740,7 @@ static void on_dialed(struct membership *v, struct hlink *hl, struct hdial *d,
         return;
     }
     hl->deadline_ms = v->now_ms + v->options.answer_ms;
-    if (d->purpose == DIAL_JOIN)
+    if (d->purpose == DIAL_JOIN || d->purpose == DIAL_SEARCH)
         ask_join(v, hl, d, out);
     else
         ask_neighbor(v, hl, d, out);

@@ -47,7 +47,8 @@ struct hlink {
     struct peer_info peer;
 };
 
-enum dial_purpose { DIAL_JOIN, DIAL_NEIGHBOR, DIAL_REPLY };
+/* SEARCH: join whoever is new behind the name of a contact. */
+enum dial_purpose { DIAL_JOIN, DIAL_NEIGHBOR, DIAL_REPLY, DIAL_SEARCH };
 
 struct hdial {
     dial_id dial;
@@ -62,7 +63,10 @@ struct hdial {
 struct contact {
     struct node_id id; /* who answered there last; zero: nobody yet */
     bool is_self;      /* it was, at tried_ms */
+    bool is_name;      /* there may be several nodes behind it */
     uint64_t tried_ms;
+    uint64_t search_at_ms; /* of a name, while joined: is somebody new there? */
+    uint32_t search_wait_ms;
     char address[ADDRESS_SIZE];
 };
 
@@ -227,6 +231,9 @@ uint32_t membership_asking(const struct membership *v);
 
 /** Last thing in every input: dial whoever is missing, find the deadline. */
 void membership_settle(struct membership *v, struct actions *out);
+
+/** Its address is set. */
+void membership_new_contact(struct membership *v, struct contact *c);
 
 /** Whether a contact is to be dialed: it is not ourselves, not dialed, not
  *  active. */

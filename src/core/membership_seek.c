@@ -12,7 +12,9 @@
     500000                  /* ... sooner if not all had their turn in this    \
                              */
 #define SELF_RETRY_MS 60000 /* a name that was ours is looked up again */
-#define REFILL_MS 10000     /* the directory is asked for candidates */
+#define SEARCH_MIN_MS 1000  /* a name is searched for strangers; doubles */
+#define SEARCH_MAX_MS 600000
+#define REFILL_MS 10000 /* the directory is asked for candidates */
 #define REFILL_PEERS 8
 #define RETRY_MS 500 /* after the first failed dial; doubles */
 #define RETRY_MAX_MS 30000
@@ -38,7 +40,10 @@ struct hdial *membership_dial(struct membership *v, enum dial_purpose purpose,
                         .contact = -1};
     if (peer != NULL)
         d->peer = *peer;
-    actions_dial(out, d->dial, argus_LinkKind_LINK_MESH, address, peer);
+    if (purpose == DIAL_SEARCH)
+        actions_search(out, d->dial, argus_LinkKind_LINK_MESH, address);
+    else
+        actions_dial(out, d->dial, argus_LinkKind_LINK_MESH, address, peer);
     return d;
 }
 
@@ -191,14 +196,19 @@ static void fill(struct membership *v, struct actions *out)
 
 /* ---------------------------------------------- contacts and lost nodes */
 
+void membership_new_contact(struct membership *v, struct contact *c)
+{
+    c->is_name = c->address[0] != '[' &&
+                 strspn(c->address, "0123456789.:") != strlen(c->address);
+    c->search_wait_ms = SEARCH_MIN_MS;
+    c->search_at_ms = v->now_ms;
+}
+
 /* A literal that is ours stays so; behind a name somebody else may appear. */
 static bool is_still_self(const struct membership *v, const struct contact *c)
 {
-    bool is_literal = c->address[0] == '[' ||
-                      strspn(c->address, "0123456789.:") == strlen(c->address);
-
     return c->is_self &&
-           (is_literal || v->now_ms - c->tried_ms < SELF_RETRY_MS);
+           (!c->is_name || v->now_ms - c->tried_ms < SELF_RETRY_MS);
 }
 
 bool membership_is_contact_due(const struct membership *v, uint32_t i)
@@ -254,12 +264,53 @@ static bool is_worth_probing(const struct membership *v,
                                        !membership_is_active(v, &c->id));
 }
 
-static uint32_t probe_wait_ms(struct membership *v)
+/* When the next name is to be searched. */
+static uint64_t search_ms(const struct membership *v)
+{
+    uint64_t due = UINT64_MAX;
+
+    for (uint32_t i = 0; i < v->contacts_count; i++)
+        if (v->contacts[i].is_name)
+            due = least(due, v->contacts[i].search_at_ms);
+    return due;
+}
+
+static uint64_t next_probe_ms(struct membership *v)
 {
     uint32_t count = v->contacts_count + v->lost.count;
     uint32_t wait_ms = count == 0 ? PROBE_MS : PROBE_SCAN_MS / count;
+    uint64_t search_at_ms = search_ms(v);
 
-    return prng_jitter(&v->prng, wait_ms < PROBE_MS ? wait_ms : PROBE_MS);
+    wait_ms = prng_jitter(&v->prng, wait_ms < PROBE_MS ? wait_ms : PROBE_MS);
+    if (search_at_ms >= v->now_ms + wait_ms)
+        return v->now_ms + wait_ms;
+    return search_at_ms > v->now_ms ? search_at_ms
+                                    : membership_soon(v, SEARCH_MIN_MS);
+}
+
+/* departs: nodes that start together, each with another one of the addresses of
+ * one name, may be islands. So a name is searched for nodes that are not known
+ * here: soon after a neighbor was found, then ever more seldom. Where all are
+ * known, that is a look-up and no more. */
+static bool search(struct membership *v, struct actions *out)
+{
+    for (uint32_t i = 0; i < v->contacts_count; i++) {
+        struct contact *c = &v->contacts[i];
+        if (!c->is_name || c->search_at_ms > v->now_ms)
+            continue;
+        c->search_at_ms = v->now_ms + prng_jitter(&v->prng, c->search_wait_ms);
+        c->search_wait_ms =
+            membership_doubled(c->search_wait_ms, 1, SEARCH_MAX_MS);
+        if (is_still_self(v, c) || is_dialing_contact(v, i))
+            continue;
+        c->tried_ms = v->now_ms;
+        struct hdial *d =
+            membership_dial(v, DIAL_SEARCH, NULL, c->address, out);
+        if (d != NULL)
+            d->contact = (int32_t)i;
+        return true;
+    }
+    return false;
 }
 
 /* Whose last probe is longest ago; of several one at random. */
@@ -285,6 +336,9 @@ static struct peer_entry *lost_in_turn(struct membership *v)
  * answers from the other side of a healed partition is joined. */
 static void probe(struct membership *v, struct actions *out)
 {
+    if (search(v, out))
+        return;
+
     struct peer_entry *lost = lost_in_turn(v);
     uint32_t contact = UINT32_MAX;
 
@@ -345,7 +399,14 @@ void membership_seek_alone(struct membership *v)
 void membership_seek_joined(struct membership *v)
 {
     v->seek_wait_ms = SEEK_MIN_MS;
-    v->probe_at_ms = v->now_ms + probe_wait_ms(v);
+    for (uint32_t i = 0; i < v->contacts_count; i++) {
+        struct contact *c = &v->contacts[i];
+        if (!c->is_name)
+            continue;
+        c->search_wait_ms = SEARCH_MIN_MS;
+        c->search_at_ms = membership_soon(v, SEARCH_MIN_MS);
+    }
+    v->probe_at_ms = next_probe_ms(v);
 }
 
 void membership_start_timers(struct membership *v)
@@ -370,7 +431,7 @@ void membership_seek_timeout(struct membership *v, struct actions *out)
     }
     if (v->now_ms >= v->probe_at_ms) {
         probe(v, out);
-        v->probe_at_ms = v->now_ms + probe_wait_ms(v);
+        v->probe_at_ms = next_probe_ms(v);
     }
 }
 

@@ -342,11 +342,18 @@ static void on_observed(void *context, const char *host)
     runtime_step(context, &event);
 }
 
+static bool is_known(void *context, const char *address)
+{
+    const struct runtime *rt = context;
+
+    return engine_knows_address(rt->engine, address);
+}
+
 struct transport_listener carry_listener(struct runtime *rt)
 {
     return (struct transport_listener){
         rt,       on_link_up, on_link_down, on_dial_failed,
-        on_frame, on_drained, on_observed};
+        on_frame, on_drained, on_observed,  is_known};
 }
 
 /* ------------------------------------------------------------ from the disk */
@@ -450,15 +457,22 @@ static void carry_send(struct runtime *rt, const struct action *a)
         transport_send(rt->transport, a->send.link, a->send.frame);
 }
 
+static void carry_dial(struct runtime *rt, const struct action *a)
+{
+    if (a->dial.is_search)
+        transport_search(rt->transport, a->dial.dial, a->dial.kind,
+                         a->dial.address);
+    else
+        transport_dial(rt->transport, a->dial.dial, a->dial.kind,
+                       a->dial.address, a->dial.expected);
+}
+
 void carry_out(void *context, const struct action *a)
 {
     struct runtime *rt = context;
 
     switch (a->type) {
-    case ACTION_DIAL:
-        transport_dial(rt->transport, a->dial.dial, a->dial.kind,
-                       a->dial.address, a->dial.expected);
-        break;
+    case ACTION_DIAL: carry_dial(rt, a); break;
     case ACTION_SEND: carry_send(rt, a); break;
     case ACTION_CLOSE:
         transport_close(rt->transport, a->close.link, a->close.code,

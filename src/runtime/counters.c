@@ -63,6 +63,15 @@ static void add_transport(const struct runtime *rt, struct counters *c)
     ADD("transport_", t, peers_expelled, false);
 }
 
+static void add_resolve(const struct runtime *rt, struct counters *c)
+{
+    const struct resolve_stats *r = transport_resolve_stats(rt->transport);
+
+    ADD("resolve_", r, lookups, false);
+    ADD("resolve_", r, failures, false);
+    ADD("resolve_", r, truncated, false);
+}
+
 static void add_security(const struct runtime *rt, struct counters *c)
 {
     const struct security_stats *s = security_stats(rt->security);
@@ -158,6 +167,7 @@ static void add_own(struct runtime *rt, struct counters *c)
 {
     add_queues(rt, c);
     add_transport(rt, c);
+    add_resolve(rt, c);
     add_security(rt, c);
     add_store(rt, c);
     add_control(rt, c);

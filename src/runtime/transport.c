@@ -85,11 +85,8 @@ void link_is_up(struct link *l, const argus_Hello *hello)
         t->strangers_count--;
         t->stats.links_accepted++;
     } else {
-        struct dial *d = l->dial;
         t->stats.links_dialed++;
-        d->link = NULL;
-        l->dial = NULL;
-        dial_forget(d);
+        dial_succeed(l);
     }
     t->stats.links_now++;
     conn_ready(&l->conn, is_metrics ? t->options.queue_metrics_bytes_max
@@ -164,12 +161,8 @@ static void on_ended(struct conn *c, enum link_end why, argus_RefuseCode code,
     if (l->is_up) {
         t->listener.link_down(t->listener.context, l->id, why, code);
     } else if (l->dial != NULL) {
-        struct dial *d = l->dial;
-        l->dial = NULL;
-        d->link = NULL;
-        dial_note(d, why == LINK_END_CLOSED ? LINK_END_DENIED : why, code,
-                  text);
-        dial_next(d);
+        dial_attempt_ended(l, why == LINK_END_CLOSED ? LINK_END_DENIED : why,
+                           code, text);
     }
 }
 
@@ -187,7 +180,7 @@ static void on_gone(struct conn *c)
     struct transport *t = l->owner;
 
     if (l->dial != NULL)
-        l->dial->link = NULL;
+        dial_attempt_gone(l);
     TAILQ_REMOVE(&t->links, l, next);
     t->links_count--;
     free(l);
@@ -247,6 +240,7 @@ void transport_close_all(struct transport *t, argus_RefuseCode code,
         dial_forget(d);
     while ((d = TAILQ_FIRST(&t->failed)) != NULL) {
         TAILQ_REMOVE(&t->failed, d, next);
+        free(d->answer);
         free(d);
     }
     TAILQ_FOREACH(l, &t->links, next)
@@ -290,6 +284,11 @@ const struct transport_stats *transport_stats(const struct transport *t)
 {
     return &t->stats;
 }
+const struct resolve_stats *transport_resolve_stats(const struct transport *t)
+{
+    return resolve_stats(t->resolver);
+}
+
 /* ------------------------------------------------------------ life */
 
 static struct transport *transport_of(struct conn_shared *shared)
@@ -364,6 +363,7 @@ int transport_new(uv_loop_t *loop, const struct transport_options *options,
     t->handles = 2;
     t->stats.links_max = t->options.links_max;
     guard_open(t);
+    dial_open(t);
     *out = t;
     return ARGUS_OK;
 
@@ -416,6 +416,7 @@ void transport_stop(struct transport *t, argus_RefuseCode code,
     transport_close_all(t, code, text);
     listen_close(t);
     guard_close(t);
+    dial_close(t);
     resolver_close(t->resolver, on_resolver_closed, t);
 }
 

@@ -20,6 +20,7 @@
 #include "core/actions.h"
 #include "core/peer.h"
 #include "runtime/keyring.h"
+#include "runtime/resolve.h"
 #include "wire/hello.h"
 
 /** The port when none is named. */
@@ -45,6 +46,8 @@ struct transport_listener {
     void (*drained)(void *context, link_id link);
     /** A peer sees us at this IP address. */
     void (*observed)(void *context, const char *host);
+    /** Is that the address of a node that is known to live? */
+    bool (*is_known)(void *context, const char *address);
 };
 
 /* Zero stands for the default in the comment. */
@@ -109,8 +112,13 @@ void transport_set_protection(struct transport *t,
 uint32_t transport_links_of_key(const struct transport *t,
                                 const uint8_t id[MESH_KEY_ID_SIZE]);
 
+/** The addresses of a name are tried in turn, and soon beside each other: the
+ *  first that answers is the one; see resolve.h. */
 void transport_dial(struct transport *t, dial_id dial, argus_LinkKind kind,
                     const char *address, const struct node_id *expected);
+/** The same, but for addresses that are known; see the listener. */
+void transport_search(struct transport *t, dial_id dial, argus_LinkKind kind,
+                      const char *address);
 void transport_send(struct transport *t, link_id link,
                     const argus_Frame *frame);
 void transport_close(struct transport *t, link_id link, argus_RefuseCode code,
@@ -131,6 +139,7 @@ bool transport_peer(const struct transport *t, link_id link, char *out,
                     size_t out_size);
 
 const struct transport_stats *transport_stats(const struct transport *t);
+const struct resolve_stats *transport_resolve_stats(const struct transport *t);
 
 /** Close all as above and give up listening; done() is called once no handle
  *  is left, and may call transport_free(). */

@@ -18,11 +18,17 @@
 #include "runtime/transport.h"
 
 #define LISTENERS_MAX 16
-/** Addresses of one name that are tried. */
-#define DIAL_ADDRESSES_MAX 16
+/** Addresses of one name that are tried at a time, and how long one has for
+ *  itself before the next is tried beside it (RFC 8305): of a name with many
+ *  addresses that drop what they get, the one that lives is found soon. */
+#define DIAL_ATTEMPTS_MAX 8
+#define DIAL_STAGGER_MS 250
 /** Dials there was no memory for, until that is told; more than the core has
  *  under way. */
 #define STARVED_MAX 64
+/** Addresses remembered that could not be reached: of each the log has one
+ *  line until it is reached, or until so many others have failed. */
+#define UNREACHED_MAX 64
 
 struct dial {
     TAILQ_ENTRY(dial) next;
@@ -32,12 +38,16 @@ struct dial {
     char address[ADDRESS_SIZE];
     bool has_expected;
     struct node_id expected;
+    bool is_search;
+    bool is_unresolved; /* the resolver has told of it */
 
     struct lookup *lookup;
-    struct sockaddr_storage to[DIAL_ADDRESSES_MAX];
-    unsigned to_count, to_next;
-    struct link *link; /* the attempt under way */
-    bool has_failed;   /* why, code and text say how */
+    struct resolve_answer *answer; /* NULL until it is there */
+    unsigned to_next;
+    struct link *attempts[DIAL_ATTEMPTS_MAX]; /* under way */
+    unsigned attempts_count;
+    uint64_t stagger_ms; /* the next address is tried then */
+    bool has_failed;     /* why, code and text say how */
     enum link_end why;
     argus_RefuseCode code;
     char text[256];
@@ -89,7 +99,8 @@ struct transport {
     struct resolver *resolver;
     struct listener *listeners[LISTENERS_MAX];
     unsigned listeners_count;
-    unsigned handles; /* listeners, idle, recheck and resolver not yet closed */
+    unsigned handles; /* listeners, idle, recheck, stagger and resolver not yet
+                       * closed */
 
     struct link_list links;
     struct link *by_id; /* uthash */
@@ -102,6 +113,9 @@ struct transport {
     link_id next_link;
     struct tls_context *protection; /* NULL: links are in the clear */
     uv_timer_t recheck;             /* links whose key was removed end then */
+    uv_timer_t stagger;             /* dials that have a further address */
+    char unreached[UNREACHED_MAX][ADDRESS_SIZE]; /* as the log knows */
+    unsigned unreached_next;
     bool is_paused, is_stopping;
     struct log_limit refused_limit, denied_limit, broken_limit, dial_limit;
     void (*done)(void *context);
@@ -132,12 +146,16 @@ void transport_one_handle_less(struct transport *t);
 
 /* ---- transport_dial.c */
 
-/** Try the next address, or give the dial up. */
-void dial_next(struct dial *d);
+/** One attempt ended so: try the next address, or give the dial up. */
+void dial_attempt_ended(struct link *l, enum link_end why,
+                        argus_RefuseCode code, const char *text);
+/** One attempt is a link that is up: the dial is done. */
+void dial_succeed(struct link *l);
+/** The link is gone before it could end. */
+void dial_attempt_gone(struct link *l);
 void dial_forget(struct dial *d);
-/** What one attempt ended with. */
-void dial_note(struct dial *d, enum link_end why, argus_RefuseCode code,
-               const char *text);
+void dial_open(struct transport *t);
+void dial_close(struct transport *t);
 /** Tell the listener of dials that failed. */
 void dial_report_failed(struct transport *t);
 

@@ -77,6 +77,13 @@ static void on_drained(void *context, link_id link)
     (void)link;
 }
 
+static bool is_known(void *context, const char *address)
+{
+    (void)context;
+    (void)address;
+    return false;
+}
+
 static void on_observed(void *context, const char *host)
 {
     (void)context;
@@ -87,7 +94,8 @@ static void open_node(struct node *n, const char *name,
                       struct tls_context *protection)
 {
     const struct transport_listener listener = {
-        n, on_up, on_down, on_failed, on_frame, on_drained, on_observed};
+        n,        on_up,      on_down,     on_failed,
+        on_frame, on_drained, on_observed, is_known};
     struct transport_options options = {.protection = protection};
 
     memset(n, 0, sizeof *n);

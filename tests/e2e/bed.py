@@ -118,11 +118,12 @@ class Daemon:
 
     def __init__(self, bed, name, role="agent", seeds=(), port=None, host="127.0.0.1",
                  netns=None, block="", plugins="", interval=1, bare=False, extra="",
-                 state_dir=None, env=None, security=None):
+                 state_dir=None, env=None, security=None, prefix=()):
         self.bed, self.name, self.role, self.seeds = bed, name, role, list(seeds)
         self.host, self.port, self.netns = host, port or bed.free_port(host), netns
         self.block, self.plugins, self.interval = block, plugins, interval
         self.bare, self.extra, self.env = bare, extra, env
+        self.prefix = list(prefix)  # what the command line begins with
         self.security = security  # lines of <Security>; None: the key of the bed
         self.base = os.path.join(bed.dir, name)
         self.state_dir = state_dir or os.path.join(self.base, "argus")
@@ -165,7 +166,7 @@ class Daemon:
 
     def command(self, *arguments):
         prefix = ["ip", "netns", "exec", self.netns] if self.netns else []
-        return prefix + [COLLECTD, "-C", self.conf] + list(arguments)
+        return prefix + self.prefix + [COLLECTD, "-C", self.conf] + list(arguments)
 
     def spawn(self):
         """Start; returns at once."""

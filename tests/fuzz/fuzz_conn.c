@@ -135,6 +135,13 @@ static void on_drained(void *context, link_id link)
     assert(life_of(link) == NULL || *life_of(link) == UP);
 }
 
+static bool is_known(void *context, const char *address)
+{
+    (void)context;
+    (void)address;
+    return false;
+}
+
 static void on_observed(void *context, const char *host)
 {
     (void)context;
@@ -535,7 +542,8 @@ static void make_keys(void)
 static void open_transport(uint8_t flavor)
 {
     static const struct transport_listener heard = {
-        NULL, on_up, on_down, on_failed, on_frame, on_drained, on_observed};
+        NULL,     on_up,      on_down,     on_failed,
+        on_frame, on_drained, on_observed, is_known};
     struct transport_options options = {
         .self = {.cluster = "default",
                  .id = {{1}},
