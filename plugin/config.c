@@ -140,7 +140,7 @@ static const struct row rows[] = {
     OWN("Advertise", own_advertise),
     OWN("Seed", own_seed),
     OWN("SeedService", own_service),
-    LATER(NULL, "Multicast"),
+    FLAG(NULL, "Multicast", multicast, false),
     TEXT("NodeName", name, ""),
     OWN("Zone", own_zone),
     OWN("Tag", own_tag),
@@ -951,6 +951,25 @@ static int check_strategy(const struct config *c, struct argus_error *err)
     return ARGUS_OK;
 }
 
+/* A call on the local network is authenticated by a key that all nodes hold. */
+static int check_multicast(const struct config *c, struct argus_error *err)
+{
+    const struct runtime_options *o = &c->options;
+
+    if (!o->multicast)
+        return ARGUS_OK;
+    if (o->certificate[0] != '\0')
+        return refuse(
+            find_row(NULL, "Multicast"), err,
+            "true needs a KeyFile, whose key authenticates the calls; "
+            "with certificates name a Seed or a SeedService");
+    if (o->strategy == MEMBERSHIP_STATIC)
+        return refuse(find_row(NULL, "Multicast"), err,
+                      "true contradicts Strategy static, which knows its Seeds "
+                      "and nobody else");
+    return ARGUS_OK;
+}
+
 /* What options ask of each other. */
 static int check_together(const struct config *c, struct argus_error *err)
 {
@@ -961,7 +980,8 @@ static int check_together(const struct config *c, struct argus_error *err)
         return refuse(find_row("Membership", "SuspectTimeout"), err,
                       "%g s does not exceed PingInterval, %g s; it must",
                       o->suspect_ms / 1000.0, o->ping_ms / 1000.0);
-    if (check_strategy(c, err) != ARGUS_OK)
+    if (check_strategy(c, err) != ARGUS_OK ||
+        check_multicast(c, err) != ARGUS_OK)
         return ARGUS_EINVAL;
     if (o->passive_max != 0 && o->passive_max < o->active_max)
         return refuse(find_row("Membership", "PassiveView"), err,

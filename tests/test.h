@@ -22,6 +22,7 @@
 #define TEST_SUITES(X)                                                         \
     X(base)                                                                    \
     X(frame)                                                                   \
+    X(beacon)                                                                  \
     X(hello)                                                                   \
     X(pair)                                                                    \
     X(hlc)                                                                     \

@@ -265,6 +265,7 @@ static void test_every_option_refuses(void)
         {"Seed \"10.0.0.1\"", "option \"Seed\": \"10.0.0.1\" is beyond "
                               "loopback"},
         {"Seed \"[2001:db8::1]:5\"", "\"2001:db8::1\" is beyond loopback"},
+        {"Multicast 1", "option \"Multicast\": 1 is neither true nor false"},
         {"SeedService \"x\"", "option \"SeedService\": \"x\" is no name of a "
                               "DNS service; one like "
                               "\"_argus._tcp.example.org\""},
@@ -402,8 +403,8 @@ static void test_options_of_other_strategies_are_refused(void)
 static void test_later_options_are_refused_by_name(void)
 {
     static const char *const later[] = {
-        "Multicast",       "Route.Placement", "Route.Copies",
-        "Route.SpoolDisk", "Route.Accept",    "Route.Dispatch",
+        "Route.Placement", "Route.Copies",   "Route.SpoolDisk",
+        "Route.Accept",    "Route.Dispatch",
     };
 
     begin();
@@ -510,6 +511,16 @@ static void test_security_options_go_together(void)
     CU_ASSERT_EQUAL(READ("Security.KeyFile \"/k\"", "Security.CRL \"/l\""),
                     ARGUS_EINVAL);
     CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "beside certificates"));
+    CU_ASSERT_EQUAL(READ("Multicast true", "Security.KeyFile \"/k\""),
+                    ARGUS_OK);
+    CU_ASSERT_TRUE(o->multicast);
+    CU_ASSERT_EQUAL(READ("Multicast true", "Membership.Strategy \"static\""),
+                    ARGUS_EINVAL);
+    CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "contradicts Strategy static"));
+    CU_ASSERT_EQUAL(READ("Multicast true", "Security.Certificate \"/c\"",
+                         "Security.PrivateKey \"/p\"", "Security.CA \"/a\""),
+                    ARGUS_EINVAL);
+    CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "needs a KeyFile"));
     CU_ASSERT_EQUAL(READ("Security.Certificate \"/c\"", "Security.CA \"/a\""),
                     ARGUS_EINVAL);
     CU_ASSERT_PTR_NOT_NULL(

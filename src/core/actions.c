@@ -38,6 +38,12 @@ void actions_close(struct actions *out, link_id link, argus_RefuseCode code,
     out->emit(out->context, &a);
 }
 
+void actions_call(struct actions *out)
+{
+    struct action a = {.type = ACTION_CALL};
+    out->emit(out->context, &a);
+}
+
 void actions_log(struct actions *out, enum log_level level, const char *format,
                  ...)
 {

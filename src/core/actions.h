@@ -44,6 +44,7 @@ enum action_type {
                      * engine_bundle() after the step */
     ACTION_KEYS,    /* another order about mesh keys is in force: see
                      * engine_order() after the step */
+    ACTION_CALL,    /* tell the local network that this node is alone */
     ACTION_LOG,
 };
 
@@ -117,6 +118,7 @@ void actions_dial(struct actions *out, dial_id dial, argus_LinkKind kind,
 void actions_search(struct actions *out, dial_id dial, argus_LinkKind kind,
                     const char *address);
 void actions_send(struct actions *out, link_id link, const argus_Frame *frame);
+void actions_call(struct actions *out);
 void actions_close(struct actions *out, link_id link, argus_RefuseCode code,
                    const char *text);
 void actions_log(struct actions *out, enum log_level level, const char *format,

@@ -516,7 +516,8 @@ static int new_overlay(struct engine *e, uint64_t seed, uint64_t tree_seed)
                        .passive_max = o->passive_max,
                        .shuffle_ms = o->shuffle_ms,
                        .contacts = o->contacts,
-                       .contacts_count = o->contacts_count},
+                       .contacts_count = o->contacts_count,
+                       .calls = o->calls},
         .tree_seed = tree_seed,
         .hash = o->seal.hash,
         .ping_ms = o->ping_ms,
@@ -824,6 +825,17 @@ static void on_values(struct engine *e, const struct value_input *values,
     spool_on_values(e->spool, e->now_ms, values, count, &e->out);
 }
 
+static void on_call(struct engine *e, const struct event *event)
+{
+    const struct membership_peer caller = {.id = event->call.id,
+                                           .role = event->call.role,
+                                           .address = event->call.address};
+
+    overlay_on_call(
+        e->overlay, &caller,
+        directory_count(e->directory, argus_MemberState_MEMBER_ONLINE));
+}
+
 static void on_join(struct engine *e, const char *address, int *result)
 {
     *result = overlay_join(e->overlay, address);
@@ -891,6 +903,7 @@ static void dispatch(struct engine *e, const struct event *event)
         on_address(e, &event->address.id, event->address.address);
         break;
     case EVENT_OBSERVED: on_observed(e, event->observed); break;
+    case EVENT_CALL: on_call(e, event); break;
     case EVENT_JOIN: on_join(e, event->join.address, event->join.result); break;
     case EVENT_LEAVE: on_leave(e); break;
     case EVENT_BUNDLE_ROW:

@@ -48,6 +48,7 @@ struct engine_options {
     const char *const *contacts; /* Seeds, addresses; tried for ever */
     uint32_t contacts_count;
 
+    bool calls; /* see membership.h */
     enum membership_strategy strategy;
     bool zone_bias; /* see membership.h */
     uint32_t active_max;
@@ -94,6 +95,7 @@ enum event_type {
     EVENT_RECORD,       /* from disk, before START: a packed Signed */
     EVENT_ADDRESS,      /* from disk, before START: where a node was reached */
     EVENT_OBSERVED,     /* a peer says at which host it sees us */
+    EVENT_CALL,         /* a node calls on the local network */
     EVENT_JOIN,         /* argusctl join */
     EVENT_LEAVE,        /* argusctl leave */
     EVENT_BUNDLE_ROW,   /* from disk, before START: a packed SignedBundle */
@@ -157,6 +159,11 @@ struct event {
             const char *address;
         } address;
         const char *observed; /* IP literal */
+        struct {
+            struct node_id id;
+            argus_Role role;
+            const char *address; /* where the call came from */
+        } call;
         struct {
             const char *address;
             int *result; /* out: ARGUS_OK, ARGUS_EINVAL, ARGUS_EFULL */

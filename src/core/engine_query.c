@@ -278,6 +278,12 @@ bool engine_series_moved(const struct engine *e, const char *host,
     X(views, "view_unsuited", unsuited)                                        \
     X(views, "near_sent", near_sent)                                           \
     X(views, "near_gained", near_gained)                                       \
+    X(views, "call_sent", call_sent)                                           \
+    X(views, "call_heard", call_heard)                                         \
+    X(views, "call_known", call_known)                                         \
+    X(views, "call_unsuited", call_unsuited)                                   \
+    X(views, "call_dropped", call_dropped)                                     \
+    X(views, "call_answered", call_answered)                                   \
     X(tree, "broadcast_sent", broadcast_sent)                                  \
     X(tree, "broadcast_refused", broadcast_refused)                            \
     X(tree, "gossip_delivered", gossip_delivered)                              \

@@ -115,6 +115,7 @@ void membership_free(struct membership *v)
         return;
     peerlist_close(&v->passive);
     peerlist_close(&v->lost);
+    callers_close(&v->callers);
     free(v->contacts);
     free(v->links);
     free(v->link_ids);
@@ -919,8 +920,10 @@ void membership_on_timeout(struct membership *v, uint64_t now_ms,
     if (now_ms < v->deadline_ms)
         return;
     expire_links(v, out);
-    if (v->is_started && !v->has_left)
+    if (v->is_started && !v->has_left) {
         v->strategy->on_timeout(v, out);
+        membership_answer_calls(v, out);
+    }
     membership_settle(v, out);
 }
 
@@ -1026,6 +1029,32 @@ int membership_join(struct membership *v, uint64_t now_ms, const char *address,
         d->is_forced = true;
     membership_settle(v, out);
     return ARGUS_OK;
+}
+
+void membership_on_call(struct membership *v, uint64_t now_ms,
+                        const struct membership_peer *caller, uint32_t online,
+                        struct actions *out)
+{
+    advance(v, now_ms);
+    if (!v->options.calls || !v->is_started || v->has_left ||
+        !is_dialable(caller->address) ||
+        node_id_is_equal(&caller->id, &v->options.id))
+        return;
+    v->stats.call_heard++;
+    if (!v->strategy->may_hold(v, caller->role)) {
+        v->stats.call_unsuited++;
+        return;
+    }
+    if (membership_is_active(v, &caller->id) ||
+        v->listener.is_live(v->listener.context, &caller->id)) {
+        v->stats.call_known++;
+        return;
+    }
+    enum callers_verdict verdict = callers_add(
+        &v->callers, now_ms, &caller->id, caller->address, online, &v->prng);
+    v->stats.call_known += verdict == CALLERS_KNOWN;
+    v->stats.call_dropped += verdict == CALLERS_FULL;
+    membership_settle(v, out);
 }
 
 void membership_leave(struct membership *v, uint64_t now_ms,

@@ -87,6 +87,7 @@ struct membership_options {
     uint32_t answer_ms; /* wait for a NeighborReply; SuspectTimeout */
     const char *const *contacts;
     uint32_t contacts_count;
+    bool calls; /* into the local network while alone; answers others' calls */
 };
 
 /* An entry of a view, for control and tests; or a member. */
@@ -157,6 +158,11 @@ struct membership_stats {
     uint64_t unsuited;      /* refused, or let go: of a role not wanted here */
     uint64_t near_sent;     /* nearer peers asked to take another's place */
     uint64_t near_gained;   /* ... that did */
+    uint64_t call_sent, call_heard;
+    uint64_t call_known;    /* by a member, or by one who has its turn */
+    uint64_t call_unsuited; /* by one who cannot be a neighbor here */
+    uint64_t call_dropped;  /* callers were too many */
+    uint64_t call_answered; /* dialed */
 };
 
 /** "hyparview", "full", "client-server", "static". */
@@ -221,6 +227,12 @@ void membership_forget(struct membership *v, const struct node_id *id);
  *  @retval ARGUS_EFULL  there are MEMBERSHIP_CONTACTS_MAX contacts. */
 int membership_join(struct membership *v, uint64_t now_ms, const char *address,
                     struct actions *out);
+
+/** A node calls on the local network, see callers.h; may be nobody we want.
+ *  @param online  members thought to be online, this node included. */
+void membership_on_call(struct membership *v, uint64_t now_ms,
+                        const struct membership_peer *caller, uint32_t online,
+                        struct actions *out);
 
 /** Say goodbye to all and stay by oneself. */
 void membership_leave(struct membership *v, uint64_t now_ms,

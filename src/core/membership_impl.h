@@ -10,6 +10,7 @@
 
 #include "base/prng.h"
 #include "base/zone.h"
+#include "core/callers.h"
 #include "core/membership.h"
 #include "core/peerlist.h"
 
@@ -126,6 +127,7 @@ struct membership {
     struct peerlist passive, lost;
     struct contact *contacts;
     uint32_t contacts_count;
+    struct callers callers;
     struct hdial dials[MEMBERSHIP_DIALS_MAX];
     uint32_t dials_count;
     uint64_t dial_counter;
@@ -238,6 +240,9 @@ void membership_new_contact(struct membership *v, struct contact *c);
 /** Whether a contact is to be dialed: it is not ourselves, not dialed, not
  *  active. */
 bool membership_is_contact_due(const struct membership *v, uint32_t i);
+
+/** Dial the next of those who called. */
+void membership_answer_calls(struct membership *v, struct actions *out);
 
 /** The active view has just run empty or got its first member. */
 void membership_seek_alone(struct membership *v);

@@ -232,6 +232,33 @@ static void join_contact(struct membership *v, uint32_t i, struct actions *out)
         d->contact = (int32_t)i;
 }
 
+/* Who is alone calls; those who hear it and are still strangers dial it. */
+void membership_answer_calls(struct membership *v, struct actions *out)
+{
+    struct caller *c;
+
+    while ((c = callers_next(&v->callers, v->now_ms, v->active_count == 0)) !=
+           NULL) {
+        if (v->listener.is_live(v->listener.context, &c->id) ||
+            membership_is_active(v, &c->id) ||
+            membership_is_dialing(v, &c->id)) {
+            callers_drop(&v->callers, c);
+            continue;
+        }
+        callers_dialed(&v->callers, c, v->now_ms, &v->prng);
+        if (membership_dial(v, DIAL_JOIN, &c->id, c->address, out) != NULL)
+            v->stats.call_answered++;
+    }
+}
+
+static void call(struct membership *v, struct actions *out)
+{
+    if (!v->options.calls)
+        return;
+    v->stats.call_sent++;
+    actions_call(out);
+}
+
 /* Without neighbors: the next contact, and beside it one of the lost. The
  * wait grows after each round of the contacts. */
 static void seek(struct membership *v, struct actions *out)
@@ -247,6 +274,7 @@ static void seek(struct membership *v, struct actions *out)
 
     uint32_t wait = SEEK_MIN_MS;
     if (v->contact_next == 0) {
+        call(v, out);
         wait = v->seek_wait_ms;
         v->seek_wait_ms = membership_doubled(v->seek_wait_ms, 1, SEEK_MAX_MS);
     }
@@ -439,7 +467,9 @@ uint64_t membership_seek_ms(const struct membership *v)
 {
     if (v->active_count > 0)
         return least(v->probe_at_ms, v->shuffle_at_ms);
-    return v->contacts_count + v->lost.count > 0 ? v->seek_at_ms : UINT64_MAX;
+    return v->contacts_count + v->lost.count > 0 || v->options.calls
+               ? v->seek_at_ms
+               : UINT64_MAX;
 }
 
 /* When the next candidate may be asked, if one is wanted at all. */
@@ -466,6 +496,7 @@ void membership_settle(struct membership *v, struct actions *out)
     if (v->is_started && !v->has_left) {
         fill(v, out);
         due = least(fill_due_ms(v), v->strategy->deadline_ms(v));
+        due = least(due, callers_deadline_ms(&v->callers));
     }
     for (uint32_t i = 0; i < v->links_count; i++) {
         const struct hlink *hl = &v->links[i];

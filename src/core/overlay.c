@@ -370,6 +370,12 @@ int overlay_join(struct overlay *o, const char *address)
     return membership_join(o->membership, o->now_ms, address, &o->out);
 }
 
+void overlay_on_call(struct overlay *o, const struct membership_peer *caller,
+                     uint32_t online)
+{
+    membership_on_call(o->membership, o->now_ms, caller, online, &o->out);
+}
+
 /* ------------------------------------------------------------- inputs */
 
 bool overlay_on_dial_failed(struct overlay *o, dial_id dial, enum link_end why,

@@ -151,6 +151,10 @@ void overlay_leave(struct overlay *o);
 /** Meet a mesh now; see membership_join(). */
 int overlay_join(struct overlay *o, const char *address);
 
+/** A node calls on the local network; see membership_on_call(). */
+void overlay_on_call(struct overlay *o, const struct membership_peer *caller,
+                     uint32_t online);
+
 /** @return false: refused; the link was never up, and a dial of the owner's
  *  own has failed with LINK_END_LOCAL and REFUSE_BUSY. */
 bool overlay_on_link_up(struct overlay *o, link_id link, dial_id dial,

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "runtime/runtime_impl.h"
+#include "runtime/tls.h"
 
 enum in_type { IN_VALUE, IN_NOTICE, IN_DOWN };
 
@@ -356,6 +357,32 @@ struct transport_listener carry_listener(struct runtime *rt)
         on_frame, on_drained, on_observed,  is_known};
 }
 
+static void on_called(void *context, const struct node_id *id, argus_Role role,
+                      const char *address)
+{
+    struct event event = {.type = EVENT_CALL, .call = {*id, role, address}};
+    runtime_step(context, &event);
+}
+
+static uint16_t port_at(void *context, const struct sockaddr *address)
+{
+    const struct runtime *rt = context;
+
+    return transport_port_at(rt->transport, address);
+}
+
+static const struct keyring *keyring_now(void *context)
+{
+    const struct runtime *rt = context;
+
+    return tls_context_keyring(security_context(rt->security));
+}
+
+struct beacon_listener carry_beacon_listener(struct runtime *rt)
+{
+    return (struct beacon_listener){rt, on_called, port_at, keyring_now};
+}
+
 /* ------------------------------------------------------------ from the disk */
 
 static void on_record_row(void *context, const struct node_id *id,
@@ -501,6 +528,10 @@ void carry_out(void *context, const struct action *a)
     case ACTION_KEYS:
         rt->keys_changed = true;
         mailbox_poke(rt->in);
+        break;
+    case ACTION_CALL:
+        if (rt->beacon != NULL)
+            beacon_call(rt->beacon, &rt->self.id);
         break;
     case ACTION_LOG: log_write(a->log.level, "%s", a->log.line); break;
     }

@@ -72,6 +72,24 @@ static void add_resolve(const struct runtime *rt, struct counters *c)
     ADD("resolve_", r, truncated, false);
 }
 
+static void add_beacon(const struct runtime *rt, struct counters *c)
+{
+    if (rt->beacon == NULL)
+        return;
+    const struct beacon_stats *b = beacon_stats(rt->beacon);
+
+    ADD("beacon_", b, sent, false);
+    ADD("beacon_", b, send_failed, false);
+    ADD("beacon_", b, received, false);
+    ADD("beacon_", b, rested, false);
+    ADD("beacon_", b, malformed, false);
+    ADD("beacon_", b, forged, false);
+    ADD("beacon_", b, foreign, false);
+    ADD("beacon_", b, misplaced, false);
+    ADD("beacon_", b, old, false);
+    ADD("beacon_", b, places_dropped, false);
+}
+
 static void add_security(const struct runtime *rt, struct counters *c)
 {
     const struct security_stats *s = security_stats(rt->security);
@@ -168,6 +186,7 @@ static void add_own(struct runtime *rt, struct counters *c)
     add_queues(rt, c);
     add_transport(rt, c);
     add_resolve(rt, c);
+    add_beacon(rt, c);
     add_security(rt, c);
     add_store(rt, c);
     add_control(rt, c);

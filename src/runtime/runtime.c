@@ -117,6 +117,8 @@ static void begin_closing(struct runtime *rt)
     rt->control = NULL;
     if (rt->apply != NULL)
         apply_close(rt->apply);
+    beacon_close(rt->beacon);
+    rt->beacon = NULL;
     if (rt->transport != NULL)
         transport_stop(rt->transport, argus_RefuseCode_REFUSE_BYE,
                        "the daemon stops", on_transport_done, rt);
@@ -515,6 +517,21 @@ static int open_transport(struct runtime *rt, struct argus_error *err)
     return rc;
 }
 
+/* A node that has no socket for calls still has its Seeds. */
+static int open_beacon(struct runtime *rt, struct argus_error *err)
+{
+    const struct beacon_options options = {.cluster = rt->options.cluster,
+                                           .role = rt->options.role};
+    struct beacon_listener listener = carry_beacon_listener(rt);
+
+    if (!rt->options.multicast)
+        return ARGUS_OK;
+    int rc = beacon_new(&rt->loop, &options, &listener, &rt->beacon, err);
+    if (rc == ARGUS_EIO)
+        log_write(LOG_LEVEL_WARNING, "%s; only Seeds are tried", err->text);
+    return rc == ARGUS_EIO ? ARGUS_OK : rc;
+}
+
 static int open_control(struct runtime *rt, struct argus_error *err)
 {
     const struct control_options options = {
@@ -562,6 +579,8 @@ static int open_all(struct runtime *rt, struct argus_error *err)
     if (rc == ARGUS_OK)
         rc = open_transport(rt, err);
     if (rc == ARGUS_OK)
+        rc = open_beacon(rt, err);
+    if (rc == ARGUS_OK)
         rc = new_engine(rt, err);
     if (rc == ARGUS_OK)
         rc = carry_apply_open(rt, err);
@@ -599,6 +618,7 @@ static void fill_engine_options(struct runtime *rt)
     (void)snprintf(e->software, sizeof e->software, "%s", ARGUS_VERSION);
     e->contacts = (const char *const *)rt->seeds;
     e->contacts_count = o->seeds_count;
+    e->calls = o->multicast;
     e->strategy = o->strategy;
     e->zone_bias = o->zone_bias;
     e->active_max = o->active_max;

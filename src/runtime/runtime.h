@@ -49,6 +49,7 @@ struct runtime_options {
     char certificate[1024], private_key[1024], ca[1024], crl[1024];
     bool allow_plaintext; /* clear links beyond loopback */
 
+    bool multicast;
     enum membership_strategy strategy;
     bool zone_bias;
     uint32_t active_max, passive_max;

@@ -19,6 +19,7 @@
 
 #include "core/engine.h"
 #include "runtime/apply.h"
+#include "runtime/beacon.h"
 #include "runtime/control.h"
 #include "runtime/identity.h"
 #include "runtime/mailbox.h"
@@ -114,6 +115,7 @@ struct runtime {
     struct store *store;
     struct security *security; /* NULL: links in the clear */
     struct transport *transport;
+    struct beacon *beacon; /* NULL: no Multicast */
     struct control *control;
     uint32_t own_member; /* where we were last found among the members */
     struct apply *apply;
@@ -168,6 +170,8 @@ void carry_maybe_high(struct runtime *rt);
 /** The engine's actions. */
 void carry_out(void *context, const struct action *action);
 struct transport_listener carry_listener(struct runtime *rt);
+
+struct beacon_listener carry_beacon_listener(struct runtime *rt);
 
 /** What the disk remembers, before EVENT_START. */
 void carry_memory(struct runtime *rt);

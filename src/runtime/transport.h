@@ -108,6 +108,11 @@ void transport_set_self(struct transport *t, const struct hello_facts *self);
 void transport_set_protection(struct transport *t,
                               struct tls_context *protection);
 
+/** The port at which one of this host's addresses is listened at; 0: none.
+ *  All interfaces are all but loopback. */
+uint16_t transport_port_at(const struct transport *t,
+                           const struct sockaddr *address);
+
 /** Links that began with that key of the ring. */
 uint32_t transport_links_of_key(const struct transport *t,
                                 const uint8_t id[MESH_KEY_ID_SIZE]);

@@ -206,6 +206,37 @@ static int listen_checked(struct transport *t, const struct sockaddr *address,
     return status == 0 ? ARGUS_OK : fail_listen(err, status, where);
 }
 
+static bool is_at(const union resolve_address *bound,
+                  const struct sockaddr *address)
+{
+    const union resolve_address *a = (const union resolve_address *)address;
+
+    if (bound->any.sa_family == AF_INET6 &&
+        IN6_IS_ADDR_UNSPECIFIED(&bound->v6.sin6_addr)) /* of both families */
+        return !guard_is_loopback(address);
+    if (bound->any.sa_family != address->sa_family)
+        return false;
+    if (address->sa_family == AF_INET6)
+        return IN6_ARE_ADDR_EQUAL(&bound->v6.sin6_addr, &a->v6.sin6_addr);
+    if (bound->v4.sin_addr.s_addr == htonl(INADDR_ANY))
+        return !guard_is_loopback(address);
+    return bound->v4.sin_addr.s_addr == a->v4.sin_addr.s_addr;
+}
+
+uint16_t transport_port_at(const struct transport *t,
+                           const struct sockaddr *address)
+{
+    for (unsigned i = 0; i < t->listeners_count; i++) {
+        union resolve_address bound = {0};
+        int size = sizeof bound;
+        if (uv_tcp_getsockname(&t->listeners[i]->tcp, &bound.any, &size) == 0 &&
+            is_at(&bound, address))
+            return ntohs(bound.any.sa_family == AF_INET ? bound.v4.sin_port
+                                                        : bound.v6.sin6_port);
+    }
+    return 0;
+}
+
 /* Where there is no IPv6, all interfaces are those of IPv4. */
 static int listen_anywhere(struct transport *t, const char *port,
                            uint16_t *out_port, struct argus_error *err)

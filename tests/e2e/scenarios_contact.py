@@ -83,4 +83,61 @@ def services(bed, full):
     return "6 nodes of one service, started at once, are one mesh; a seventh finds records that came later"
 
 
-SCENARIOS = [names, services]
+def lan(bed, count):
+    """Network namespaces on one bridge, 10.9.0.1 and fd09::1 and so on -> their names."""
+    bridge = "lan%d" % len(bed.namespaces)
+    run("ip", "link", "add", bridge, "type", "bridge")
+    run("ip", "link", "set", bridge, "up")
+    names_made = []
+    for i in range(1, count + 1):
+        name = "argus-%d-%d" % (os.getpid(), i)
+        bed.netns(name)
+        cable = "%s-%d" % (bridge, i)
+        run("ip", "link", "add", cable, "type", "veth", "peer", "name", "eth0", "netns", name)
+        run("ip", "link", "set", cable, "master", bridge, "up")
+        run("ip", "-n", name, "addr", "add", "10.9.0.%d/24" % i, "dev", "eth0")
+        run("ip", "-n", name, "addr", "add", "fd09::%d/64" % i, "dev", "eth0", "nodad")
+        run("ip", "-n", name, "link", "set", "eth0", "up")
+        names_made.append(name)
+    return names_made
+
+
+def multicast(bed, full):
+    """Nodes in namespaces on one bridge find each other without a Seed; who has another key is
+    not dialed, and nobody is who only sends bytes."""
+    count = 6
+    places = lan(bed, count + 1)
+    port = bed.free_port()
+    nodes = [bed.daemon("m%d" % i, netns=place, host="::", port=port, block="Multicast true").spawn()
+             for i, place in enumerate(places[:count])]
+    wait_joined(nodes, count)
+    check(all("10.9.0." in m["address"] or "fd09::" in m["address"] for m in nodes[0].members()),
+          "addresses: %s" % [m["address"] for m in nodes[0].members()])
+    # Garbage, and calls by another key: read, counted, and that is all.
+    other, _ = bed.new_mesh_key("other.key")
+    stranger = bed.daemon("stranger", netns=places[count], host="::", port=port,
+                          block="Multicast true", security='KeyFile "%s"' % other).start()
+    run("ip", "netns", "exec", places[count], "python3", "-c",
+        "import socket\n"
+        "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
+        "s.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton('10.9.0.%d'))\n"
+        "for i in range(3000):\n"
+        "    s.sendto(b'\\x0a\\x08' + bytes(i %% 200), ('239.255.100.227', 25827))\n" % (count + 1))
+    for node in nodes:
+        wait_for(lambda n=node: n.status()["counters"]["beacon_forged"] > 0 and
+                 n.status()["counters"]["beacon_rested"] > 0, 10,
+                 lambda n=node: "%s: %s" % (n.name, n.status()["counters"]))
+    for node in nodes:
+        counters = node.status()["counters"]
+        check(counters["call_answered"] <= count, "%s dialed %d callers" % (node.name, counters["call_answered"]))
+        check(members_of(node) == count, "%s took a stranger in" % node.name)
+    check(members_of(stranger) == 1, "the stranger met somebody")
+    # A member that is alone again calls, and so it comes back.
+    nodes[0].kill()
+    nodes[0].start()
+    wait_joined(nodes, count)
+    answered = [n.status()["counters"]["call_answered"] for n in nodes]
+    return "%d nodes without a Seed; %s callers dialed; 3000 forged datagrams: nobody" % (count, answered)
+
+
+SCENARIOS = [names, services, multicast]

@@ -526,9 +526,13 @@ static void op_operator(struct fuzz_input *in)
     uint8_t what = fuzz_u8(in);
 
     fuzz_text(in, text, ADDRESS_SIZE);
-    switch (what % 4) {
+    struct event call = {
+        .type = EVENT_CALL,
+        .call = {{{what, what}}, (argus_Role)(what & 1), text}};
+    switch (what % 5) {
     case 0: world_step(&w, &join); break;
     case 1: world_step(&w, &leave); break;
+    case 4: world_step(&w, &call); break;
     case 2:
         (void)snprintf(text, sizeof text, "192.0.2.%u", what);
         world_step(&w, &observed);

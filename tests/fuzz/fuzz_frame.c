@@ -1,6 +1,7 @@
 /* fuzz_frame.c - everything that is decoded before its sender is known: frames
  * of links and of the control socket, what lies packed in them, and the pure
- * judgements behind: Hellos, manifests, targets, addresses.
+ * judgements behind: Hellos, manifests, targets, addresses; the datagrams of
+ * nodes that are alone, and what a name server says of a service.
  *
  * Input: parts, each a kind and its bytes. */
 #include "fuzz.h"
@@ -16,6 +17,8 @@
 #include "core/manifest.h"
 #include "core/seal.h"
 #include "core/target.h"
+#include "runtime/resolve_dns.h"
+#include "wire/beacon.h"
 #include "wire/frame.h"
 #include "wire/hello.h"
 
@@ -301,11 +304,66 @@ static void try_texts(const uint8_t *data, size_t size)
     (void)manifest_name_is_sound(one);
 }
 
+/* A MAC that whoever looks for mistakes can make: the first byte of the key. */
+static bool easy_mac(void *context, const uint8_t key[BEACON_KEY_SIZE],
+                     const uint8_t *data, size_t size,
+                     uint8_t out[BEACON_MAC_SIZE])
+{
+    (void)context;
+    (void)data;
+    assert(size <= BEACON_SIZE_MAX);
+    memset(out, key[0], BEACON_MAC_SIZE);
+    return key[0] != 0;
+}
+
+static void try_beacon(const uint8_t *data, size_t size)
+{
+    static const uint8_t key[BEACON_KEY_SIZE] = {7};
+    const struct beacon_keys rings[] = {{.key = key, .mac = easy_mac},
+                                        {.mac = easy_mac}};
+    uint8_t again[BEACON_SIZE_MAX];
+    argus_BeaconBody body, same;
+
+    for (int i = 0; i < 2; i++) {
+        if (beacon_decode(data, size, &rings[i], &body) != BEACON_OK)
+            continue;
+        assert(body.port > 0 && body.port <= 65535);
+        assert(body.ip.size == 4 || body.ip.size == 16);
+        size_t whole = beacon_encode(&body, &rings[i], again);
+        assert(whole > 0 &&
+               beacon_decode(again, whole, &rings[i], &same) == BEACON_OK);
+        assert(same.port == body.port && same.time_ms == body.time_ms);
+        assert(beacon_decode(again, whole, &rings[!i], &same) == BEACON_FORGED);
+    }
+}
+
+static uint32_t draw_last(void *context, uint32_t bound)
+{
+    (void)context;
+    return bound - 1;
+}
+
+/* What a name server says. */
+static void try_services(const uint8_t *data, size_t size)
+{
+    static struct dns_services s;
+
+    if (!dns_parse_services(data, size, &s))
+        return;
+    assert(s.count > 0 && s.count <= RESOLVE_SERVICES_MAX);
+    dns_order_services(&s, draw_last, NULL);
+    for (unsigned i = 0; i < s.count; i++) {
+        assert(s.list[i].port > 0 && has_nul(s.list[i].target, 256));
+        assert(i == 0 || s.list[i - 1].priority <= s.list[i].priority);
+        judge_text(s.list[i].target);
+    }
+}
+
 FUZZ_TARGET(frame)
 {
     static void (*const tries[])(const uint8_t *, size_t) = {
-        try_frame,    try_request,  try_reply,       try_stream,
-        try_manifest, judge_sealed, judge_statement, try_texts,
+        try_frame,    try_request,     try_reply, try_stream, try_manifest,
+        judge_sealed, judge_statement, try_texts, try_beacon, try_services,
     };
     struct fuzz_input in = {data, size};
 
@@ -318,7 +376,7 @@ FUZZ_TARGET(frame)
         if (copy == NULL)
             abort();
         memcpy(copy + 1, part.data, part.size);
-        tries[kind % 8](copy + 1, part.size);
+        tries[kind % (sizeof tries / sizeof tries[0])](copy + 1, part.size);
         free(copy);
     }
     return 0;

@@ -344,6 +344,59 @@ static void put_texts(const char *one, const char *other)
     put_text(other);
 }
 
+static void put_beacon(argus_BeaconBody *body, const char *key, size_t mac_size)
+{
+    argus_Beacon b = argus_Beacon_init_zero;
+    pb_ostream_t inner =
+        pb_ostream_from_buffer(b.body.bytes, sizeof b.body.bytes);
+    pb_ostream_t outer = pb_ostream_from_buffer(bytes, sizeof bytes);
+
+    if (!pb_encode(&inner, argus_BeaconBody_fields, body))
+        abort();
+    b.body.size = (pb_size_t)inner.bytes_written;
+    b.key.size = (pb_size_t)strlen(key);
+    memcpy(b.key.bytes, key, b.key.size);
+    b.mac.size = (pb_size_t)mac_size;
+    memset(b.mac.bytes, key[0], mac_size);
+    if (!pb_encode(&outer, argus_Beacon_fields, &b))
+        abort();
+    put_number(8, 1);
+    put_part(bytes, outer.bytes_written);
+}
+
+/* Plain, with a MAC, with a wrong one, and without a port or an address. */
+static void put_beacons(void)
+{
+    argus_BeaconBody body = {.role = argus_Role_ROLE_AGENT,
+                             .ip = {4, {10, 0, 0, 1}},
+                             .port = 25827,
+                             .time_ms = 1700000000000};
+
+    put_beacon(&body, "", 0);
+    put_beacon(&body, "\7\1\2\3\4\5\6\7", 32);
+    put_beacon(&body, "\7\1\2\3\4\5\6\7", 31);
+    body.ip.size = 5;
+    put_beacon(&body, "", 0);
+    body.ip.size = 16;
+    body.port = 70000;
+    put_beacon(&body, "", 0);
+    body.port = 1;
+    put_beacon(&body, "", 0);
+}
+
+/* Two records of a service, and one of the root. */
+static void put_services(void)
+{
+    static const char answer[] =
+        "\0\1\x85\x80\0\1\0\3\0\0\0\0\2_a\4_tcp\1t\0\0\41\0\1"
+        "\xc0\14\0\41\0\1\0\0\0\0\0\15\0\12\0\5\x64\xe3\2n1\xc0\24"
+        "\xc0\14\0\41\0\1\0\0\0\0\0\15\0\1\0\0\x64\xe3\2n2\xc0\24"
+        "\xc0\14\0\41\0\1\0\0\0\0\0\7\0\0\0\0\0\0\0";
+
+    put_number(9, 1);
+    put_part(answer, sizeof answer - 1);
+}
+
 static void seed_frame(void)
 {
     put_messages(argus_Frame_fields, argus_Frame_hello_tag,
@@ -361,6 +414,9 @@ static void seed_frame(void)
                  argus_Statement_bundle_tag, 6, true);
     put_manifests();
     write_seed("frame", "statements");
+    put_beacons();
+    put_services();
+    write_seed("frame", "first_contact");
     put_hellos();
     put_broken_frames();
     write_seed("frame", "refused");
