@@ -43,6 +43,7 @@ extern const struct verb verb_offline;
 extern const struct verb verb_events, verb_notify;
 extern const struct verb verb_config, verb_keygen;
 extern const struct verb verb_forget, verb_operators, verb_keys, verb_clock;
+extern const struct verb verb_watch, verb_doctor, verb_debug;
 
 /** Complain in the mode of the call: a line on standard error, and with
  *  --json an error object on standard output too. @return exit_code. */

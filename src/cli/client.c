@@ -9,6 +9,13 @@
 
 #include "wire/frame.h"
 
+static int wait_s = CLIENT_WAIT_S;
+
+void client_set_wait(int seconds)
+{
+    wait_s = seconds;
+}
+
 static int connect_to(const char *path, struct argus_error *err)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -58,8 +65,7 @@ static int read_whole(int fd, uint8_t *out, size_t size,
             continue;
         if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
             return argus_fail(err, ARGUS_EIO,
-                              "the daemon has said nothing for %d s",
-                              CLIENT_WAIT_S);
+                              "the daemon has said nothing for %d s", wait_s);
         if (n < 0)
             return argus_fail_errno(err, "control socket");
         if (n == 0)
@@ -115,8 +121,8 @@ int client_open(struct client *c, const char *path, struct argus_error *err)
 
     if (fd < 0)
         return fd;
-    set_wait(fd, SO_SNDTIMEO, CLIENT_WAIT_S);
-    set_wait(fd, SO_RCVTIMEO, CLIENT_WAIT_S);
+    set_wait(fd, SO_SNDTIMEO, wait_s);
+    set_wait(fd, SO_RCVTIMEO, wait_s);
     c->fd = fd;
     return ARGUS_OK;
 }

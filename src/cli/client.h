@@ -10,6 +10,9 @@
 /** The daemon is taken for stuck when it says nothing for so long. */
 #define CLIENT_WAIT_S 15
 
+/** Be more impatient, from the next connection on. */
+void client_set_wait(int seconds);
+
 /** @return false: enough, stop reading. */
 typedef bool (*client_on_row)(void *context, const argus_Reply *row);
 

@@ -3,23 +3,25 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/repeat.h"
 #include "cli/table.h"
 
 static const struct verb *const verbs[] = {
-    &verb_status, &verb_members,   &verb_offline, &verb_peers,
-    &verb_route,  &verb_events,    &verb_notify,  &verb_config,
-    &verb_keygen, &verb_operators, &verb_keys,    &verb_forget,
-    &verb_clock,  &verb_join,      &verb_leave,   &verb_version,
+    &verb_status,  &verb_members, &verb_offline, &verb_peers,  &verb_route,
+    &verb_events,  &verb_notify,  &verb_config,  &verb_keygen, &verb_operators,
+    &verb_keys,    &verb_forget,  &verb_clock,   &verb_join,   &verb_leave,
+    &verb_version, &verb_watch,   &verb_doctor,  &verb_debug,
 };
 #define VERBS_COUNT (sizeof verbs / sizeof verbs[0])
 
 /* Verbs of the contract that this version does not have. */
 static const char *const not_built[] = {
-    "publishers", "drain", "doctor", "watch", "web", "debug",
+    "publishers",
+    "drain",
+    "web",
 };
 
 static const char usage_head[] =
@@ -82,34 +84,31 @@ static bool wants_color(void)
            (term == NULL || strcmp(term, "dumb") != 0);
 }
 
-static void sleep_s(double seconds)
+/* Asked before the verb reads its options: the first answer is painted too. */
+static bool asks_to_repeat(int argc, char **argv)
 {
-    struct timespec t = {.tv_sec = (time_t)seconds,
-                         .tv_nsec =
-                             (long)((seconds - (double)(time_t)seconds) * 1e9)};
-    (void)nanosleep(&t, NULL);
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (strcmp(argv[i], "--watch") == 0 ||
+            strncmp(argv[i], "--watch=", 8) == 0)
+            return true;
+    return false;
 }
 
 static int run_verb(struct cli *cli, const struct verb *verb, int argc,
                     char **argv)
 {
-    int code = verb->run(cli, argc, argv);
+    bool repeats = verb != &verb_watch && /* it paints by itself */
+                   (cli->watch_s > 0 || asks_to_repeat(argc, argv));
+    int code = repeats ? repeat_verb(cli, verb, argc, argv)
+                       : verb->run(cli, argc, argv);
 
+    if (!repeats && cli->watch_s > 0 && code != EXIT_USAGE && !cli->help)
+        code = repeat_verb(cli, verb, argc, argv); /* it was abbreviated */
     if (cli->help) {
         print_verb_help(verb);
         return EXIT_DONE;
     }
-    if (cli->watch_s <= 0 || code == EXIT_USAGE)
-        return code;
-    for (;;) { /* until it is interrupted */
-        if (fflush(stdout) != 0)
-            return EXIT_BAD;
-        sleep_s(cli->watch_s);
-        if (!cli->json && isatty(STDOUT_FILENO))
-            fputs("\033[H\033[2J", stdout);
-        cli->width = table_terminal_width(stdout);
-        (void)verb->run(cli, argc, argv);
-    }
+    return code;
 }
 
 int main(int argc, char **argv)

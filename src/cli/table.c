@@ -313,3 +313,50 @@ void table_print(const struct table *t, FILE *out, int width, bool color)
                      c + 1 == filled, color);
     }
 }
+
+/* ------------------------------------------------------------ plain text */
+
+void table_put_word(FILE *out, enum table_color color, bool has_color,
+                    const char *word, int columns)
+{
+    if (has_color)
+        fputs(color_begin(color), out);
+    fputs(word, out);
+    if (has_color && color != COLOR_PLAIN)
+        fputs("\033[0m", out);
+    put_spaces(out, columns - table_width(word));
+}
+
+/* Bytes of the first line of escaped text that has `room` columns: up to the
+ * last space that fits, else (a long path) in the middle of the word. */
+static size_t line_size(const char *text, int room)
+{
+    int columns;
+    size_t size = head_size(text, room, &columns);
+    size_t space = size;
+
+    if (text[size] == '\0' || text[size] == ' ')
+        return size;
+    while (space > 0 && text[space] != ' ')
+        space--;
+    return space > 0 ? space : size > 0 ? size : 1;
+}
+
+void table_wrap(FILE *out, const char *text, int indent, int width)
+{
+    char *safe = must(table_escape(text));
+    const char *rest = safe;
+    int room = width <= 0 ? -1 : width > indent ? width - indent : 1;
+
+    for (;;) {
+        size_t size = line_size(rest, room);
+        (void)fwrite(rest, 1, size, out);
+        fputc('\n', out);
+        rest += size;
+        rest += strspn(rest, " ");
+        if (*rest == '\0')
+            break;
+        put_spaces(out, indent);
+    }
+    free(safe);
+}

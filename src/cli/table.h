@@ -48,6 +48,16 @@ int table_width(const char *text);
  *  it was cut. @return columns printed. */
 int table_put(FILE *out, const char *text, int width);
 
+/** Print text on as many lines as it needs, broken at spaces; what is no
+ *  printable text is escaped. The lines behind the first begin with `indent`
+ *  spaces, which the caller printed before the first (or as much else).
+ *  @param width  as in table_print(). */
+void table_wrap(FILE *out, const char *text, int indent, int width);
+
+/** A word in colour, padded to so many columns. */
+void table_put_word(FILE *out, enum table_color color, bool has_color,
+                    const char *word, int columns);
+
 /** Width of the terminal at out, or of $COLUMNS; 0 when there is no limit. */
 int table_terminal_width(FILE *out);
 
