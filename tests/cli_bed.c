@@ -32,6 +32,7 @@ void bed_begin(const struct control_hooks *hooks)
 
     memset(&bed, 0, sizeof bed);
     memset(&at, 0, sizeof at);
+    bed.columns = "COLUMNS=60";
     folder_make(bed.dir);
     CU_ASSERT_TRUE_FATAL((size_t)snprintf(at.path, sizeof at.path,
                                           "%s/control.sock",
@@ -116,7 +117,7 @@ int run(const char *words)
 {
     static char text[4096];
     char *args[WORDS_MAX] = {(char *)"argusctl", (char *)"-s", at.path};
-    char *env[] = {(char *)"LC_ALL=C.UTF-8", (char *)"COLUMNS=60",
+    char *env[] = {(char *)"LC_ALL=C.UTF-8", (char *)bed.columns,
                    (char *)bed.path, NULL};
     uv_stdio_container_t stdio[3] = {{.flags = UV_IGNORE}};
     uv_process_t process;

@@ -11,11 +11,12 @@
 #include "runtime/control.h"
 
 extern struct cli_bed {
-    char dir[256];    /* a folder for files of the test */
-    char *out;        /* what the last run printed, */
-    char *err;        /* and complained */
-    json_t *json;     /* out, if it is JSON */
-    const char *path; /* "PATH=...", or NULL: none is set */
+    char dir[256];       /* a folder for files of the test */
+    char *out;           /* what the last run printed, */
+    char *err;           /* and complained */
+    json_t *json;        /* out, if it is JSON */
+    const char *columns; /* "COLUMNS=60" if nothing else is said */
+    const char *path;    /* "PATH=...", or NULL: none is set */
 } bed;
 
 void bed_begin(const struct control_hooks *hooks);

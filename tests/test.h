@@ -70,6 +70,7 @@
     X(table)                                                                   \
     X(cli)                                                                     \
     X(cli_config)                                                              \
+    X(cli_doctor)                                                              \
     X(cli_orders)
 #endif
 /* clang-format on */

@@ -1,9 +1,13 @@
 /* argusctl as scripts use it; see cli_bed.h. */
+#include "argus_config.h" /* GNU extensions */
+
 #include "test.h"
 
+#include <locale.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <wchar.h>
 
 #include "cli_bed.h"
 
@@ -12,6 +16,7 @@ static struct {
     argus_NodeState state;
     uint32_t events;
     char joined[144];
+    bool is_foreign; /* names in other writings */
 } fake;
 
 static void fake_status(void *context, argus_StatusReply *out)
@@ -36,6 +41,9 @@ static bool fake_member(void *context, uint32_t index, argus_MemberReply *out)
 {
     static const char *const names[] = {"web-1", "db-1", "evil\033[2J"};
     static const char *const zones[] = {"eu1/rack4", "eu10", "eu1"};
+    static const char *const foreign[] = {
+        "größenwahn-ß-1", "データベース・東京・一号機",
+        "e\xcc\x81lan-\xf0\x9f\x94\xa5-\xff\xfe"};
 
     (void)context;
     if (index >= 3)
@@ -45,7 +53,8 @@ static bool fake_member(void *context, uint32_t index, argus_MemberReply *out)
                             : argus_MemberState_MEMBER_ONLINE;
     out->since_us = 1769860800000042u;
     argus_NodeRecord *r = &out->record;
-    (void)snprintf(r->name, sizeof r->name, "%s", names[index]);
+    (void)snprintf(r->name, sizeof r->name, "%s",
+                   fake.is_foreign ? foreign[index] : names[index]);
     (void)snprintf(r->zone, sizeof r->zone, "%s", zones[index]);
     r->role = index == 1 ? argus_Role_ROLE_AGGREGATOR : argus_Role_ROLE_AGENT;
     r->tags_count = 1;
@@ -257,6 +266,52 @@ static void test_tables_are_safe_and_narrow(void)
     bed_finish();
 }
 
+/* Columns of the widest line; -1: bytes that are no text. */
+static int widest_line(char *text)
+{
+    int widest = 0;
+
+    for (char *line = strtok(text, "\n"); line != NULL;
+         line = strtok(NULL, "\n")) {
+        wchar_t wide[1024];
+        size_t count = mbstowcs(wide, line, 1024);
+        int columns = count <= 1023 ? wcswidth(wide, count) : -1;
+        if (columns < 0)
+            return -1;
+        widest = columns > widest ? columns : widest;
+    }
+    return widest;
+}
+
+/* Goal: at 40 columns no line of any table or help's text wraps, whatever
+ * writing the names are in. */
+static void test_tables_fit_40_columns(void)
+{
+    static const char *const words[] = {"status",
+                                        "members",
+                                        "offline",
+                                        "peers",
+                                        "route",
+                                        "events",
+                                        "members --role aggregator"};
+
+    CU_ASSERT_PTR_NOT_NULL_FATAL(setlocale(LC_CTYPE, "C.UTF-8"));
+    begin();
+    bed.columns = "COLUMNS=40";
+    fake.is_foreign = true;
+    fake.events = 3;
+    fake.contributed = 2;
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        (void)run(words[i]);
+        int columns = widest_line(bed.out);
+        CU_ASSERT_TRUE(columns > 10 && columns <= 40);
+        if (columns <= 10 || columns > 40)
+            printf("  %s: %d columns\n", words[i], columns);
+    }
+    (void)setlocale(LC_CTYPE, "C");
+    bed_finish();
+}
+
 static void test_partial_answers_exit_3(void)
 {
     begin();
@@ -375,6 +430,11 @@ static void test_usage_is_checked(void)
         {"dance", "no verb `dance`"},
         {"config plan x", "`config plan` is not built yet"},
         {"config dance", "no `config dance`"},
+        {"watch now", "watch takes no `now`"},
+        {"watch --json", "watch is for people"},
+        {"watch", "watch "}, /* needs a terminal, or is for people */
+        {"doctor now", "doctor takes no `now`"},
+        {"--watch debug bundle x", "cannot be watched"},
         {"keygen dance x", "keygen makes no `dance`"},
         {"keygen mesh", "one FILE"},
         {"drain --json", "`drain` is not built yet"},
@@ -415,6 +475,21 @@ static void test_help_and_absent_daemon(void)
     CU_ASSERT_TRUE(prints("Usage: argusctl"));
     CU_ASSERT_EQUAL(run("events -h"), 0);
     CU_ASSERT_TRUE(prints("--since T"));
+    static const char *const verbs[] = {
+        "status",    "members", "offline", "peers",  "route",
+        "events",    "notify",  "config",  "keygen", "forget",
+        "operators", "keys",    "clock",   "join",   "leave",
+        "version",   "watch",   "doctor",  "debug"};
+    for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++) {
+        char words[64], usage[64];
+        (void)snprintf(words, sizeof words, "%s --help", verbs[i]);
+        (void)snprintf(usage, sizeof usage, "Usage: argusctl %s", verbs[i]);
+        CU_ASSERT_EQUAL(run(words), 0);
+        CU_ASSERT_TRUE(prints(usage));
+        CU_ASSERT_EQUAL(run("--help"), 0);
+        (void)snprintf(usage, sizeof usage, "\n  %s", verbs[i]);
+        CU_ASSERT_TRUE(prints(usage));
+    }
     CU_ASSERT_EQUAL(run("-s /nowhere/at/all status --json"), 4);
     CU_ASSERT_STRING_EQUAL(text_at(json_object_get(bed.json, "error"), "code"),
                            "no-daemon");
@@ -426,6 +501,7 @@ CU_TestInfo suite_cli[] = {
     {"status_keeps_the_contract", test_status_keeps_the_contract},
     {"members_are_filtered", test_members_are_filtered},
     {"tables_are_safe_and_narrow", test_tables_are_safe_and_narrow},
+    {"tables_fit_40_columns", test_tables_fit_40_columns},
     {"partial_answers_exit_3", test_partial_answers_exit_3},
     {"offline_names_who_is_gone", test_offline_names_who_is_gone},
     {"events_and_peers_and_route", test_events_and_peers_and_route},

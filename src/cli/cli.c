@@ -249,31 +249,44 @@ void cli_cell_time(struct table *t, uint64_t unix_us)
     table_cell(t, COLOR_PLAIN, "%.10s %.8sZ", text, text + 11);
 }
 
-/* Silence is all that is known of them. */
-static void print_cut_off(const argus_Coverage *c)
+void cli_say(const struct cli *cli, const char *format, ...)
 {
-    if (c->cut_off == 0)
-        return;
-    printf("%u nodes fell silent together", c->cut_off);
-    for (pb_size_t i = 0; i < c->zones_count; i++) {
-        char *zone = table_escape(c->zones[i]);
-        printf("%s%s", i == 0 ? ", the whole of " : ", ",
-               zone != NULL ? zone : "?");
-        free(zone);
-    }
-    if (c->zones_more > 0)
-        printf(" and %u zones more", c->zones_more);
-    printf(2 * c->cut_off >= c->known
-               ? ": it is this node, or its part of the mesh, that may be cut "
-                 "off.\n"
-               : ": dead, or cut off from here.\n");
+    char text[2048];
+    va_list ap;
+
+    va_start(ap, format);
+    (void)vsnprintf(text, sizeof text, format, ap);
+    va_end(ap);
+    table_wrap(stdout, text, 0, cli->width);
 }
 
-void cli_print_coverage(const argus_End *end)
+/* Silence is all that is known of them. */
+static void print_cut_off(const struct cli *cli, const argus_Coverage *c)
+{
+    char zones[1024] = "";
+    size_t used = 0;
+
+    if (c->cut_off == 0)
+        return;
+    for (pb_size_t i = 0; i < c->zones_count && used < sizeof zones; i++)
+        used +=
+            (size_t)snprintf(zones + used, sizeof zones - used, "%s%s",
+                             i == 0 ? ", the whole of " : ", ", c->zones[i]);
+    if (c->zones_more > 0 && used < sizeof zones)
+        (void)snprintf(zones + used, sizeof zones - used, " and %u zones more",
+                       c->zones_more);
+    cli_say(cli, "%u nodes fell silent together%s: %s.", c->cut_off, zones,
+            2 * c->cut_off >= c->known
+                ? "it is this node, or its part of the mesh, that may be cut "
+                  "off"
+                : "dead, or cut off from here");
+}
+
+void cli_print_coverage(const struct cli *cli, const argus_End *end)
 {
     if (cli_coverage_code(end) != EXIT_PARTIAL)
         return;
-    printf("Only %u of %u nodes are in this answer.\n",
-           end->coverage.contributed, end->coverage.known);
-    print_cut_off(&end->coverage);
+    cli_say(cli, "Only %u of %u nodes are in this answer.",
+            end->coverage.contributed, end->coverage.known);
+    print_cut_off(cli, &end->coverage);
 }

@@ -96,6 +96,11 @@ void cli_cell_time(struct table *t, uint64_t unix_us);
 int cli_coverage_code(const argus_End *end);
 
 /** What is missing, under a table; nothing when the answer is whole. */
-void cli_print_coverage(const argus_End *end);
+void cli_print_coverage(const struct cli *cli, const argus_End *end);
+
+/** A sentence on standard output, as many lines of the terminal as it needs;
+ *  what is no printable text is escaped. */
+void cli_say(const struct cli *cli, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 #endif

@@ -388,7 +388,7 @@ int config_status(struct cli *cli, int argc, char **argv)
         json_print(survey_json(&s));
     } else {
         print_table(cli, &s);
-        cli_print_coverage(&s.end);
+        cli_print_coverage(cli, &s.end);
     }
     code = survey_bad(&s) > 0 ? EXIT_BAD : cli_coverage_code(&s.end);
     survey_free(&s);

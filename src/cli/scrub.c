@@ -14,6 +14,19 @@
 #define KEY_TEXT_SIZE 44 /* of which the last is '=' */
 #define BLOT 'X'
 
+void scrub_learn_line(struct scrub *s, const char *line)
+{
+    uint8_t key[48];
+    const char *begin = line + strspn(line, " \t\r#"); /* old ones too */
+    size_t size = strcspn(begin, " \t\r\n");
+
+    if (size == KEY_TEXT_SIZE && s->count < SCRUB_KEYS_MAX &&
+        EVP_DecodeBlock(key, (const uint8_t *)begin, KEY_TEXT_SIZE) ==
+            KEY_SIZE + 1)
+        memcpy(s->keys[s->count++], key, KEY_SIZE);
+    OPENSSL_cleanse(key, sizeof key);
+}
+
 void scrub_learn(struct scrub *s, const char *path)
 {
     char line[512];
@@ -22,18 +35,16 @@ void scrub_learn(struct scrub *s, const char *path)
     if (f == NULL)
         return;
     setvbuf(f, NULL, _IONBF, 0); /* no copy of a key stays behind */
-    while (fgets(line, sizeof line, f) != NULL && s->count < SCRUB_KEYS_MAX) {
-        uint8_t key[48];
-        const char *begin = line + strspn(line, " \t\r#");
-        size_t size = strcspn(begin, " \t\r\n");
-        if (size == KEY_TEXT_SIZE &&
-            EVP_DecodeBlock(key, (const uint8_t *)begin, KEY_TEXT_SIZE) ==
-                KEY_SIZE + 1)
-            memcpy(s->keys[s->count++], key, KEY_SIZE);
-        OPENSSL_cleanse(key, sizeof key);
-    }
+    while (fgets(line, sizeof line, f) != NULL)
+        scrub_learn_line(s, line);
     (void)fclose(f);
     OPENSSL_cleanse(line, sizeof line);
+}
+
+void scrub_learn_word(struct scrub *s, const char *word)
+{
+    if (strlen(word) >= 4 && s->words_count < SCRUB_WORDS_MAX)
+        (void)snprintf(s->words[s->words_count++], SCRUB_WORD_SIZE, "%s", word);
 }
 
 void scrub_close(struct scrub *s)
@@ -132,5 +143,7 @@ unsigned scrub_clean(const struct scrub *s, char *text, size_t size)
 
     for (unsigned i = 0; i < s->count; i++)
         count += clean_key(text, size, s->keys[i]);
+    for (unsigned i = 0; i < s->words_count; i++)
+        count += clean_word(text, size, s->words[i], strlen(s->words[i]));
     return count + clean_pem(text, size) + clean_base64(text, size);
 }

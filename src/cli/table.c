@@ -12,6 +12,7 @@
 
 #define GAP 2
 #define COLUMN_MIN 4
+#define COLUMN_LEGIBLE 12 /* no column needs to be cut to less than that */
 
 struct cell {
     char *text; /* escaped */
@@ -192,38 +193,90 @@ size_t table_rows(const struct table *t)
 
 /* ------------------------------------------------------------- printing */
 
+/* The marks in front of a title; see table.h. */
+static bool has_mark(const char *title, char mark)
+{
+    for (; *title == '>' || *title == '?'; title++)
+        if (*title == mark)
+            return true;
+    return false;
+}
+
 static bool is_right(const char *title)
 {
-    return title[0] == '>';
+    return has_mark(title, '>');
 }
 
 static const char *title_text(const char *title)
 {
-    return is_right(title) ? title + 1 : title;
+    return title + strspn(title, ">?");
 }
 
-/* What each column needs, then less for the widest until all fit. */
-static void fit(const struct table *t, int width, int *widths)
+/* The columns that are printed, in order, and how wide. */
+struct layout {
+    size_t columns[TABLE_COLUMNS_MAX];
+    int widths[TABLE_COLUMNS_MAX]; /* by column */
+    size_t count;
+};
+
+static void measure(const struct table *t, struct layout *l)
+{
+    l->count = t->columns;
+    for (size_t c = 0; c < t->columns; c++) {
+        l->columns[c] = c;
+        l->widths[c] = table_width(title_text(t->titles[c]));
+        for (size_t i = c; i < t->count; i += t->columns)
+            if (t->cells[i].width > l->widths[c])
+                l->widths[c] = t->cells[i].width;
+    }
+}
+
+/* Columns of the terminal, were none wider than `most`. */
+static int total_width(const struct layout *l, int most)
 {
     int total = -GAP;
 
-    for (size_t c = 0; c < t->columns; c++) {
-        widths[c] = table_width(title_text(t->titles[c]));
-        for (size_t i = c; i < t->count; i += t->columns)
-            if (t->cells[i].width > widths[c])
-                widths[c] = t->cells[i].width;
-        total += widths[c] + GAP;
+    for (size_t i = 0; i < l->count; i++) {
+        int width = l->widths[l->columns[i]];
+        total += (width < most ? width : most) + GAP;
     }
-    while (width > 0 && total > width) {
-        size_t widest = 0;
-        for (size_t c = 1; c < t->columns; c++)
-            if (widths[c] > widths[widest])
-                widest = c;
-        if (widths[widest] <= COLUMN_MIN)
+    return total;
+}
+
+/* The rightmost of those that may be; @return false: there is none. */
+static bool leave_one_out(const struct table *t, struct layout *l)
+{
+    for (size_t i = l->count; i-- > 1;) {
+        if (!has_mark(t->titles[l->columns[i]], '?'))
+            continue;
+        memmove(&l->columns[i], &l->columns[i + 1],
+                (l->count - i - 1) * sizeof l->columns[0]);
+        l->count--;
+        return true;
+    }
+    return false;
+}
+
+/* What each column needs; then without those that may be left out, as long as
+ * the others would be cut to pieces; then less for the widest until all fit. */
+static void fit(const struct table *t, int width, struct layout *l)
+{
+    measure(t, l);
+    if (width <= 0)
+        return;
+    while (total_width(l, COLUMN_LEGIBLE) > width && leave_one_out(t, l))
+        continue;
+    while (total_width(l, width) > width) {
+        size_t widest = l->columns[0];
+        for (size_t i = 1; i < l->count; i++)
+            if (l->widths[l->columns[i]] > l->widths[widest])
+                widest = l->columns[i];
+        if (l->widths[widest] <= COLUMN_MIN)
             break;
-        widths[widest]--;
-        total--;
+        l->widths[widest]--;
     }
+    while (l->count > 1 && total_width(l, width) > width)
+        l->count--; /* so narrow that even the shortest do not fit */
 }
 
 static void put_spaces(FILE *out, int count)
@@ -266,52 +319,46 @@ static void put_cell(FILE *out, const struct cell *cell, int width,
         put_spaces(out, GAP);
 }
 
-/* Cells of a row up to the last that is not empty; at least one. */
-static size_t cells_filled(const struct cell *row, size_t shown)
+static void put_titles(const struct table *t, const struct layout *l, FILE *out,
+                       bool color)
 {
-    while (shown > 1 && row[shown - 1].text[0] == '\0')
-        shown--;
-    return shown;
+    size_t count = l->count;
+
+    while (count > 1 && title_text(t->titles[l->columns[count - 1]])[0] == '\0')
+        count--;
+    for (size_t i = 0; i < count; i++) {
+        const char *title = t->titles[l->columns[i]];
+        struct cell cell = {.text = (char *)(uintptr_t)title_text(title),
+                            .width = table_width(title_text(title)),
+                            .color = COLOR_FAINT};
+        put_cell(out, &cell, l->widths[l->columns[i]], is_right(title),
+                 i + 1 == count, color);
+    }
 }
 
-/* So narrow a terminal that even the shortest columns do not fit: what is to
- * the right is left out rather than wrapped. */
-static size_t columns_shown(const struct table *t, int width, const int *widths)
+/* Up to the last cell that is not empty; at least one. */
+static void put_row(const struct table *t, const struct layout *l,
+                    const struct cell *row, FILE *out, bool color)
 {
-    int total = -GAP;
+    size_t count = l->count;
 
-    for (size_t c = 0; c < t->columns; c++) {
-        total += widths[c] + GAP;
-        if (width > 0 && total > width)
-            return c > 0 ? c : 1;
+    while (count > 1 && row[l->columns[count - 1]].text[0] == '\0')
+        count--;
+    for (size_t i = 0; i < count; i++) {
+        size_t c = l->columns[i];
+        put_cell(out, &row[c], l->widths[c], is_right(t->titles[c]),
+                 i + 1 == count, color);
     }
-    return t->columns;
 }
 
 void table_print(const struct table *t, FILE *out, int width, bool color)
 {
-    int widths[TABLE_COLUMNS_MAX];
+    struct layout layout;
 
-    fit(t, width, widths);
-    size_t shown = columns_shown(t, width, widths);
-    size_t titled = shown;
-    while (titled > 1 && title_text(t->titles[titled - 1])[0] == '\0')
-        titled--;
-    for (size_t c = 0; c < titled; c++) {
-        const char *title = title_text(t->titles[c]);
-        struct cell cell = {.text = (char *)(uintptr_t)title,
-                            .width = table_width(title),
-                            .color = COLOR_FAINT};
-        put_cell(out, &cell, widths[c], is_right(t->titles[c]), c + 1 == titled,
-                 color);
-    }
-    for (size_t i = 0; i < table_rows(t); i++) {
-        const struct cell *row = &t->cells[i * t->columns];
-        size_t filled = cells_filled(row, shown);
-        for (size_t c = 0; c < filled; c++)
-            put_cell(out, &row[c], widths[c], is_right(t->titles[c]),
-                     c + 1 == filled, color);
-    }
+    fit(t, width, &layout);
+    put_titles(t, &layout, out, color);
+    for (size_t i = 0; i < table_rows(t); i++)
+        put_row(t, &layout, &t->cells[i * t->columns], out, color);
 }
 
 /* ------------------------------------------------------------ plain text */

@@ -21,8 +21,9 @@ enum table_color {
 
 struct table; /* opaque */
 
-/** @param titles  ends with NULL; a title that starts with ">" is aligned to
- *                 the right. Borrowed.
+/** @param titles  ends with NULL, borrowed. Marks in front of a title: ">"
+ *                 aligned to the right; "?" left out, the rightmost first,
+ * where the terminal is too narrow for all.
  *  @return NULL: out of memory. */
 struct table *table_new(const char *const *titles);
 void table_free(struct table *t);

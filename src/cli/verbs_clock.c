@@ -146,7 +146,7 @@ static void print_clocks(const struct cli *cli, const struct clocks *all)
         puts("");
         alarmed_table(cli, all);
     }
-    cli_print_coverage(&all->end);
+    cli_print_coverage(cli, &all->end);
 }
 
 /* A clock that is wrong on a node that can be asked, or here. */

@@ -126,16 +126,30 @@ static bool is_top_option(const char *key)
     return false;
 }
 
-/* Options about keys name files. What is no path may be the key itself. */
-static bool is_telling(const struct conf_option *o, const char *value)
+static bool is_about_secrets(const struct conf_option *o)
 {
     static const char *const words[] = {"key",     "secret", "pass",
                                         "private", "token",  "psk"};
 
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
         if (strcasestr(o->key, words[i]) != NULL)
-            return value[0] != '/';
+            return true;
     return false;
+}
+
+/* What must not get out: the keys in every file that is named as one, and those
+ * that somebody wrote in its place. */
+static void on_secret(void *context, const struct conf_option *o)
+{
+    struct scrub *scrub = context;
+
+    for (unsigned i = 0; i < o->count && is_about_secrets(o); i++)
+        if (o->values[i][0] == '/') {
+            scrub_learn(scrub, o->values[i]);
+        } else {
+            scrub_learn_line(scrub, o->values[i]);
+            scrub_learn_word(scrub, o->values[i]);
+        }
 }
 
 static void on_option(void *context, const struct conf_option *o)
@@ -150,7 +164,8 @@ static void on_option(void *context, const struct conf_option *o)
             o->path[0] != '\0' ? ": " : "", o->key);
     for (unsigned i = 0; i < o->count; i++)
         fprintf(out, " \"%s\"",
-                is_telling(o, o->values[i]) ? "(left out)" : o->values[i]);
+                is_about_secrets(o) && o->values[i][0] != '/' ? "(left out)"
+                                                              : o->values[i]);
     fputc('\n', out);
 }
 
@@ -311,9 +326,10 @@ static void add_readme(struct parcel *p)
 
 static void fill(struct parcel *p)
 {
-    const struct doctor_settings *s = &p->doctor->settings;
+    struct argus_error err = {{0}};
 
-    scrub_learn(&p->scrub, s->key_file);
+    /* What a broken file holds behind its mistake is not shown either. */
+    (void)conf_read(p->doctor->settings.file, on_secret, &p->scrub, &err);
     add_answers(p);
     add_settings(p);
     add_system(p);

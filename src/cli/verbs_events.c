@@ -145,7 +145,10 @@ static void source_text(const argus_Event *e, char *out, size_t size)
                    e->type_instance);
 }
 
-static void event_row(struct table *t, const argus_EventReply *reply)
+/* Columns of a terminal that has no room for dates. */
+#define NARROW 72
+
+static void event_row(struct table *t, const argus_EventReply *reply, int width)
 {
     const argus_Event *e = &reply->event;
     char time[TIME_TEXT_SIZE];
@@ -153,7 +156,10 @@ static void event_row(struct table *t, const argus_EventReply *reply)
 
     time_text(hlc_us(e->hlc), time);
     source_text(e, source, sizeof source);
-    table_cell(t, COLOR_PLAIN, "%.10s %.12sZ", time, time + 11);
+    if (width > 0 && width < NARROW)
+        table_cell(t, COLOR_PLAIN, "%.8sZ", time + 11);
+    else
+        table_cell(t, COLOR_PLAIN, "%.10s %.12sZ", time, time + 11);
     table_cell(t, COLOR_FAINT, "%s", reply->concurrent ? "~" : "");
     table_cell(t, severity_color(e->severity), "%s",
                severity_text(e->severity));
@@ -192,7 +198,7 @@ static bool on_event(void *context, const argus_Reply *reply)
     if (events->rows != NULL)
         (void)json_array_append_new(events->rows, event_json(e));
     else if (events->table != NULL)
-        event_row(events->table, e);
+        event_row(events->table, e, events->cli->width);
     else if (events->cli->json)
         json_print(event_json(e));
     else
@@ -202,8 +208,8 @@ static bool on_event(void *context, const argus_Reply *reply)
 
 static int ask_events(struct cli *cli, struct events *events)
 {
-    static const char *const titles[] = {"TIME", "",        "SEVERITY", "NODE",
-                                         "FROM", "MESSAGE", NULL};
+    static const char *const titles[] = {"TIME",  "",        "SEVERITY", "NODE",
+                                         "?FROM", "MESSAGE", NULL};
     bool follow = events->request.body.events.follow;
     argus_End end;
 
@@ -218,7 +224,7 @@ static int ask_events(struct cli *cli, struct events *events)
         code = cli_coverage_code(&end);
     } else if (events->table != NULL) {
         table_print(events->table, stdout, cli->width, cli->color);
-        cli_print_coverage(&end);
+        cli_print_coverage(cli, &end);
         code = cli_coverage_code(&end);
     }
     table_free(events->table);

@@ -238,7 +238,7 @@ static void print_survey(const struct cli *cli, const struct survey *s)
     }
     print_table(cli, s, keys);
     print_names("Nodes that hold no key", "", without);
-    cli_print_coverage(&s->nodes.end);
+    cli_print_coverage(cli, &s->nodes.end);
     json_decref(keys);
     json_decref(without);
 }

@@ -210,8 +210,8 @@ static bool on_member(void *context, const argus_Reply *reply)
 static int ask_members(struct cli *cli, struct members *m)
 {
     static const char *const titles[] = {
-        "NAME",  "STATE",   "ROLE",    "ZONE", "ADDRESS",
-        "SINCE", "VERSION", "BUNDLES", "TAGS", NULL};
+        "NAME",   "STATE",    "?ROLE",    "?ZONE", "?ADDRESS",
+        "?SINCE", "?VERSION", "?BUNDLES", "?TAGS", NULL};
     const argus_Request request = {.which_body = argus_Request_members_tag};
     argus_End end;
 
@@ -226,7 +226,7 @@ static int ask_members(struct cli *cli, struct members *m)
         code = cli_coverage_code(&end);
     } else {
         table_print(m->table, stdout, cli->width, cli->color);
-        cli_print_coverage(&end);
+        cli_print_coverage(cli, &end);
         code = cli_coverage_code(&end);
     }
     table_free(m->table);
@@ -341,9 +341,9 @@ static bool on_peer(void *context, const argus_Reply *reply)
 
 static int run_peers(struct cli *cli, int argc, char **argv)
 {
-    static const char *const titles[] = {"NAME",    "VIEW",    "ADDRESS",
-                                         "STATE",   "TREE",    ">RTT",
-                                         ">OFFSET", ">QUEUED", NULL};
+    static const char *const titles[] = {"NAME",     "VIEW",     "?ADDRESS",
+                                         "?STATE",   "?TREE",    "?>RTT",
+                                         "?>OFFSET", "?>QUEUED", NULL};
     static const struct cli_options options;
     const argus_Request request = {.which_body = argus_Request_peers_tag};
 
@@ -437,7 +437,7 @@ static int ask_route(struct cli *cli, struct route *route,
 static int run_route(struct cli *cli, int argc, char **argv)
 {
     static const char *const titles[] = {
-        ">#", "AGGREGATOR", "ZONE", ">SCORE", "STATE", "", NULL};
+        ">#", "AGGREGATOR", "?ZONE", "?>SCORE", "STATE", "", NULL};
     static const struct cli_options options;
     argus_Request request = {.which_body = argus_Request_route_tag};
     char *key = request.body.route.key;

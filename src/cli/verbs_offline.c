@@ -89,15 +89,15 @@ static int ask_offline(struct cli *cli, struct offline *o)
         puts("Nobody is suspect or offline.");
     else
         table_print(o->table, stdout, cli->width, cli->color);
-    cli_print_coverage(&end);
+    cli_print_coverage(cli, &end);
     return cli_coverage_code(&end);
 }
 
 static int run_offline(struct cli *cli, int argc, char **argv)
 {
-    static const char *const titles[] = {"NAME",      "STATE",  "SINCE",
-                                         "LAST SEEN", "ZONE",   "WENT WITH",
-                                         "WITNESSES", "REASON", NULL};
+    static const char *const titles[] = {"NAME",       "STATE",   "SINCE",
+                                         "?LAST SEEN", "?ZONE",   "?WENT WITH",
+                                         "?WITNESSES", "?REASON", NULL};
     static const struct cli_options options;
 
     int at = cli_parse(cli, argc, argv, &options);

@@ -313,7 +313,7 @@ static void put_body(FILE *out, const char *text, int top, int rows,
     for (int row = 0; row < rows; row++) {
         size_t size = screen_line_size(text);
         screen_put_line(out, text, size, columns);
-        fputs("\r\n", out);
+        fputc('\n', out);
         text += size;
         text += *text == '\n';
     }
