@@ -37,6 +37,7 @@
     X(departures)                                                              \
     X(failure)                                                                 \
     X(sync)                                                                    \
+    X(reach)                                                                   \
     X(router)                                                                  \
     X(spool)                                                                   \
     X(intake)                                                                  \

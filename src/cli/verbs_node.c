@@ -79,7 +79,8 @@ static json_t *status_json(const argus_StatusReply *s)
     return json_pack(
         "{s:o, s:o, s:s, s:o, s:o, s:s, s:o, s:o,"
         " s:{s:o, s:o, s:o, s:b}, s:{s:i, s:i}, s:{s:i, s:i, s:i, s:i},"
-        " s:o, s:{s:o, s:o}, s:{s:i, s:i}, s:o, s:o, s:o, s:I, s:o, s:o}",
+        " s:o, s:{s:o, s:o}, s:{s:i, s:i}, s:o, s:o, s:o, s:I, s:o, s:o,"
+        " s:o, s:o}",
         "name", json_text(s->name), "id", json_id(s->id), "role",
         role_text(s->role), "cluster", json_text(s->cluster), "zone",
         json_text(s->zone), "state", node_state_text(s->state), "uptime_s",
@@ -98,7 +99,8 @@ static json_t *status_json(const argus_StatusReply *s)
         "spool", "values", 0, "bytes", 0, "workers", workers, "counters",
         counters, "address", json_text(s->address), "generation",
         (json_int_t)s->generation, "quarantined", quarantined, "strategy",
-        json_text(s->strategy));
+        json_text(s->strategy), "reach", json_text(s->reach), "advertised",
+        json_text(s->advertised));
 }
 
 static enum table_color state_color(argus_NodeState state)
@@ -205,7 +207,13 @@ static void status_table(const struct cli *cli, const argus_StatusReply *s)
     key(t, "zone");
     table_cell(t, COLOR_PLAIN, "%s", s->zone);
     key(t, "address");
-    table_cell(t, COLOR_PLAIN, "%s", s->address);
+    if (s->advertised[0] == '\0')
+        table_cell(t, COLOR_PLAIN, "%s", s->address);
+    else if (strcmp(s->advertised, s->address) == 0)
+        table_cell(t, COLOR_BAD, "%s, where others cannot dial it", s->address);
+    else
+        table_cell(t, COLOR_WARN, "%s, for others cannot dial %s", s->address,
+                   s->advertised);
     key(t, "uptime");
     cell_uptime(t, s->uptime_s);
     status_rows_mesh(t, s);

@@ -38,6 +38,12 @@ void actions_close(struct actions *out, link_id link, argus_RefuseCode code,
     out->emit(out->context, &a);
 }
 
+void actions_address(struct actions *out, const char *address)
+{
+    struct action a = {.type = ACTION_ADDRESS, .address = address};
+    out->emit(out->context, &a);
+}
+
 void actions_call(struct actions *out)
 {
     struct action a = {.type = ACTION_CALL};

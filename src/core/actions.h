@@ -44,6 +44,7 @@ enum action_type {
                      * engine_bundle() after the step */
     ACTION_KEYS,    /* another order about mesh keys is in force: see
                      * engine_order() after the step */
+    ACTION_ADDRESS, /* others are to dial this node there: Hellos say so now */
     ACTION_CALL,    /* tell the local network that this node is alone */
     ACTION_LOG,
 };
@@ -100,6 +101,7 @@ struct action {
             const char *text;
             uint64_t number;
         } store;
+        const char *address;
         struct {
             enum log_level level;
             const char *line;
@@ -118,6 +120,7 @@ void actions_dial(struct actions *out, dial_id dial, argus_LinkKind kind,
 void actions_search(struct actions *out, dial_id dial, argus_LinkKind kind,
                     const char *address);
 void actions_send(struct actions *out, link_id link, const argus_Frame *frame);
+void actions_address(struct actions *out, const char *address);
 void actions_call(struct actions *out);
 void actions_close(struct actions *out, link_id link, argus_RefuseCode code,
                    const char *text);

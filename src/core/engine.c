@@ -52,6 +52,7 @@ static void neighbor_up(void *context, link_id link,
     struct engine *e = context;
 
     (void)link;
+    reach_neighbor_up(&e->reach, e->now_ms);
     directory_neighbor_up(e->directory, e->now_ms, e->wall_us, peer, out);
     bundle_sync_neighbor_up(e->bundle_sync, e->now_ms, e->wall_us, peer, out);
 }
@@ -411,6 +412,9 @@ static void link_up(void *context, link_id link, dial_id dial,
     struct engine *e = context;
     uint32_t tag = (uint32_t)(dial >> 56);
 
+    if (tag == REACH_DIAL_TAG)
+        reach_on_dialed(&e->reach, dial, &e->out);
+
     directory_heard(e->directory, e->now_ms, e->wall_us, &peer->id);
     if (peer->kind == argus_LinkKind_LINK_MESH &&
         (dial == 0 || tag == MEMBERSHIP_DIAL_TAG))
@@ -482,12 +486,72 @@ static void on_metrics_frame(struct engine *e, link_id link,
         links_refund(e->links, link, 1);
 }
 
+/* Neighbors alone are asked, and answered. */
+static bool on_address_frame(struct engine *e, link_id link,
+                             const struct peer_info *peer, const argus_Frame *f)
+{
+    if (f->which_body != argus_Frame_address_check_tag &&
+        f->which_body != argus_Frame_address_result_tag)
+        return false;
+    if (membership_is_active_link(e->membership, link))
+        reach_on_frame(&e->reach, e->now_ms, link, &peer->id, peer->name, f,
+                       &e->out);
+    return true;
+}
+
+static bool any_neighbor(void *context, uint32_t pick,
+                         const struct node_id *but, link_id *link,
+                         struct node_id *id)
+{
+    struct engine *e = context;
+    uint32_t count = membership_active_count(e->membership);
+    struct membership_peer p;
+
+    for (uint32_t i = 0; i < count; i++) {
+        if (!membership_active(e->membership, (pick % count + i) % count, &p))
+            return false;
+        if (count > 1 && node_id_is_equal(&p.id, but))
+            continue;
+        *link = p.link;
+        *id = p.id;
+        return true;
+    }
+    return false;
+}
+
+static void set_address(struct engine *e, const char *address)
+{
+    text_copy(e->options.address, ADDRESS_SIZE, address);
+    membership_set_address(e->membership, address);
+    directory_set_address(e->directory, e->now_ms, e->wall_us, address,
+                          &e->out);
+}
+
+static void moved(void *context, const char *address, struct actions *out)
+{
+    set_address(context, address);
+    actions_address(out, address);
+}
+
+static void open_reach(struct engine *e, uint64_t seed)
+{
+    const struct reach_options options = {.seed = seed,
+                                          .is_on = e->options.checks_address,
+                                          .listen_port =
+                                              e->options.listen_port};
+    const struct reach_listener listener = {e, any_neighbor, moved};
+
+    reach_init(&e->reach, &options, &listener);
+    reach_set_own(&e->reach, 0, e->options.address);
+}
+
 static bool on_frame(void *context, link_id link, const struct peer_info *peer,
                      const argus_Frame *f)
 {
     struct engine *e = context;
 
     switch (peer->kind) {
+    case argus_LinkKind_LINK_MESH: return on_address_frame(e, link, peer, f);
     case argus_LinkKind_LINK_METRICS: on_metrics_frame(e, link, f); break;
     case argus_LinkKind_LINK_SYNC: on_sync_frame(e, link, f); break;
     case argus_LinkKind_LINK_BUNDLE:
@@ -617,6 +681,7 @@ int engine_new(const struct engine_options *options, struct engine **out)
         rc = new_routing(e, prng_next(&seeds));
     if (rc == ARGUS_OK)
         rc = engine_bundles_new(e, prng_next(&seeds));
+    open_reach(e, prng_next(&seeds));
     if (rc != ARGUS_OK) {
         engine_free(e);
         return rc;
@@ -693,6 +758,9 @@ void engine_on_dial_failed(struct engine *e, dial_id dial, enum link_end why,
     case SPOOL_DIAL_TAG:
         spool_on_dial_failed(e->spool, e->now_ms, dial, why, code, &e->out);
         break;
+    case REACH_DIAL_TAG:
+        reach_on_dial_failed(&e->reach, dial, why, code, &e->out);
+        break;
     case BUNDLE_DIAL_TAG:
         bundle_sync_on_dial_failed(e->bundle_sync, e->now_ms, e->wall_us, dial,
                                    &e->out);
@@ -716,6 +784,7 @@ static void on_link_up(struct engine *e, link_id link, dial_id dial,
 static void on_timeout(struct engine *e)
 {
     overlay_on_timeout(e->overlay);
+    reach_on_timeout(&e->reach, e->now_ms, &e->out);
     directory_on_timeout(e->directory, e->now_ms, e->wall_us, &e->out);
     spool_on_timeout(e->spool, e->now_ms, &e->out);
     intake_on_timeout(e->intake, e->now_ms, &e->out);
@@ -788,17 +857,16 @@ static void on_observed(struct engine *e, const char *ip)
     char *own = e->options.address;
     const char *port = strrchr(own, ':');
 
-    bool open = own[0] == ':';
+    reach_on_observed(&e->reach, ip);
+    bool open = own[0] == ':' && strncmp(ip, "fe80:", 5) != 0;
     bool loopback =
         strncmp(own, "127.", 4) == 0 || strncmp(own, "[::1]", 5) == 0;
     if (port == NULL || (!open && !(loopback && !is_loopback(ip))))
         return;
     if (!text_join_address(address, sizeof address, ip, port + 1))
         return;
-    text_copy(own, ADDRESS_SIZE, address);
-    membership_set_address(e->membership, address);
-    directory_set_address(e->directory, e->now_ms, e->wall_us, address,
-                          &e->out);
+    set_address(e, address);
+    reach_set_own(&e->reach, e->now_ms, address);
 }
 
 /* From disk. Records came before, and say more than where it was reached. */
@@ -950,6 +1018,7 @@ uint64_t engine_deadline_ms(const struct engine *e)
     d = least(d, bundles_deadline_ms(e->bundles));
     d = least(d, bundle_sync_deadline_ms(e->bundle_sync));
     d = least(d, insiders_deadline_ms(e));
+    d = least(d, reach_deadline_ms(&e->reach));
     return least(d, intake_deadline_ms(e->intake));
 }
 

@@ -48,7 +48,9 @@ struct engine_options {
     const char *const *contacts; /* Seeds, addresses; tried for ever */
     uint32_t contacts_count;
 
-    bool calls; /* see membership.h */
+    bool calls;           /* see membership.h */
+    bool checks_address;  /* ask neighbors to dial it; see reach.h */
+    uint16_t listen_port; /* 0: not known */
     enum membership_strategy strategy;
     bool zone_bias; /* see membership.h */
     uint32_t active_max;

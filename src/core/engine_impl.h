@@ -18,6 +18,7 @@
 #include "core/origins.h"
 #include "core/overlay.h"
 #include "core/quarantine.h"
+#include "core/reach.h"
 #include "core/router.h"
 #include "core/spool.h"
 #include "core/timeline.h"
@@ -94,6 +95,7 @@ struct engine {
     struct bundle_cursor *bundle_cursor;
     struct offline_view offline;
     struct insiders insiders;
+    struct reach reach;
     uint64_t steps;
 
     uint64_t start_ms; /* monotonic: uptime is not the wall clock's */

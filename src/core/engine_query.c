@@ -86,6 +86,9 @@ void engine_status(const struct engine *e, uint64_t now_ms, uint64_t wall_us,
     text_copy(out->strategy, sizeof out->strategy,
               membership_strategy_name(o->strategy));
     text_copy(out->address, sizeof out->address, o->address);
+    text_copy(out->reach, sizeof out->reach, reach_state_name(&e->reach));
+    if (e->reach.state == REACH_ELSEWHERE || e->reach.state == REACH_BAD)
+        text_copy(out->advertised, sizeof out->advertised, e->reach.own);
     out->generation = directory_generation(e->directory);
     out->state = node_state(e);
     if (e->is_started)
@@ -284,6 +287,12 @@ bool engine_series_moved(const struct engine *e, const char *host,
     X(views, "call_unsuited", call_unsuited)                                   \
     X(views, "call_dropped", call_dropped)                                     \
     X(views, "call_answered", call_answered)                                   \
+    X(reach, "reach_asked", asked)                                             \
+    X(reach, "reach_confirmed", confirmed)                                     \
+    X(reach, "reach_denied", denied)                                           \
+    X(reach, "reach_unanswered", unanswered)                                   \
+    X(reach, "reach_served", served)                                           \
+    X(reach, "reach_refused", refused)                                         \
     X(tree, "broadcast_sent", broadcast_sent)                                  \
     X(tree, "broadcast_refused", broadcast_refused)                            \
     X(tree, "gossip_delivered", gossip_delivered)                              \
@@ -471,6 +480,7 @@ uint32_t engine_counters(const struct engine *e, struct engine_counter *out,
     const struct bundle_sync_stats *content = bundle_sync_stats(e->bundle_sync);
     const struct engine_stats *own = &e->stats;
     const struct quarantine_stats *insiders = &e->insiders.quarantine.stats;
+    const struct reach_stats *reach = &e->reach.stats;
     const struct origins_stats *authors = &e->insiders.origins.stats;
     const struct hlc_stats *clock = &e->hlc->stats;
     const struct clock_stats *wall = clock_stats(overlay_clock(e->overlay));

@@ -468,7 +468,12 @@ static void on_mesh_frame(struct overlay *o, link_id link, const argus_Frame *f)
     case argus_Frame_shuffle_reply_tag:
         membership_on_frame(o->membership, o->now_ms, link, f, &o->out);
         break;
-    default: o->stats.frame_misplaced++; break;
+    default:
+        if (o->listener.frame == NULL ||
+            !o->listener.frame(o->listener.context, link,
+                               links_peer(o->links, link), f))
+            o->stats.frame_misplaced++;
+        break;
     }
 }
 

@@ -92,8 +92,9 @@ struct overlay_listener {
     /** A link of another kind than MESH ended, in whatever way. */
     void (*link_down)(void *context, link_id link, const struct peer_info *peer,
                       enum link_end why, argus_RefuseCode code);
-    /** A frame on a link of another kind; Ping and Pong never come.
-     *  @return false: links of that kind never have any. */
+    /** A frame on a link of another kind, and one on a MESH link that is not
+     * the overlay's; Ping and Pong never come.
+     *  @return false: links of that kind never have it. */
     bool (*frame)(void *context, link_id link, const struct peer_info *peer,
                   const argus_Frame *frame);
     /** The peer used up its budget; see links.h. */

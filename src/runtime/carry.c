@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/text.h"
 #include "runtime/runtime_impl.h"
 #include "runtime/tls.h"
 
@@ -528,6 +529,10 @@ void carry_out(void *context, const struct action *a)
     case ACTION_KEYS:
         rt->keys_changed = true;
         mailbox_poke(rt->in);
+        break;
+    case ACTION_ADDRESS:
+        text_copy(rt->self.address, sizeof rt->self.address, a->address);
+        transport_set_self(rt->transport, &rt->self);
         break;
     case ACTION_CALL:
         if (rt->beacon != NULL)

@@ -482,6 +482,8 @@ static int choose_address(struct runtime *rt, uint16_t port,
                           host);
     memcpy(rt->engine_options.address, rt->self.address,
            sizeof rt->engine_options.address);
+    rt->engine_options.listen_port = port;
+    rt->engine_options.checks_address = true;
     return ARGUS_OK;
 }
 

@@ -62,9 +62,8 @@ static void tell_observed(struct transport *t, const argus_Hello *hello)
 {
     unsigned char scratch[16];
 
-    if (t->options.self.address[0] == ':' &&
-        (uv_inet_pton(AF_INET, hello->observed, scratch) == 0 ||
-         uv_inet_pton(AF_INET6, hello->observed, scratch) == 0))
+    if (uv_inet_pton(AF_INET, hello->observed, scratch) == 0 ||
+        uv_inet_pton(AF_INET6, hello->observed, scratch) == 0)
         t->listener.observed(t->listener.context, hello->observed);
 }
 

@@ -140,4 +140,49 @@ def multicast(bed, full):
     return "%d nodes without a Seed; %s callers dialed; 3000 forged datagrams: nobody" % (count, answered)
 
 
-SCENARIOS = [names, services, multicast]
+def advertise(bed, full):
+    """A wrong Advertise is told, once, and others are given the address that works; where none
+    does, that is told too."""
+    places = lan(bed, 5)
+    port = bed.free_port()
+    nodes = []
+
+    def node(name, place, block="", host="::"):
+        nodes.append(bed.daemon(name, netns=places[place], host=host, port=port, block=block,
+                                seeds=["10.9.0.1:%d" % port] if nodes else []).spawn())
+        return nodes[-1]
+
+    good = node("good", 0)
+    node("other", 1)
+    wrong_port = node("wrongport", 2, 'Advertise "10.9.0.3" "9"')
+    stolen = node("stolen", 3, 'Advertise "10.9.0.1" "%d"' % port)
+    nowhere = node("nowhere", 4, 'Advertise "10.9.0.5" "%d"' % port, host="127.0.0.1")
+    wait_joined(nodes, 5)
+
+    def reach(n):
+        return n.status()["reach"]
+
+    for n, state in ((good, "reachable"), (wrong_port, "elsewhere"), (stolen, "elsewhere"),
+                     (nowhere, "unreachable")):
+        wait_for(lambda n=n, state=state: reach(n) == state, LIMIT_S,
+                 lambda n=n: "%s is %s" % (n.name, n.status()))
+    told = wrong_port.wait_log("Advertise", "cannot dial this node at 10.9.0.3:9", "nothing listens")
+    check(":%d in its place" % port in told, told)
+    stolen.wait_log("Advertise", "10.9.0.1:%d" % port, "somebody else answers")
+    nowhere.wait_log("Advertise", "cannot dial this node at 10.9.0.5:%d" % port, "firewall")
+    check(wrong_port.status()["advertised"] == "10.9.0.3:9", "status does not name it")
+
+    def shown(name):
+        return next(m["address"] for m in good.members() if m["name"] == name)
+
+    wait_for(lambda: shown("wrongport").endswith("3]:%d" % port) or
+             shown("wrongport") == "10.9.0.3:%d" % port, LIMIT_S, lambda: shown("wrongport"))
+    check("Advertise" not in good.log_text(), "a good address is complained of")
+    for n in nodes:
+        count = n.log_text().count("cannot dial this node")
+        check(count == (n in (wrong_port, stolen, nowhere)), "%s says it %d times" % (n.name, count))
+    return "wrong port, an address of another, nothing that can be dialed: each told once; %s in use" \
+        % shown("wrongport")
+
+
+SCENARIOS = [names, services, multicast, advertise]

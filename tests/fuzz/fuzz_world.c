@@ -171,6 +171,7 @@ static void on_action(void *context, const struct action *a)
     case ACTION_NOTIFY:
     case ACTION_TIMELINE: assert(a->event.origin != NULL); break;
     case ACTION_STORE: on_store(a); break;
+    case ACTION_ADDRESS: assert(strlen(a->address) < ADDRESS_SIZE); break;
     case ACTION_CALL: break;
     case ACTION_LOG: assert(strlen(a->log.line) < LOG_LINE_SIZE); break;
     case ACTION_SERIES_END:
@@ -390,6 +391,8 @@ static void fill_options(struct engine_options *o, uint8_t flavor)
     o->passive_max = is_small ? 4 : 30;
     o->shuffle_ms = 10000;
     o->calls = true;
+    o->checks_address = true;
+    o->listen_port = 25827;
     o->ping_ms = 2000;
     o->suspect_ms = 3500;
     o->retain_offline_s = 60;

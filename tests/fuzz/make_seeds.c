@@ -400,10 +400,10 @@ static void put_services(void)
 static void seed_frame(void)
 {
     put_messages(argus_Frame_fields, argus_Frame_hello_tag,
-                 argus_Frame_key_proof_tag, 0, false);
+                 argus_Frame_address_result_tag, 0, false);
     write_seed("frame", "frames");
     put_messages(argus_Frame_fields, argus_Frame_hello_tag,
-                 argus_Frame_key_proof_tag, 0, true);
+                 argus_Frame_address_result_tag, 0, true);
     write_seed("frame", "long_frames");
     put_messages(argus_Request_fields, argus_Request_status_tag,
                  argus_Request_key_wrap_tag, 1, false);

@@ -119,7 +119,8 @@ void sim_on_action(void *context, const struct action *a)
     case ACTION_NEW_IDENTITY: n->wants_identity = true; break;
     case ACTION_BUNDLES: n->bundles_changed = true; break;
     case ACTION_KEYS: n->keys_told++; break;
-    case ACTION_CALL: break; /* there is no local network */
+    case ACTION_ADDRESS: break; /* nobody checks it */
+    case ACTION_CALL: break;    /* there is no local network */
     case ACTION_LOG:
         if (s->line != NULL)
             sim_tell(s, n->index, "%s", a->log.line);
