@@ -47,7 +47,7 @@ static argus_BeaconBody sample(void)
  * changed anywhere is seen. */
 static void test_beacon_is_authentic(void)
 {
-    uint8_t data[BEACON_SIZE_MAX];
+    uint8_t data[BEACON_SIZE_MAX], again[BEACON_SIZE_MAX];
     argus_BeaconBody body = sample(), out;
 
     body.ip.size = 16;
@@ -56,7 +56,10 @@ static void test_beacon_is_authentic(void)
     size_t size = beacon_encode(&body, &keyed, data);
     CU_ASSERT_TRUE_FATAL(size > 0 && size <= BEACON_SIZE_MAX);
     CU_ASSERT_EQUAL(beacon_decode(data, size, &keyed, &out), BEACON_OK);
-    CU_ASSERT_EQUAL(memcmp(&out, &body, sizeof out), 0);
+    CU_ASSERT_EQUAL(beacon_encode(&out, &keyed, again), size);
+    CU_ASSERT_EQUAL(memcmp(data, again, size), 0);
+    CU_ASSERT_EQUAL(out.port, 65535);
+    CU_ASSERT_EQUAL(out.time_ms, UINT64_MAX);
     for (size_t i = 0; i < size; i++) {
         data[i] ^= 1;
         CU_ASSERT_NOT_EQUAL(beacon_decode(data, size, &keyed, &out), BEACON_OK);
