@@ -1,11 +1,13 @@
 """scenarios_contact.py - how a node finds a first other one: names, services, beacons."""
 
+import itertools
 import os
 
-from bed import check, pause, run, wait_for
+from bed import check, run, wait_for
 from names import NameServer, asks
 
 LIMIT_S = 20
+lans = itertools.count()  # no name twice in the network of a run
 
 
 def members_of(node):
@@ -85,12 +87,12 @@ def services(bed, full):
 
 def lan(bed, count):
     """Network namespaces on one bridge, 10.9.0.1 and fd09::1 and so on -> their names."""
-    bridge = "lan%d" % len(bed.namespaces)
+    bridge = "lan%d" % next(lans)
     run("ip", "link", "add", bridge, "type", "bridge")
     run("ip", "link", "set", bridge, "up")
     names_made = []
     for i in range(1, count + 1):
-        name = "argus-%d-%d" % (os.getpid(), i)
+        name = "argus-%d-%s-%d" % (os.getpid(), bridge, i)
         bed.netns(name)
         cable = "%s-%d" % (bridge, i)
         run("ip", "link", "add", cable, "type", "veth", "peer", "name", "eth0", "netns", name)
