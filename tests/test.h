@@ -32,6 +32,7 @@
     X(hyparview)                                                               \
     X(plumtree)                                                                \
     X(overlay)                                                                 \
+    X(event_sync)                                                              \
     X(timeline)                                                                \
     X(directory)                                                               \
     X(departures)                                                              \

@@ -121,6 +121,21 @@ static bool fake_event(void *context, uint32_t index, argus_EventReply *out)
     return index < fake.events;
 }
 
+static bool fake_event_place(void *context, uint32_t index,
+                             struct timeline_place *out)
+{
+    (void)context;
+    *out = (struct timeline_place){.hlc = (uint64_t)(index + 1) << 16};
+    return index < fake.events;
+}
+
+static void fake_event_order(void *context, uint32_t index,
+                             argus_EventReply *out)
+{
+    (void)context;
+    out->uncertainty_s = index / 4.0;
+}
+
 static void fake_coverage(void *context, argus_Coverage *out)
 {
     (void)context;
@@ -168,6 +183,8 @@ static const struct control_hooks hooks = {
     .route = fake_route,
     .events_count = fake_events_count,
     .event = fake_event,
+    .event_place = fake_event_place,
+    .event_order = fake_event_order,
     .coverage = fake_coverage,
     .notify = fake_notify,
     .join = fake_join,

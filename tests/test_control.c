@@ -87,6 +87,28 @@ static bool fake_event(void *context, uint32_t index, argus_EventReply *out)
     return true;
 }
 
+static bool fake_event_place(void *context, uint32_t index,
+                             struct timeline_place *out)
+{
+    (void)context;
+    if (index >= fake.events_count)
+        return false;
+    const argus_EventReply *e = &fake.events[index];
+    *out = (struct timeline_place){.epoch = e->event.epoch,
+                                   .hlc = e->event.hlc,
+                                   .origin = node_id_of(e->origin),
+                                   .generation = e->event.generation,
+                                   .number = e->event.number};
+    return true;
+}
+
+static void fake_event_order(void *context, uint32_t index,
+                             argus_EventReply *out)
+{
+    (void)context;
+    out->uncertainty_s = index;
+}
+
 static void fake_coverage(void *context, argus_Coverage *out)
 {
     (void)context;
@@ -233,6 +255,8 @@ static const struct control_hooks hooks = {
     .route = fake_route,
     .events_count = fake_events_count,
     .event = fake_event,
+    .event_place = fake_event_place,
+    .event_order = fake_event_order,
     .coverage = fake_coverage,
     .notify = fake_notify,
     .join = fake_join,

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 void text_copy(char *out, size_t out_size, const char *text)
 {
@@ -20,6 +21,17 @@ void text_say(char *out, size_t out_size, const char *format, ...)
     va_start(ap, format);
     text_format(out, out_size, format, ap);
     va_end(ap);
+}
+
+void text_time(char *out, size_t out_size, uint64_t unix_us)
+{
+    time_t seconds = (time_t)(unix_us / 1000000);
+    struct tm tm = {0};
+
+    (void)gmtime_r(&seconds, &tm);
+    text_say(out, out_size, "%04d-%02d-%02dT%02d:%02d:%02d.%03uZ",
+             tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour,
+             tm.tm_min, tm.tm_sec, (unsigned)(unix_us % 1000000 / 1000));
 }
 
 static void clean(char *out, size_t out_size, const char *text, char quote)

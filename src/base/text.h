@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /** Copy, cut to fit. NULL gives "". */
 void text_copy(char *out, size_t out_size, const char *text);
@@ -15,6 +16,9 @@ void text_format(char *out, size_t out_size, const char *format, va_list ap)
 
 void text_say(char *out, size_t out_size, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/** "2026-01-31T12:00:00.123Z"; what does not fit is cut. */
+void text_time(char *out, size_t out_size, uint64_t unix_us);
 
 /** Copy a sentence with control characters replaced by '?', so that a stranger
  *  cannot break a log line. Cut to fit. */

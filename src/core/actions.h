@@ -60,6 +60,7 @@ enum store_what {
     STORE_BUNDLE,  /* key: a number of the version's own; value: packed
                     * SignedBundle; empty: drop */
     STORE_EPOCH,   /* number: the clock epoch that this node is in */
+    STORE_EVENT, /* key: of the event, then zeros; value: opaque; empty: drop */
     STORE_GENERATION, /* number: another life was ahead; Hellos carry this now
                        */
 };

@@ -50,6 +50,7 @@
 #include "core/actions.h"
 #include "core/departures.h"
 #include "core/engine.h"
+#include "core/event_sync.h"
 #include "core/members.h"
 #include "core/peer.h"
 
@@ -85,6 +86,15 @@ struct directory_listener {
     /** Another life of this id was ahead: from now on Hellos carry this
      *  generation, and the owner stores it. */
     void (*generation_raised)(void *context, uint32_t generation);
+
+    /** The second part of a session, about events (core/event_sync.h); both
+     *  NULL: there is none. Begun by the dialer. */
+    void (*events_begin)(void *context, struct event_session *session,
+                         link_id link, struct actions *out);
+    enum event_step (*events_frame)(void *context,
+                                    struct event_session *session, link_id link,
+                                    const argus_Frame *frame,
+                                    struct actions *out);
 };
 
 enum directory_verdict {

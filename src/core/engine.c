@@ -315,49 +315,6 @@ static void settle_aggregators(struct engine *e)
 
 /* ------------------------------------------------------- broadcasts */
 
-static void tell_event(struct engine *e, enum action_type type,
-                       const argus_Event *event, const struct node_id *origin)
-{
-    struct action a = {
-        .type = type,
-        .event = {.event = event, .origin = origin, .received_us = e->wall_us}};
-    e->owner->emit(e->owner->context, &a);
-}
-
-static bool is_aggregator(const struct engine *e)
-{
-    return e->options.role == argus_Role_ROLE_AGGREGATOR;
-}
-
-static bool is_severity(argus_Severity s)
-{
-    return s == argus_Severity_SEVERITY_FAILURE ||
-           s == argus_Severity_SEVERITY_WARNING ||
-           s == argus_Severity_SEVERITY_OKAY;
-}
-
-static enum plumtree_verdict deliver_event(struct engine *e,
-                                           const argus_Event *event,
-                                           const struct node_id *author)
-{
-    if (!is_severity(event->severity)) {
-        e->stats.statement_bad++;
-        return PLUMTREE_BAD;
-    }
-    switch (timeline_add(e->timeline, author, event, e->wall_us)) {
-    case TIMELINE_KNOWN: return PLUMTREE_STALE;
-    case TIMELINE_TOO_OLD: /* others may keep more than we do */
-    case TIMELINE_FAILED: return PLUMTREE_NEWS;
-    case TIMELINE_ADDED: break;
-    }
-    e->stats.event_received++;
-    directory_heard(e->directory, e->now_ms, e->wall_us, author);
-    tell_event(e, ACTION_TIMELINE, event, author);
-    if (is_aggregator(e))
-        tell_event(e, ACTION_NOTIFY, event, author);
-    return PLUMTREE_NEWS;
-}
-
 static enum plumtree_verdict deliver_body(struct engine *e, link_id from,
                                           const uint8_t *payload, size_t size,
                                           const argus_Statement *s,
@@ -365,7 +322,7 @@ static enum plumtree_verdict deliver_body(struct engine *e, link_id from,
 {
     switch (s->which_body) {
     case argus_Statement_event_tag:
-        return deliver_event(e, &s->body.event, author);
+        return engine_events_deliver(e, payload, size, &s->body.event, author);
     case argus_Statement_bundle_tag:
         return engine_bundles_deliver(e, from, &s->body.bundle);
     case argus_Statement_record_tag:
@@ -622,19 +579,17 @@ static int new_overlay(struct engine *e, uint64_t seed, uint64_t tree_seed)
 static int new_statements(struct engine *e)
 {
     const struct engine_options *o = &e->options;
-    struct timeline_options events = {.self = o->id,
-                                      .generation = o->generation,
-                                      .retain_events = o->retain_events,
-                                      .event_rate = o->event_rate};
     struct directory_listener directory_up = {
         .context = e,
         .broadcast = spread,
         .stamp = stamp_own,
         .member_changed = member_changed,
         .member_forgotten = member_forgotten,
-        .generation_raised = generation_raised};
+        .generation_raised = generation_raised,
+        .events_begin = engine_events_begin,
+        .events_frame = engine_events_frame};
 
-    int rc = timeline_new(&events, &e->timeline);
+    int rc = engine_events_new(e);
     return rc != ARGUS_OK ? rc
                           : directory_new(o, 0, &directory_up, &e->directory);
 }
@@ -791,57 +746,7 @@ static void on_timeout(struct engine *e)
     bundles_on_timeout(e->bundles, e->now_ms, e->wall_us);
     bundle_sync_on_timeout(e->bundle_sync, e->now_ms, e->wall_us, &e->out);
     insiders_on_timeout(e);
-}
-
-void engine_notice(struct engine *e, const argus_Event *event, bool always,
-                   uint64_t *hlc, uint64_t *number)
-{
-    argus_Statement s;
-    uint8_t packed[SEALED_SIZE_MAX];
-
-    *hlc = 0;
-    *number = 0;
-    if (!always && event->severity > e->options.forward) {
-        e->stats.event_mild++;
-        return;
-    }
-    s.which_body = argus_Statement_event_tag;
-    s.body.event = *event;
-    s.body.event.epoch = clock_epoch(overlay_clock(e->overlay));
-    text_copy(s.body.event.node, sizeof s.body.event.node, e->options.name);
-    if (!timeline_stamp_own(e->timeline, e->hlc, e->now_ms, e->wall_us,
-                            &s.body.event))
-        return;
-    size_t size = e->options.seal.close(e->options.seal.context, &s, packed);
-    if (size == 0) {
-        e->stats.event_unsealed++;
-        return;
-    }
-    store(e, STORE_HLC, NULL, NULL, s.body.event.hlc);
-    if (timeline_add(e->timeline, &e->options.id, &s.body.event, e->wall_us) ==
-        TIMELINE_ADDED)
-        tell_event(e, ACTION_TIMELINE, &s.body.event, &e->options.id);
-    /* A notification went through collectd here already; words of an operator
-     * did not. */
-    if (always && is_aggregator(e))
-        tell_event(e, ACTION_NOTIFY, &s.body.event, &e->options.id);
-    spread(e, packed, size);
-    e->stats.event_sent++;
-    *hlc = s.body.event.hlc;
-    *number = s.body.event.number;
-}
-
-void engine_announce(struct engine *e, const argus_Event *event)
-{
-    argus_Event told = *event;
-
-    engine_notice(e, event, true, &told.hlc, &told.number);
-    if (is_aggregator(e)) /* done */
-        return;
-    told.generation = e->options.generation;
-    told.epoch = clock_epoch(overlay_clock(e->overlay));
-    text_copy(told.node, sizeof told.node, e->options.name);
-    tell_event(e, ACTION_NOTIFY, &told, &e->options.id);
+    engine_events_on_timeout(e);
 }
 
 static bool is_loopback(const char *ip)
@@ -967,6 +872,9 @@ static void dispatch(struct engine *e, const struct event *event)
                              &event->record.id, event->record.data,
                              event->record.size);
         break;
+    case EVENT_EVENT_ROW:
+        engine_events_load(e, event->event_row.data, event->event_row.size);
+        break;
     case EVENT_ADDRESS:
         on_address(e, &event->address.id, event->address.address);
         break;
@@ -1019,6 +927,7 @@ uint64_t engine_deadline_ms(const struct engine *e)
     d = least(d, bundle_sync_deadline_ms(e->bundle_sync));
     d = least(d, insiders_deadline_ms(e));
     d = least(d, reach_deadline_ms(&e->reach));
+    d = least(d, timeline_deadline_ms(e->timeline));
     return least(d, intake_deadline_ms(e->intake));
 }
 

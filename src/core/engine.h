@@ -22,6 +22,7 @@
 #include "core/orders.h"
 #include "core/peer.h"
 #include "core/seal.h"
+#include "core/timeline.h"
 
 struct engine;
 
@@ -73,6 +74,7 @@ struct engine_options {
     argus_Severity forward;  /* mildest severity that is broadcast */
     uint32_t retain_events;
     uint32_t event_rate; /* events a second; burst ten times that */
+    uint64_t born_ms;    /* wall clock at the first start of all; 0: unknown */
 
     struct chunk_store chunks;
     const uint8_t (*trusted_keys)[32]; /* copied */
@@ -95,6 +97,7 @@ enum event_type {
     EVENT_PROGRESS,     /* collectd's queue moved on */
     EVENT_NOTICE,       /* a local notification, or argusctl notify */
     EVENT_RECORD,       /* from disk, before START: a packed Signed */
+    EVENT_EVENT_ROW,    /* from disk, before START: as STORE_EVENT wrote it */
     EVENT_ADDRESS,      /* from disk, before START: where a node was reached */
     EVENT_OBSERVED,     /* a peer says at which host it sees us */
     EVENT_CALL,         /* a node calls on the local network */
@@ -173,7 +176,7 @@ struct event {
         struct {
             const uint8_t *data;
             uint32_t size;
-        } bundle_row;
+        } bundle_row, event_row;
         struct {
             const argus_SignedBundle *bundle;
             int *result; /* out: ARGUS_OK; ARGUS_EINVAL, why in err;
@@ -251,10 +254,15 @@ bool engine_peer(const struct engine *e, uint32_t index, argus_PeerReply *out,
 bool engine_route(const struct engine *e, const char *key, uint32_t index,
                   argus_RouteReply *out);
 
-/** Events oldest first, in HLC order. */
+/** Events oldest first, in HLC order. The second gives all but uncertainty and
+ *  `concurrent`, which the last one fills in; the third only where it stands. */
 uint32_t engine_events_count(const struct engine *e);
 bool engine_event(const struct engine *e, uint32_t index,
                   argus_EventReply *out);
+bool engine_event_place(const struct engine *e, uint32_t index,
+                        struct timeline_place *out);
+void engine_event_order(const struct engine *e, uint32_t index,
+                        argus_EventReply *out);
 
 void engine_coverage(const struct engine *e, uint64_t wall_us,
                      argus_Coverage *out);

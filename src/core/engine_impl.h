@@ -1,5 +1,6 @@
 /* engine_impl.h - what the files of the engine share. Nobody else includes it.
  *   engine.c          inputs, wiring
+ *   engine_events.c   events, and what is kept of them
  *   engine_clock.c    what is told of this node's clock, and asked of it
  *   engine_bundles.c  the same for bundles, and the questions about them
  *   engine_insiders.c  what insiders may not do: rates, quarantine
@@ -14,6 +15,7 @@
 #include "core/bundles.h"
 #include "core/directory.h"
 #include "core/engine.h"
+#include "core/event_sync.h"
 #include "core/intake.h"
 #include "core/origins.h"
 #include "core/overlay.h"
@@ -26,6 +28,8 @@
 struct engine_stats {
     uint64_t statement_bad; /* signature wrong or no known body */
     uint64_t event_sent, event_received;
+    uint64_t event_learned;   /* by anti-entropy */
+    uint64_t event_unread;    /* a row on disk that is damaged */
     uint64_t event_mild;      /* below Forward */
     uint64_t event_unsealed;  /* too large to sign */
     uint64_t value_unrouted;  /* came although routing is off */
@@ -87,6 +91,7 @@ struct engine {
     struct hlc *hlc;
     struct directory *directory;
     struct timeline *timeline;
+    struct event_sync event_sync; /* between timelines */
     struct spool *spool;
     struct intake *intake;
     struct router *router; /* with this node in it: for questions */
@@ -118,9 +123,6 @@ struct engine {
 
 /* ---- engine.c */
 
-/** Put an event of this node on the timeline. *hlc is 0 if it was refused. */
-void engine_notice(struct engine *e, const argus_Event *event, bool always,
-                   uint64_t *hlc, uint64_t *number);
 bool engine_any_member(struct engine *e, uint32_t pick,
                        struct membership_wish wish,
                        struct membership_peer *out);
@@ -168,8 +170,34 @@ void engine_bundles_on_event(struct engine *e, const struct event *event);
 /** After a step: tell the owner if something changed. */
 void engine_bundles_settle(struct engine *e);
 
+/* ---- engine_events.c */
+
+/** Of an event that comes by anti-entropy, collectd is told only if it is no
+ *  older than that, and no older than this node. */
+#define ENGINE_ALARM_AGE_MS 3600000u
+
+int engine_events_new(struct engine *e);
+/** From disk. */
+void engine_events_load(struct engine *e, const uint8_t *row, size_t size);
+enum plumtree_verdict engine_events_deliver(struct engine *e,
+                                            const uint8_t *payload, size_t size,
+                                            const argus_Event *event,
+                                            const struct node_id *author);
+
+/** Put an event of this node on the timeline. *hlc is 0 if it was refused. */
+void engine_notice(struct engine *e, const argus_Event *event, bool always,
+                   uint64_t *hlc, uint64_t *number);
 /** The same, to everyone and here too: collectd knows nothing of it yet. */
 void engine_announce(struct engine *e, const argus_Event *event);
+void engine_events_on_timeout(struct engine *e);
+
+/** As directory_listener wants it. */
+void engine_events_begin(void *context, struct event_session *session,
+                         link_id link, struct actions *out);
+enum event_step engine_events_frame(void *context,
+                                    struct event_session *session, link_id link,
+                                    const argus_Frame *frame,
+                                    struct actions *out);
 
 /* ---- engine_clock.c */
 

@@ -206,16 +206,6 @@ bool engine_route(const struct engine *e, const char *key, uint32_t index,
     return true;
 }
 
-uint32_t engine_events_count(const struct engine *e)
-{
-    return timeline_count(e->timeline);
-}
-
-bool engine_event(const struct engine *e, uint32_t index, argus_EventReply *out)
-{
-    return timeline_get(e->timeline, index, out);
-}
-
 void engine_coverage(const struct engine *e, uint64_t wall_us,
                      argus_Coverage *out)
 {
@@ -348,7 +338,13 @@ bool engine_series_moved(const struct engine *e, const char *host,
     X(events, "event_share_spent", event_share_spent)                          \
     X(events, "event_limited", event_limited)                                  \
     X(events, "event_too_old", event_too_old)                                  \
+    X(events, "event_summaries", event_summaries)                              \
+    X(events, "event_damaged", event_damaged)                                  \
     X(events, "event_memory_refused", memory_refused)                          \
+    X(pieces, "event_items_sent", items_sent)                                  \
+    X(pieces, "event_items_received", items_received)                          \
+    X(pieces, "event_digests_same", digests_same)                              \
+    X(pieces, "event_pieces", pieces)                                          \
     X(spool, "values_queued", values_queued)                                   \
     X(spool, "values_sent", values_sent)                                       \
     X(spool, "values_resent", values_resent)                                   \
@@ -410,6 +406,8 @@ bool engine_series_moved(const struct engine *e, const char *host,
     X(own, "statements_bad", statement_bad)                                    \
     X(own, "events_sent", event_sent)                                          \
     X(own, "events_received", event_received)                                  \
+    X(own, "events_learned", event_learned)                                    \
+    X(own, "events_unread", event_unread)                                      \
     X(own, "events_mild", event_mild)                                          \
     X(own, "events_unsealed", event_unsealed)                                  \
     X(own, "values_unrouted", value_unrouted)                                  \
@@ -474,6 +472,7 @@ uint32_t engine_counters(const struct engine *e, struct engine_counter *out,
     const struct plumtree_stats *tree = plumtree_stats(e->plumtree);
     const struct directory_stats *members = directory_stats(e->directory);
     const struct timeline_stats *events = timeline_stats(e->timeline);
+    const struct event_sync_stats *pieces = &e->event_sync.stats;
     const struct spool_stats *spool = spool_stats(e->spool);
     const struct intake_stats *intake = intake_stats(e->intake);
     const struct bundles_stats *bundles = bundles_stats(e->bundles);

@@ -217,7 +217,12 @@ static uint32_t cost_of(const struct pulse *e, const argus_Frame *f,
         return 1 + f->body.bundle_items.bundles_count;
     case argus_Frame_ihave_tag:
         return 1 + f->body.ihave.announced_count / IHAVE_IDS;
-    case argus_Frame_digest_tag: return DIGEST_COST;
+    case argus_Frame_event_items_tag:
+        return 1 + f->body.event_items.payloads_count;
+    case argus_Frame_digest_tag:
+    case argus_Frame_event_digest_tag:
+    case argus_Frame_event_keys_tag:
+    case argus_Frame_event_want_tag: return DIGEST_COST;
     case argus_Frame_ping_tag: return PING_COST;
     case argus_Frame_shuffle_tag:
     case argus_Frame_forward_join_tag: return WALK_COST;

@@ -41,6 +41,14 @@ void sync_start(struct directory *d)
 
 /* -------------------------------------------------------- neighbors */
 
+static void sync_soon(struct directory *d)
+{
+    uint64_t settled_ms = after(d, SYNC_SETTLE_MS);
+
+    if (settled_ms < d->sync.due_ms)
+        d->sync.due_ms = settled_ms;
+}
+
 static struct neighbor *find_neighbor(const struct directory *d,
                                       const struct node_id *id)
 {
@@ -75,7 +83,6 @@ static struct neighbor *add_neighbor(struct directory *d)
 
 bool sync_on_neighbor_up(struct directory *d, const struct peer_info *peer)
 {
-    struct sync *s = &d->sync;
     struct neighbor *n = find_neighbor(d, &peer->id);
 
     if (n == NULL && (n = add_neighbor(d)) == NULL)
@@ -85,10 +92,7 @@ bool sync_on_neighbor_up(struct directory *d, const struct peer_info *peer)
     bool is_ours = node_id_compare(&d->id, &peer->id) < 0;
     n->sync_due_ms = d->now_ms + (is_ours ? 0 : SYNC_FALLBACK_MS) +
                      prng_below(&d->prng, SYNC_DELAY_MS);
-
-    uint64_t settled_ms = after(d, SYNC_SETTLE_MS);
-    if (settled_ms < s->due_ms)
-        s->due_ms = settled_ms;
+    sync_soon(d);
     return true;
 }
 
@@ -141,6 +145,8 @@ static void remove_session(struct directory *d, struct session *session,
             n->sync_due_ms = after(d, SYNC_SETTLE_MS);
         }
     }
+    if (session->events.learned > 0)
+        sync_soon(d);
     if (session->dial != 0)
         s->dialed_count--;
     *session = s->sessions[--s->sessions_count];
@@ -476,11 +482,14 @@ static void on_want(struct directory *d, struct session *session,
     }
     session->is_waiting = false;
     send_wanted(d, session, want, out);
-    if (want->last)
+    if (!want->last)
+        send_page(d, session, next_id(node_id_of(want->to)), out);
+    else if (d->listener.events_begin != NULL)
+        d->listener.events_begin(d->listener.context, &session->events,
+                                 session->link, out);
+    else
         end_session(d, session, true, argus_RefuseCode_REFUSE_BYE, "in sync",
                     out);
-    else
-        send_page(d, session, next_id(node_id_of(want->to)), out);
 }
 
 /* ------------------------------------------------------------- items */
@@ -588,6 +597,32 @@ static void on_items(struct directory *d, struct session *session,
         }
 }
 
+/* ------------------------------------------------------------ events */
+
+/* Records come first: who an event is from is known then. */
+static void on_event_frame(struct directory *d, struct session *session,
+                           const argus_Frame *frame, struct actions *out)
+{
+    bool is_their_turn =
+        session->dial != 0 ? session->events.is_begun : session->is_answered;
+
+    if (!is_their_turn || d->listener.events_frame == NULL) {
+        malformed(d, session, "events out of turn", out);
+        return;
+    }
+    switch (d->listener.events_frame(d->listener.context, &session->events,
+                                     session->link, frame, out)) {
+    case EVENT_STEP_ON: return;
+    case EVENT_STEP_DONE:
+        end_session(d, session, true, argus_RefuseCode_REFUSE_BYE, "in sync",
+                    out);
+        return;
+    case EVENT_STEP_BAD:
+        malformed(d, session, "events that are damaged or out of order", out);
+        return;
+    }
+}
+
 /* ------------------------------------------------------------- inputs */
 
 void sync_on_link_up(struct directory *d, link_id link, dial_id dial,
@@ -665,6 +700,12 @@ void sync_on_frame(struct directory *d, link_id link, const argus_Frame *frame,
         return;
     case argus_Frame_items_tag:
         on_items(d, session, &frame->body.items, out);
+        return;
+    case argus_Frame_event_digest_tag:
+    case argus_Frame_event_keys_tag:
+    case argus_Frame_event_want_tag:
+    case argus_Frame_event_items_tag:
+        on_event_frame(d, session, frame, out);
         return;
     default: malformed(d, session, "not a frame of a sync link", out);
     }

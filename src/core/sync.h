@@ -7,7 +7,8 @@
  *                      page is answered up to here
  *          -> Items    what was wanted
  *          -> Digest   the next page, from behind `to`
- * until `to` is the highest id; then the dialer closes (REFUSE_BYE). So at most
+ * until `to` is the highest id; then come events (core/event_sync.h), and then
+ * the dialer closes (REFUSE_BYE). So at most
  * a page is under way in each direction (SYNC_PAGE_BYTES, SYNC_PAGE_MAX ids),
  * whatever the difference: a newcomer that knows only itself is answered in as
  * many pages as it takes, at its own pace.
@@ -22,7 +23,8 @@
  * other one if that has not happened after SYNC_FALLBACK_MS), once more with a
  * random neighbor shortly after any change of neighbors (what another had not
  * heard yet at the first time), then every 30 to 60 s with a random neighbor
- * and each SYNC_STRANGER_TURN-th time with a member that is none. */
+ * and each SYNC_STRANGER_TURN-th time with a member that is none. Whoever
+ * learned of events in a session has the next one soon. */
 #ifndef ARGUS_CORE_SYNC_H
 #define ARGUS_CORE_SYNC_H
 
@@ -50,11 +52,12 @@ struct session {
     link_id link; /* 0: still dialing */
     struct node_id peer;
     uint64_t started_ms, active_ms;
-    struct node_id from, to; /* dialer: page that waits for its Want. Other
-                                side: `from` of the page that must follow */
-    uint32_t items_left;     /* payloads that the peer may send */
-    bool is_waiting;         /* dialer: for a Want */
-    bool is_answered;        /* other side: the last Want is sent */
+    struct node_id from, to;     /* dialer: page that waits for its Want. Other
+                                    side: `from` of the page that must follow */
+    uint32_t items_left;         /* payloads that the peer may send */
+    bool is_waiting;             /* dialer: for a Want */
+    bool is_answered;            /* other side: the last Want is sent */
+    struct event_session events; /* what follows upon that */
 };
 
 struct neighbor {

@@ -1,61 +1,19 @@
-#include "core/timeline.h"
+#include "core/timeline_impl.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include <pb_decode.h>
+
 #include "base/status.h"
-#include "core/bucket.h"
 
-#define HASH_NONFATAL_OOM 1
-#include <uthash.h>
+/* How an encoded Signed begins: the author's key as field 1, of 32 bytes. */
+#define KEY_HEAD_SIZE 34
+static const uint8_t key_head[2] = {0x0a, 32};
 
-/* Most that retain_events may be: 16 million are some 3 GB. */
-#define RETAIN_MAX (1u << 24)
-
-/* Strings of an event, each a byte of length and as many bytes. A length over
- * 127 cannot come from a name of the wire: it says "as before". */
-#define STRINGS_COUNT 7
-#define STRINGS_SIZE_MAX (6 * 128 + 256)
-#define SAME 255
-
-/* Pointers to events in some order; the head moves up as the oldest go, so that
- * neither end costs a move of all others. */
-struct row {
-    struct entry **at;
-    uint32_t head, count, size;
-};
-
-/* A node that events are from. It lives as long as one of them does. */
-struct origin {
-    struct node_id id;
-    struct row events; /* by (generation, number) */
-    UT_hash_handle hh;
-    char name[]; /* as its first event here had it */
-};
-
-struct entry {
-    uint64_t hlc;
-    uint64_t number;
-    uint64_t time;
-    uint64_t received_us;
-    struct origin *origin;
-    uint32_t generation;
-    uint32_t epoch;
-    uint8_t severity;
-    uint8_t strings[];
-};
-
-struct timeline {
-    struct timeline_options options;
-    struct timeline_stats stats;
-    struct origin *origins; /* hash */
-    struct row events;      /* by (epoch, hlc, origin, generation, number) */
-    size_t bytes;
-    uint64_t own_number;
-    struct bucket tokens; /* for events of our own */
-    bool out_of_memory;   /* set within one insertion */
-};
+/* As Gossip.payload in argus.options. */
+#define PACKED_MAX 6144
 
 /* ------------------------------------------------------------------ rows */
 
@@ -117,16 +75,47 @@ static void row_remove(struct row *r, uint32_t place)
     r->count--;
 }
 
-/* Place of the first event of a row that does not come before key. */
-static uint32_t row_find(const struct row *r, const struct entry *key,
-                         int (*compare)(const struct entry *,
-                                        const struct entry *))
+/* ---------------------------------------------------------------- orders */
+
+static struct timeline_place place_of(const struct entry *e)
+{
+    return (struct timeline_place){.epoch = e->epoch,
+                                   .hlc = e->hlc,
+                                   .origin = e->origin->id,
+                                   .generation = e->generation,
+                                   .number = e->number};
+}
+
+static int compare_u64(uint64_t a, uint64_t b)
+{
+    return (a > b) - (a < b);
+}
+
+int timeline_place_compare(const struct timeline_place *a,
+                           const struct timeline_place *b)
+{
+    int order = compare_u64(a->is_end, b->is_end);
+
+    if (order == 0)
+        order = compare_u64(a->epoch, b->epoch);
+    if (order == 0)
+        order = compare_u64(a->hlc, b->hlc);
+    if (order == 0)
+        order = node_id_compare(&a->origin, &b->origin);
+    if (order == 0)
+        order = compare_u64(a->generation, b->generation);
+    return order != 0 ? order : compare_u64(a->number, b->number);
+}
+
+static uint32_t row_find_place(const struct row *r,
+                               const struct timeline_place *place)
 {
     uint32_t low = 0, high = r->count;
 
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
-        if (compare(r->at[r->head + middle], key) < 0)
+        struct timeline_place at = place_of(row_at(r, middle));
+        if (timeline_place_compare(&at, place) < 0)
             low = middle + 1;
         else
             high = middle;
@@ -134,100 +123,133 @@ static uint32_t row_find(const struct row *r, const struct entry *key,
     return low;
 }
 
-/* ---------------------------------------------------------------- orders */
-
-static int compare_u64(uint64_t a, uint64_t b)
+uint32_t row_find(const struct row *r, const struct entry *e)
 {
-    return (a > b) - (a < b);
+    struct timeline_place place = place_of(e);
+
+    return row_find_place(r, &place);
 }
 
-static int compare_number(const struct entry *a, const struct entry *b)
-{
-    int order = compare_u64(a->generation, b->generation);
+/* ------------------------------------------------------------------ keys */
 
-    return order != 0 ? order : compare_u64(a->number, b->number);
+static void put_le(uint8_t *out, uint64_t value, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        out[i] = (uint8_t)(value >> (8 * i));
 }
 
-static int compare_hlc(const struct entry *a, const struct entry *b)
+static uint64_t key_of(const struct timeline *t, const struct node_id *origin,
+                       uint32_t generation, uint64_t number)
 {
-    int order = compare_u64(a->epoch, b->epoch);
+    uint8_t text[NODE_ID_SIZE + 12], hash[32];
+    uint64_t key = 0;
 
-    return order != 0 ? order : compare_u64(a->hlc, b->hlc);
+    memcpy(text, origin->bytes, NODE_ID_SIZE);
+    put_le(text + NODE_ID_SIZE, generation, 4);
+    put_le(text + NODE_ID_SIZE + 4, number, 8);
+    t->options.digest(text, sizeof text, hash);
+    for (size_t i = 8; i-- > 0;)
+        key = key << 8 | hash[i];
+    return key;
 }
 
-static int compare_place(const struct entry *a, const struct entry *b)
+static uint32_t slot_of(const struct key_index *x, uint64_t key)
 {
-    int order = compare_hlc(a, b);
-
-    if (order == 0)
-        order = node_id_compare(&a->origin->id, &b->origin->id);
-    return order != 0 ? order : compare_number(a, b);
+    return (uint32_t)(key ^ key >> 32) & (x->size - 1);
 }
 
-/* --------------------------------------------------------------- packing */
-
-static size_t put_string(uint8_t *out, const char *text, size_t size_max,
-                         const char *same)
+static void index_put(struct key_index *x, struct entry *e)
 {
-    size_t length = strnlen(text, size_max - 1);
+    uint32_t i = slot_of(x, e->key);
 
-    if (same != NULL && strlen(same) == length &&
-        memcmp(same, text, length) == 0) {
-        out[0] = SAME;
-        return 1;
+    while (x->at[i] != NULL)
+        i = (i + 1) & (x->size - 1);
+    x->at[i] = e;
+    x->used++;
+}
+
+/** @return false: no memory; nothing changed. */
+static bool index_reserve(struct timeline *t)
+{
+    struct key_index *x = &t->index;
+
+    if (x->size > 0 && (x->used + 1) * 4ull <= x->size * 3ull)
+        return true;
+    struct key_index grown = {.size = x->size == 0 ? 16 : 2 * x->size};
+    grown.at = calloc(grown.size, sizeof(struct entry *));
+    if (grown.at == NULL)
+        return false;
+    for (uint32_t i = 0; i < x->size; i++)
+        if (x->at[i] != NULL)
+            index_put(&grown, x->at[i]);
+    t->bytes += (grown.size - x->size) * sizeof(struct entry *);
+    free(x->at);
+    *x = grown;
+    return true;
+}
+
+/* What follows without a gap moves up where it may, so that there are no
+ * tombstones. */
+static void index_remove(struct key_index *x, const struct entry *e)
+{
+    uint32_t mask = x->size - 1, i = slot_of(x, e->key);
+
+    while (x->at[i] != e)
+        i = (i + 1) & mask;
+    for (uint32_t k = (i + 1) & mask; x->at[k] != NULL; k = (k + 1) & mask) {
+        uint32_t home = slot_of(x, x->at[k]->key);
+        if (((k - home) & mask) < ((k - i) & mask))
+            continue;
+        x->at[i] = x->at[k];
+        i = k;
     }
-    out[0] = (uint8_t)length;
-    memcpy(out + 1, text, length);
-    return 1 + length;
+    x->at[i] = NULL;
+    x->used--;
 }
 
-static size_t pack_strings(uint8_t *out, const argus_Event *e,
-                           const struct origin *origin)
+struct entry *timeline_entry(const struct timeline *t, uint64_t key)
 {
-    size_t n = put_string(out, e->node, sizeof e->node, origin->name);
+    const struct key_index *x = &t->index;
 
-    n += put_string(out + n, e->host, sizeof e->host, e->node);
-    n += put_string(out + n, e->plugin, sizeof e->plugin, NULL);
-    n += put_string(out + n, e->plugin_instance, sizeof e->plugin_instance,
-                    NULL);
-    n += put_string(out + n, e->type, sizeof e->type, e->plugin);
-    n += put_string(out + n, e->type_instance, sizeof e->type_instance, NULL);
-    n += put_string(out + n, e->message, sizeof e->message, NULL);
-    assert(n <= STRINGS_SIZE_MAX + STRINGS_COUNT);
-    return n;
+    if (x->size == 0)
+        return NULL;
+    for (uint32_t i = slot_of(x, key); x->at[i] != NULL;
+         i = (i + 1) & (x->size - 1))
+        if (x->at[i]->key == key)
+            return x->at[i];
+    return NULL;
 }
 
-static const uint8_t *get_string(const uint8_t *in, char *text,
-                                 const char *same)
+bool timeline_has_key(const struct timeline *t, uint64_t key)
 {
-    if (in[0] == SAME && same != NULL) {
-        memcpy(text, same, strlen(same) + 1);
-        return in + 1;
+    return timeline_entry(t, key) != NULL;
+}
+
+/* By the whole name: whoever makes keys meet hides nothing but his own. */
+static bool has_event(const struct timeline *t, uint64_t key,
+                      const struct node_id *origin, uint32_t generation,
+                      uint64_t number)
+{
+    const struct key_index *x = &t->index;
+
+    if (x->size == 0)
+        return false;
+    for (uint32_t i = slot_of(x, key); x->at[i] != NULL;
+         i = (i + 1) & (x->size - 1)) {
+        const struct entry *e = x->at[i];
+        if (e->key == key && e->number == number &&
+            e->generation == generation &&
+            node_id_is_equal(&e->origin->id, origin))
+            return true;
     }
-    memcpy(text, in + 1, in[0]);
-    text[in[0]] = '\0';
-    return in + 1 + in[0];
+    return false;
 }
 
-static void unpack(const struct entry *e, argus_Event *out)
+bool timeline_has(const struct timeline *t, const struct node_id *origin,
+                  uint32_t generation, uint64_t number)
 {
-    const uint8_t *in = e->strings;
-
-    *out = (argus_Event){
-        .generation = e->generation,
-        .number = e->number,
-        .hlc = e->hlc,
-        .severity = (argus_Severity)e->severity,
-        .time = e->time,
-        .epoch = e->epoch,
-    };
-    in = get_string(in, out->node, e->origin->name);
-    in = get_string(in, out->host, out->node);
-    in = get_string(in, out->plugin, NULL);
-    in = get_string(in, out->plugin_instance, NULL);
-    in = get_string(in, out->type, out->plugin);
-    in = get_string(in, out->type_instance, NULL);
-    (void)get_string(in, out->message, NULL);
+    return has_event(t, key_of(t, origin, generation, number), origin,
+                     generation, number);
 }
 
 /* --------------------------------------------------------------- origins */
@@ -241,31 +263,22 @@ static struct origin *origin_find(const struct timeline *t,
     return o;
 }
 
-#undef uthash_nonfatal_oom
-#define uthash_nonfatal_oom(element) (t->out_of_memory = true)
-
-static size_t origin_size(const struct origin *o)
-{
-    return sizeof *o + strlen(o->name) + 1;
-}
-
 static struct origin *origin_add(struct timeline *t, const struct node_id *id,
-                                 const argus_Event *event)
+                                 const uint8_t *payload, size_t size)
 {
-    size_t length = strnlen(event->node, sizeof event->node - 1);
-    struct origin *o = calloc(1, sizeof *o + length + 1);
+    struct origin *o = calloc(1, sizeof *o);
 
     if (o == NULL)
         return NULL;
     o->id = *id;
-    memcpy(o->name, event->node, length);
-    t->out_of_memory = false;
+    if (size >= KEY_HEAD_SIZE)
+        memcpy(o->key, payload + sizeof key_head, sizeof o->key);
     HASH_ADD(hh, t->origins, id, sizeof o->id, o);
-    if (t->out_of_memory) {
+    if (!table_has_taken(&o->hh)) {
         free(o);
         return NULL;
     }
-    t->bytes += origin_size(o);
+    t->bytes += sizeof *o;
     return o;
 }
 
@@ -273,186 +286,313 @@ static void origin_drop_unused(struct timeline *t, struct origin *o)
 {
     if (o->events.count > 0)
         return;
-    t->bytes -= origin_size(o) + o->events.size * sizeof o->events.at[0];
+    t->bytes -= sizeof *o + o->events.size * sizeof o->events.at[0];
     HASH_DEL(t->origins, o);
     free(o->events.at);
     free(o);
 }
 
+/* ---------------------------------------------------------------- shares */
+
+static uint32_t share_of(const struct timeline *t)
+{
+    return t->options.retain_events / TIMELINE_SHARE;
+}
+
+/* Its count has changed by one. There are never more than TIMELINE_SHARE + 1 of
+ * them, since all together have no more than retain_events + 1 events. */
+static void loud_update(struct timeline *t, struct origin *o)
+{
+    bool is_loud = o->events.count > share_of(t);
+
+    for (uint32_t i = 0; i < t->loud_count; i++)
+        if (t->loud[i] == o) {
+            if (!is_loud)
+                t->loud[i] = t->loud[--t->loud_count];
+            return;
+        }
+    if (!is_loud)
+        return;
+    assert(t->loud_count < TIMELINE_SHARE + 1);
+    t->loud[t->loud_count++] = o;
+}
+
+/* The last by the order of the header: of the origins over their share the one
+ * with most events loses its oldest, of several such the oldest of all. */
+static struct entry *last_ranked(const struct timeline *t)
+{
+    struct entry *last = NULL;
+
+    for (uint32_t i = 0; i < t->loud_count; i++) {
+        struct entry *e = row_at(&t->loud[i]->events, 0);
+        if (last != NULL) {
+            uint32_t most = last->origin->events.count;
+            struct timeline_place a = place_of(e), b = place_of(last);
+            if (e->origin->events.count < most ||
+                (e->origin->events.count == most &&
+                 timeline_place_compare(&a, &b) > 0))
+                continue;
+        }
+        last = e;
+    }
+    return last != NULL ? last : row_at(&t->events, 0);
+}
+
 /* ---------------------------------------------------------------- events */
+
+static uint8_t *packed_of(const struct entry *e)
+{
+    return (uint8_t *)(uintptr_t)(e->parents + e->parents_count);
+}
 
 static size_t entry_size(const struct entry *e)
 {
-    const uint8_t *in = e->strings;
-
-    for (int i = 0; i < STRINGS_COUNT; i++) {
-        bool is_message = i == STRINGS_COUNT - 1;
-        in += 1 + (in[0] == SAME && !is_message ? 0 : in[0]);
-    }
-    return (size_t)(in - (const uint8_t *)e);
+    return sizeof *e + e->parents_count * sizeof e->parents[0] + e->size;
 }
 
-static void drop_entry(struct timeline *t, struct entry *e, uint32_t place)
+static void remove_entry(struct timeline *t, struct entry *e)
 {
     struct origin *o = e->origin;
+    uint32_t place = row_find(&t->events, e);
 
+    view_on_removed(t, place, e);
     row_remove(&t->events, place);
-    row_remove(&o->events, row_find(&o->events, e, compare_number));
+    row_remove(&o->events, row_find(&o->events, e));
+    index_remove(&t->index, e);
+    loud_update(t, o);
     t->bytes -= entry_size(e);
     free(e);
     origin_drop_unused(t, o);
 }
 
-static void drop_oldest(struct timeline *t)
+static uint32_t uncertainty_of(const argus_Event *event)
 {
-    drop_entry(t, t->events.at[t->events.head], 0);
-}
+    uint64_t us = event->uncertainty_us;
 
-/* An origin in order numbers its events as it stamps them; of one that does not
- * some other event than the oldest goes, which is its own affair. */
-static struct entry *first_of(const struct origin *o)
-{
-    return o->events.at[o->events.head];
-}
-
-static bool has_spent_share(const struct timeline *t, const struct origin *o)
-{
-    return o != NULL &&
-           o->events.count > t->options.retain_events / TIMELINE_SHARE;
-}
-
-static void make_room(struct timeline *t, struct origin *o)
-{
-    struct entry *e = t->events.at[t->events.head];
-
-    t->stats.event_dropped++;
-    if (has_spent_share(t, o) && first_of(o) != e) {
-        t->stats.event_share_spent++;
-        e = first_of(o);
-    }
-    drop_entry(t, e, row_find(&t->events, e, compare_place));
+    if (us == 0)
+        return TIMELINE_UNCERTAINTY_US;
+    return us < UINT32_MAX ? (uint32_t)us : UINT32_MAX;
 }
 
 /** @return NULL: no memory; t keeps nothing of it. */
 static struct entry *entry_new(struct timeline *t, struct origin *o,
-                               const argus_Event *event, uint64_t received_us)
+                               const struct timeline_input *in, uint64_t key)
 {
-    uint8_t strings[STRINGS_SIZE_MAX + STRINGS_COUNT];
-    size_t size = pack_strings(strings, event, o);
+    const argus_Event *event = in->event;
+    const uint8_t *packed = in->payload;
+    size_t size = in->size;
+    bool has_own_key =
+        size < KEY_HEAD_SIZE ||
+        memcmp(packed, key_head, sizeof key_head) != 0 ||
+        memcmp(packed + sizeof key_head, o->key, sizeof o->key) != 0;
 
-    if (!row_reserve(t, &t->events) || !row_reserve(t, &o->events))
+    if (!has_own_key) {
+        packed += KEY_HEAD_SIZE;
+        size -= KEY_HEAD_SIZE;
+    }
+    if (size > PACKED_MAX || !row_reserve(t, &t->events) ||
+        !row_reserve(t, &o->events) || !index_reserve(t))
         return NULL;
-    struct entry *e = malloc(sizeof *e + size);
+    struct entry *e =
+        malloc(sizeof *e + event->parents_count * sizeof e->parents[0] + size);
     if (e == NULL)
         return NULL;
     *e = (struct entry){
         .hlc = event->hlc,
         .number = event->number,
-        .time = event->time,
-        .received_us = received_us,
+        .received_us = in->received_us,
+        .key = key,
         .origin = o,
         .generation = event->generation,
         .epoch = event->epoch,
-        .severity = (uint8_t)event->severity,
+        .uncertainty_us = uncertainty_of(event),
+        .size = (uint16_t)size,
+        .parents_count = (uint8_t)event->parents_count,
+        .has_own_key = has_own_key,
+        .is_unproven = in->is_unproven,
     };
-    memcpy(e->strings, strings, size);
+    memcpy(e->parents, event->parents,
+           event->parents_count * sizeof e->parents[0]);
+    memcpy(packed_of(e), packed, size);
     t->bytes += entry_size(e);
     return e;
 }
 
-static bool is_in_row(const struct row *r, uint32_t place,
-                      const struct entry *key)
+static void insert_entry(struct timeline *t, struct entry *e)
 {
-    return place < r->count && compare_number(r->at[r->head + place], key) == 0;
+    struct origin *o = e->origin;
+    uint32_t place = row_find(&t->events, e);
+
+    row_insert(&t->events, place, e);
+    row_insert(&o->events, row_find(&o->events, e), e);
+    index_put(&t->index, e);
+    loud_update(t, o);
+    view_on_inserted(t, place);
 }
 
-bool timeline_has(const struct timeline *t, const struct node_id *origin,
-                  uint32_t generation, uint64_t number)
+/* @return false: it was the new one that had to go. */
+static bool make_room(struct timeline *t, const struct entry *added)
 {
-    const struct entry key = {.generation = generation, .number = number};
-    const struct origin *o = origin_find(t, origin);
-
-    return o != NULL &&
-           is_in_row(&o->events, row_find(&o->events, &key, compare_number),
-                     &key);
-}
-
-/* Full, and the event would be the one to go? */
-static bool is_too_old(const struct timeline *t, const struct node_id *origin,
-                       const argus_Event *event)
-{
-    const struct origin *known = origin_find(t, origin);
-    struct origin o = {.id = *origin};
-    const struct entry key = {.hlc = event->hlc,
-                              .epoch = event->epoch,
-                              .origin = &o,
-                              .generation = event->generation,
-                              .number = event->number};
-
-    if (t->events.count < t->options.retain_events)
-        return false;
-    if (has_spent_share(t, known) && compare_number(&key, first_of(known)) < 0)
+    if (t->events.count <= t->options.retain_events)
         return true;
-    return compare_place(&key, t->events.at[t->events.head]) < 0;
+    struct entry *last = last_ranked(t);
+    bool is_added = last == added;
+    uint64_t key = last->key;
+
+    if (is_added) {
+        t->stats.event_too_old++;
+    } else {
+        t->stats.event_dropped++;
+        t->stats.event_share_spent += last != row_at(&t->events, 0);
+    }
+    remove_entry(t, last);
+    if (!is_added && t->options.dropped != NULL)
+        t->options.dropped(t->options.context, key);
+    return !is_added;
 }
 
 enum timeline_result timeline_add(struct timeline *t,
-                                  const struct node_id *origin,
-                                  const argus_Event *event,
-                                  uint64_t received_us)
+                                  const struct timeline_input *in,
+                                  uint64_t *out_key)
 {
-    if (timeline_has(t, origin, event->generation, event->number)) {
+    const argus_Event *event = in->event;
+    uint64_t key = key_of(t, in->origin, event->generation, event->number);
+
+    if (out_key != NULL)
+        *out_key = key;
+    if (has_event(t, key, in->origin, event->generation, event->number)) {
         t->stats.event_duplicate++;
         return TIMELINE_KNOWN;
     }
-    if (is_too_old(t, origin, event)) {
-        t->stats.event_too_old++;
-        return TIMELINE_TOO_OLD;
-    }
-
-    struct origin *o = origin_find(t, origin);
+    struct origin *o = origin_find(t, in->origin);
     if (o == NULL)
-        o = origin_add(t, origin, event);
-    struct entry *e = o != NULL ? entry_new(t, o, event, received_us) : NULL;
+        o = origin_add(t, in->origin, in->payload, in->size);
+    struct entry *e = o != NULL ? entry_new(t, o, in, key) : NULL;
     if (e == NULL) {
         if (o != NULL)
             origin_drop_unused(t, o);
         t->stats.memory_refused++;
         return TIMELINE_FAILED;
     }
-    row_insert(&o->events, row_find(&o->events, e, compare_number), e);
-    row_insert(&t->events, row_find(&t->events, e, compare_place), e);
+    insert_entry(t, e);
+    if (!make_room(t, e))
+        return TIMELINE_TOO_OLD;
     t->stats.event_added++;
-    if (t->events.count > t->options.retain_events)
-        make_room(t, o);
+    heads_on_event(t, e);
     return TIMELINE_ADDED;
 }
+
+/* --------------------------------------------------------------- reading */
 
 uint32_t timeline_count(const struct timeline *t)
 {
     return t->events.count;
 }
 
-/* Uncertainty and concurrency need the clocks' measured offsets and the
- * events' parents (PROTOCOLS §6, §8): not known here, so 0 and false. */
+static size_t pack(const struct entry *e, uint8_t *out, size_t out_size)
+{
+    size_t head = e->has_own_key ? 0 : KEY_HEAD_SIZE;
+
+    if (head + e->size > out_size)
+        return 0;
+    if (head > 0) {
+        memcpy(out, key_head, sizeof key_head);
+        memcpy(out + sizeof key_head, e->origin->key, sizeof e->origin->key);
+    }
+    memcpy(out + head, packed_of(e), e->size);
+    return head + e->size;
+}
+
+size_t timeline_packed(const struct timeline *t, uint32_t index, uint8_t *out,
+                       size_t out_size)
+{
+    return index < t->events.count
+               ? pack(row_at(&t->events, index), out, out_size)
+               : 0;
+}
+
+size_t timeline_packed_by_key(const struct timeline *t, uint64_t key,
+                              uint8_t *out, size_t out_size, bool *is_unproven)
+{
+    const struct entry *e = timeline_entry(t, key);
+
+    if (e == NULL)
+        return 0;
+    *is_unproven = e->is_unproven;
+    return pack(e, out, out_size);
+}
+
+void timeline_prove(struct timeline *t, uint64_t key, bool holds)
+{
+    struct entry *e = timeline_entry(t, key);
+
+    if (e == NULL)
+        return;
+    e->is_unproven = false;
+    if (holds)
+        return;
+    t->stats.event_damaged++;
+    remove_entry(t, e);
+    if (t->options.dropped != NULL)
+        t->options.dropped(t->options.context, key);
+}
+
+bool timeline_unpack(const uint8_t *payload, size_t size, argus_Event *out)
+{
+    argus_Signed sealed;
+    argus_Statement statement;
+    pb_istream_t in = pb_istream_from_buffer(payload, size);
+
+    if (!pb_decode(&in, argus_Signed_fields, &sealed))
+        return false;
+    in = pb_istream_from_buffer(sealed.statement.bytes, sealed.statement.size);
+    if (!pb_decode(&in, argus_Statement_fields, &statement) ||
+        statement.which_body != argus_Statement_event_tag)
+        return false;
+    *out = statement.body.event;
+    return true;
+}
+
+/* It was checked when it came; here it is only unpacked. */
+static bool unpack(const struct entry *e, argus_Event *out)
+{
+    uint8_t packed[PACKED_MAX];
+
+    return timeline_unpack(packed, pack(e, packed, sizeof packed), out);
+}
+
 bool timeline_get(const struct timeline *t, uint32_t index,
                   argus_EventReply *out)
 {
     if (index >= t->events.count)
         return false;
-    const struct entry *e = t->events.at[t->events.head + index];
+    const struct entry *e = row_at(&t->events, index);
 
     *out = (argus_EventReply){.has_event = true, .received_us = e->received_us};
-    unpack(e, &out->event);
     memcpy(out->origin, e->origin->id.bytes, NODE_ID_SIZE);
+    return unpack(e, &out->event);
+}
+
+bool timeline_place(const struct timeline *t, uint32_t index,
+                    struct timeline_place *out)
+{
+    if (index >= t->events.count)
+        return false;
+    *out = place_of(row_at(&t->events, index));
     return true;
+}
+
+uint32_t timeline_index(const struct timeline *t,
+                        const struct timeline_place *place)
+{
+    return place->is_end ? t->events.count : row_find_place(&t->events, place);
 }
 
 uint32_t timeline_find(const struct timeline *t, uint64_t hlc)
 {
-    const struct entry key = {.hlc = hlc};
+    const struct timeline_place place = {.hlc = hlc};
 
-    return row_find(&t->events, &key, compare_hlc);
+    return row_find_place(&t->events, &place);
 }
 
 size_t timeline_bytes(const struct timeline *t)
@@ -465,32 +605,13 @@ const struct timeline_stats *timeline_stats(const struct timeline *t)
     return &t->stats;
 }
 
-/* ----------------------------------------------------------- own, life */
-
-static bool take_token(struct timeline *t, uint64_t now_ms)
-{
-    uint32_t rate = t->options.event_rate;
-
-    return bucket_take(&t->tokens, now_ms, rate, rate * TIMELINE_BURST_S, 1);
-}
-
-bool timeline_stamp_own(struct timeline *t, struct hlc *h, uint64_t now_ms,
-                        uint64_t wall_us, argus_Event *event)
-{
-    if (!take_token(t, now_ms)) {
-        t->stats.event_limited++;
-        return false;
-    }
-    event->generation = t->options.generation;
-    event->number = ++t->own_number;
-    event->hlc = hlc_stamp(h, wall_us);
-    return true;
-}
+/* ------------------------------------------------------------------ life */
 
 int timeline_new(const struct timeline_options *options, struct timeline **out)
 {
     if (options->retain_events == 0 || options->retain_events > RETAIN_MAX ||
-        options->event_rate == 0 || options->event_rate > TIMELINE_RATE_MAX)
+        options->event_rate == 0 || options->event_rate > TIMELINE_RATE_MAX ||
+        options->digest == NULL)
         return ARGUS_EINVAL;
 
     struct timeline *t = calloc(1, sizeof *t);
@@ -503,10 +624,19 @@ int timeline_new(const struct timeline_options *options, struct timeline **out)
 
 void timeline_free(struct timeline *t)
 {
+    struct origin *o, *next;
+
     if (t == NULL)
         return;
-    while (t->events.count > 0)
-        drop_oldest(t);
+    for (uint32_t i = 0; i < t->events.count; i++)
+        free(row_at(&t->events, i));
+    HASH_ITER(hh, t->origins, o, next)
+    {
+        HASH_DEL(t->origins, o);
+        free(o->events.at);
+        free(o);
+    }
+    free(t->index.at);
     free(t->events.at);
     free(t);
 }

@@ -62,48 +62,28 @@ void *answer_row_begin(argus_Reply *out, pb_size_t tag)
 
 /* -------------------------------------------------------------- events */
 
-struct event_key event_key_of(const argus_Event *event,
-                              const struct node_id *origin)
+static struct timeline_place place_of(const argus_EventReply *e)
 {
-    return (struct event_key){.epoch = event->epoch,
-                              .hlc = event->hlc,
-                              .origin = *origin,
-                              .number = event->number};
+    return (struct timeline_place){.epoch = e->event.epoch,
+                                   .hlc = e->event.hlc,
+                                   .origin = node_id_of(e->origin),
+                                   .generation = e->event.generation,
+                                   .number = e->event.number};
 }
 
-static struct event_key key_of_reply(const argus_EventReply *e)
-{
-    struct node_id origin = node_id_of(e->origin);
-    return event_key_of(&e->event, &origin);
-}
-
-static int key_compare(const struct event_key *a, const struct event_key *b)
-{
-    if (a->epoch != b->epoch)
-        return a->epoch < b->epoch ? -1 : 1;
-    if (a->hlc != b->hlc)
-        return a->hlc < b->hlc ? -1 : 1;
-    int order = node_id_compare(&a->origin, &b->origin);
-    if (order != 0)
-        return order;
-    return a->number < b->number ? -1 : a->number > b->number;
-}
-
-/* First index whose event stands at or behind a place. `e` is room to read
- * events into. */
+/* First index whose event stands at or behind a place. */
 static uint32_t lower_bound(const struct control_hooks *hooks,
-                            const struct event_key *key, argus_EventReply *e)
+                            const struct timeline_place *place)
 {
     uint32_t low = 0;
     uint32_t high = hooks->events_count(hooks->context);
 
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
-        memset(e, 0, sizeof *e);
-        if (!hooks->event(hooks->context, middle, e))
+        struct timeline_place at;
+        if (!hooks->event_place(hooks->context, middle, &at))
             return low;
-        struct event_key at = key_of_reply(e);
-        if (key_compare(&at, key) < 0)
+        if (timeline_place_compare(&at, place) < 0)
             low = middle + 1;
         else
             high = middle;
@@ -112,15 +92,19 @@ static uint32_t lower_bound(const struct control_hooks *hooks,
 }
 
 bool answer_find_event(const struct control_hooks *hooks,
-                       const struct event_key *key, argus_EventReply *out)
+                       const struct timeline_place *place,
+                       argus_EventReply *out)
 {
-    uint32_t index = lower_bound(hooks, key, out);
+    uint32_t index = lower_bound(hooks, place);
 
     memset(out, 0, sizeof *out);
     if (!hooks->event(hooks->context, index, out))
         return false;
-    struct event_key at = key_of_reply(out);
-    return key_compare(&at, key) == 0;
+    struct timeline_place at = place_of(out);
+    if (timeline_place_compare(&at, place) != 0)
+        return false;
+    hooks->event_order(hooks->context, index, out);
+    return true;
 }
 
 /* Stamps carry Unix milliseconds in their upper 48 bits. A limit between two
@@ -141,9 +125,10 @@ bool answer_wants(const argus_EventsRequest *request, const argus_Event *event)
     return request->node[0] == '\0' || strcmp(request->node, event->node) == 0;
 }
 
-bool answer_is_ahead(const struct answer *a, const struct event_key *key)
+bool answer_is_ahead(const struct answer *a, const struct timeline_place *key)
 {
-    return a->is_seeking || !a->has_place || key_compare(key, &a->place) > 0;
+    return a->is_seeking || !a->has_place ||
+           timeline_place_compare(key, &a->place) > 0;
 }
 
 /* Back from the newest event until `limit` of them match. */
@@ -151,7 +136,7 @@ static enum answer_step seek_events(struct answer *a, argus_Reply *out)
 {
     const argus_EventsRequest *request = &a->request.events;
     argus_EventReply *e = answer_row_begin(out, argus_Reply_event_tag);
-    uint32_t index = a->has_place ? lower_bound(a->hooks, &a->place, e)
+    uint32_t index = a->has_place ? lower_bound(a->hooks, &a->place)
                                   : a->hooks->events_count(a->hooks->context);
 
     for (uint32_t scanned = 0; scanned < ANSWER_SCAN_MAX; scanned++) {
@@ -162,33 +147,33 @@ static enum answer_step seek_events(struct answer *a, argus_Reply *out)
             a->matched = 0;
             /* The walk goes on behind its place: stand one before the first. */
             a->has_place = index > 0;
-            a->place = key_of_reply(e);
+            a->place = place_of(e);
             return ANSWER_AGAIN;
         }
         index--;
-        a->place = key_of_reply(e);
+        a->place = place_of(e);
         a->has_place = true;
         a->matched += answer_wants(request, &e->event);
     }
     return ANSWER_AGAIN;
 }
 
-static uint32_t walk_start(struct answer *a, argus_EventReply *e)
+static uint32_t walk_start(struct answer *a)
 {
     if (!a->has_place) {
-        struct event_key since = {.hlc = since_hlc(&a->request.events)};
-        return lower_bound(a->hooks, &since, e);
+        struct timeline_place since = {.hlc = since_hlc(&a->request.events)};
+        return lower_bound(a->hooks, &since);
     }
-    struct event_key behind = a->place;
+    struct timeline_place behind = a->place;
     behind.number++;
-    return lower_bound(a->hooks, &behind, e);
+    return lower_bound(a->hooks, &behind);
 }
 
 static enum answer_step walk_events(struct answer *a, argus_Reply *out)
 {
     const argus_EventsRequest *request = &a->request.events;
     argus_EventReply *e = answer_row_begin(out, argus_Reply_event_tag);
-    uint32_t index = walk_start(a, e);
+    uint32_t index = walk_start(a);
 
     for (uint32_t scanned = 0; scanned < ANSWER_SCAN_MAX; scanned++, index++) {
         memset(e, 0, sizeof *e);
@@ -196,9 +181,10 @@ static enum answer_step walk_events(struct answer *a, argus_Reply *out)
                        a->matched == request->limit;
         if (is_full || !a->hooks->event(a->hooks->context, index, e))
             return request->follow ? ANSWER_FOLLOW : answer_end_covered(a, out);
-        a->place = key_of_reply(e);
+        a->place = place_of(e);
         a->has_place = true;
         if (answer_wants(request, &e->event)) {
+            a->hooks->event_order(a->hooks->context, index, e);
             a->matched++;
             return ANSWER_ROW;
         }

@@ -10,14 +10,6 @@
 
 #define ANSWER_SCAN_MAX 2048
 
-/* Where an event stands on the timeline; a place that survives insertions. */
-struct event_key {
-    uint32_t epoch;
-    uint64_t hlc;
-    struct node_id origin;
-    uint64_t number;
-};
-
 enum answer_step {
     ANSWER_ROW,    /* out is a row; more may come */
     ANSWER_AGAIN,  /* nothing yet: ask again after a turn of the loop */
@@ -50,7 +42,7 @@ struct answer {
     argus_WrappedKey wrapped;
     bool is_seeking; /* still looking for the newest `limit` events */
     bool has_place;  /* place says where the walk stands */
-    struct event_key place;
+    struct timeline_place place;
     uint32_t matched; /* while seeking; then rows given */
 };
 
@@ -65,17 +57,15 @@ void answer_begin(struct answer *a, const struct control_hooks *hooks,
 enum answer_step answer_next(struct answer *a, argus_Reply *out);
 
 /** Will the walk of a request with `follow` still come to that event? */
-bool answer_is_ahead(const struct answer *a, const struct event_key *key);
+bool answer_is_ahead(const struct answer *a, const struct timeline_place *key);
 
 /** Does an EventsRequest want that event? */
 bool answer_wants(const argus_EventsRequest *request, const argus_Event *event);
 
-struct event_key event_key_of(const argus_Event *event,
-                              const struct node_id *origin);
-
-/** Find an event by its place. @return false: it is no longer kept. */
+/** Find an event by its place, with all there is to say of it. @return false:
+ *  it is no longer kept. */
 bool answer_find_event(const struct control_hooks *hooks,
-                       const struct event_key *key, argus_EventReply *out);
+                       const struct timeline_place *key, argus_EventReply *out);
 
 /** Fill out with an End. */
 void answer_end(argus_Reply *out, const char *code, const char *message);

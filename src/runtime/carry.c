@@ -412,6 +412,15 @@ static void on_bundle_row(void *context, const struct node_id *id,
     runtime_step(context, &event);
 }
 
+static void on_event_row(void *context, const struct node_id *id,
+                         const uint8_t *data, size_t size)
+{
+    struct event event = {.type = EVENT_EVENT_ROW,
+                          .event_row = {data, (uint32_t)size}};
+    (void)id;
+    runtime_step(context, &event);
+}
+
 /* Records first: a report means something only beside its subject's. */
 void carry_memory(struct runtime *rt)
 {
@@ -419,6 +428,7 @@ void carry_memory(struct runtime *rt)
     store_each_report(rt->store, on_record_row, rt);
     store_each_address(rt->store, on_address_row, rt);
     store_each_bundle(rt->store, on_bundle_row, rt);
+    store_each_event(rt->store, on_event_row, rt);
 }
 
 void carry_sweep(struct runtime *rt)
@@ -453,6 +463,9 @@ static void carry_store(struct runtime *rt, const struct action *a)
     case STORE_BUNDLE:
         store_put_bundle(rt->store, &a->store.key, a->store.data,
                          a->store.size);
+        break;
+    case STORE_EVENT:
+        store_put_event(rt->store, &a->store.key, a->store.data, a->store.size);
         break;
     case STORE_GENERATION:
         rt->self.generation = (uint32_t)a->store.number;
@@ -495,6 +508,19 @@ static void carry_dial(struct runtime *rt, const struct action *a)
                        a->dial.address, a->dial.expected);
 }
 
+/* On disk before collectd hears of it, so that it is not told again after a
+ * crash; in a storm that waits for the tick. */
+static void carry_notify(struct runtime *rt, const struct action *a)
+{
+    uint64_t now_ms = runtime_now_ms();
+
+    if (now_ms - rt->notified_ms >= NOTIFY_WRITE_MS) {
+        rt->notified_ms = now_ms;
+        store_tick(rt->store, now_ms);
+    }
+    deliver_event(rt, a->event.event);
+}
+
 void carry_out(void *context, const struct action *a)
 {
     struct runtime *rt = context;
@@ -512,7 +538,7 @@ void carry_out(void *context, const struct action *a)
         break;
     case ACTION_SERIES_END: deliver_series_end(rt, a->series_end); break;
     case ACTION_DISPATCH: deliver_value(rt, a->value); break;
-    case ACTION_NOTIFY: deliver_event(rt, a->event.event); break;
+    case ACTION_NOTIFY: carry_notify(rt, a); break;
     case ACTION_TIMELINE:
         if (rt->control != NULL)
             control_on_event(rt->control, a->event.event, a->event.origin);

@@ -81,7 +81,7 @@ struct control {
     bool is_closing;
 
     struct client clients[CONTROL_CLIENTS_MAX];
-    struct event_key news[CONTROL_NEWS_MAX];
+    struct timeline_place news[CONTROL_NEWS_MAX];
     uint32_t news_count;
     bool news_lost;
 
@@ -414,7 +414,7 @@ static void cut_slow(struct client *c, const char *message)
 }
 
 /* The reply is in control->reply, its place in key. */
-static void give_news(struct client *c, const struct event_key *key)
+static void give_news(struct client *c, const struct timeline_place *key)
 {
     const argus_Reply *reply = &c->control->reply;
 
@@ -441,7 +441,7 @@ static void on_news(uv_idle_t *idle)
     struct control *control = idle->data;
 
     for (uint32_t i = 0; i < control->news_count; i++) {
-        const struct event_key *key = &control->news[i];
+        const struct timeline_place *key = &control->news[i];
         for (size_t k = 0; k < CONTROL_CLIENTS_MAX; k++) {
             struct client *c = &control->clients[k];
             if (!client_follows(c))
@@ -480,7 +480,12 @@ void control_on_event(struct control *control, const argus_Event *event,
     if (control->news_count == CONTROL_NEWS_MAX)
         control->news_lost = true;
     else
-        control->news[control->news_count++] = event_key_of(event, origin);
+        control->news[control->news_count++] =
+            (struct timeline_place){.epoch = event->epoch,
+                                    .hlc = event->hlc,
+                                    .origin = *origin,
+                                    .generation = event->generation,
+                                    .number = event->number};
     (void)uv_idle_start(&control->news_idle, on_news);
 }
 

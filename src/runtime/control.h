@@ -25,6 +25,7 @@
 #include "base/node_id.h"
 #include "base/status.h"
 #include "core/content.h"
+#include "core/timeline.h"
 
 /** Clients at a time; one more is told "busy" and closed. */
 #define CONTROL_CLIENTS_MAX 32
@@ -68,6 +69,10 @@ struct control_hooks {
     /** As engine_events_count() and engine_event(): ascending by event.hlc. */
     uint32_t (*events_count)(void *context);
     bool (*event)(void *context, uint32_t index, argus_EventReply *out);
+    /** As engine_event_place() and engine_event_order(). */
+    bool (*event_place)(void *context, uint32_t index,
+                        struct timeline_place *out);
+    void (*event_order)(void *context, uint32_t index, argus_EventReply *out);
     void (*coverage)(void *context, argus_Coverage *out);
 
     /** An event of argusctl's, always broadcast. severity is never NONE.

@@ -95,6 +95,19 @@ static uint64_t cdtime_of_us(uint64_t us)
     return (us / 15625 << 24) + (us % 15625 << 24) / 15625;
 }
 
+static bool on_event_place(void *context, uint32_t index,
+                           struct timeline_place *out)
+{
+    struct runtime *rt = context;
+    return engine_event_place(rt->engine, index, out);
+}
+
+static void on_event_order(void *context, uint32_t index, argus_EventReply *out)
+{
+    struct runtime *rt = context;
+    engine_event_order(rt->engine, index, out);
+}
+
 static int on_notify(void *context, const argus_NotifyRequest *request,
                      argus_NotifyReply *out, struct argus_error *err)
 {
@@ -163,6 +176,8 @@ struct control_hooks questions_hooks(struct runtime *rt)
         .route = on_route,
         .events_count = on_events_count,
         .event = on_event,
+        .event_place = on_event_place,
+        .event_order = on_event_order,
         .coverage = on_coverage,
         .notify = on_notify,
         .join = on_join,

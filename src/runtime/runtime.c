@@ -556,6 +556,7 @@ static int fill_self(struct runtime *rt, struct argus_error *err)
     if (getentropy(&o->instance, sizeof o->instance) != 0)
         return argus_fail_errno(err, "random numbers");
     o->started_ms = wall_us / 1000;
+    o->born_ms = store_born_ms(rt->store, wall_us / 1000);
     o->generation = store_next_generation(rt->store, wall_us / 1000000);
     rt->self.id = *identity_id(rt->identity);
     rt->self.generation = o->generation;

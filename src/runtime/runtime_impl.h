@@ -54,6 +54,9 @@
 /** Counters and stored changes are looked after so often. */
 #define TICK_MS 500
 
+/* Events that collectd is told of are written at once, but not more often. */
+#define NOTIFY_WRITE_MS 20
+
 /** Ticks between two looks at the files of keys and certificates. */
 #define SECURITY_TICKS (2000 / TICK_MS)
 
@@ -142,6 +145,7 @@ struct runtime {
     pthread_mutex_t stats_lock;
     struct runtime_stat stats[STATS_MAX];
     size_t stats_count;
+    uint64_t notified_ms; /* see NOTIFY_WRITE_MS */
 };
 
 uint64_t runtime_now_ms(void);

@@ -32,9 +32,15 @@ static const struct {
     {"record", STORE_MEMBERS_MAX},    {"report", STORE_MEMBERS_MAX},
     {"address", STORE_ADDRESSES_MAX}, {"number", 16},
     {"bundle", STORE_BUNDLES_MAX},    {"applied", STORE_APPLIED_MAX},
+    {"event", STORE_EVENTS_MAX},
 };
 
-enum number { NUMBER_GENERATION = 1, NUMBER_HLC = 2, NUMBER_EPOCH = 3 };
+enum number {
+    NUMBER_GENERATION = 1,
+    NUMBER_HLC = 2,
+    NUMBER_EPOCH = 3,
+    NUMBER_BORN = 4
+};
 
 struct pending_key {
     struct node_id id;
@@ -163,6 +169,10 @@ static const char *const schema_steps[] = {
     "CREATE INDEX bundle_seq ON bundle(seq);"
     "CREATE TABLE chunk(id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE,"
     " at INTEGER NOT NULL, content BLOB NOT NULL);",
+
+    "CREATE TABLE event(key BLOB PRIMARY KEY, value BLOB NOT NULL,"
+    " seq INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE INDEX event_seq ON event(seq);",
 };
 #define SCHEMA_VERSION ((int)(sizeof schema_steps / sizeof schema_steps[0]))
 
@@ -508,6 +518,11 @@ uint32_t store_epoch(struct store *s)
     return epoch <= UINT32_MAX ? (uint32_t)epoch : 0;
 }
 
+void store_each_event(struct store *s, store_row row, void *context)
+{
+    store_each(s, TABLE_EVENT, row, context);
+}
+
 /* ------------------------------------------------------------ writing */
 
 static void forget_pending(struct store *s, struct pending *p)
@@ -707,6 +722,22 @@ uint32_t store_next_generation(struct store *s, uint64_t now_s)
     put_number(s, NUMBER_GENERATION, generation);
     store_flush_synced(s);
     return (uint32_t)generation;
+}
+
+uint64_t store_born_ms(struct store *s, uint64_t now_ms)
+{
+    uint64_t born_ms = 0;
+
+    if (read_number(s, NUMBER_BORN, &born_ms))
+        return born_ms;
+    put_number(s, NUMBER_BORN, now_ms);
+    return now_ms;
+}
+
+void store_put_event(struct store *s, const struct node_id *key,
+                     const uint8_t *data, size_t size)
+{
+    store_put(s, TABLE_EVENT, key, data, size);
 }
 
 void store_put_generation(struct store *s, uint32_t generation)

@@ -1,7 +1,7 @@
 /* store.h - what a node remembers over a restart: SQLite in StateDir/argus.db.
  *
- * generation, HLC mark, known addresses, member records and reports, versions
- * of bundles and their content, what was run. Writes
+ * generation, HLC mark, known addresses, member records and reports, events,
+ * versions of bundles and their content, what was run. Writes
  * gather in memory, the newer replaces the older of the same key, and go to
  * disk in one transaction at each store_tick(). A disk that is full or fails
  * costs one error line a minute and memory up to STORE_PENDING_MAX entries; the
@@ -17,7 +17,8 @@
 #define STORE_ADDRESSES_MAX 512
 #define STORE_MEMBERS_MAX 65536 /* records; reports likewise */
 #define STORE_PENDING_MAX 8192
-#define STORE_BUNDLES_MAX 4096 /* versions; the core keeps fewer */
+#define STORE_EVENTS_MAX (1 << 24) /* as Retain; the core drops the others */
+#define STORE_BUNDLES_MAX 4096     /* versions; the core keeps fewer */
 #define STORE_APPLIED_MAX 1024
 /** Content of bundles; beyond it a chunk is refused and counted. */
 #define STORE_CHUNK_BYTES_MAX (256ull << 20)
@@ -93,6 +94,14 @@ void store_put_address(struct store *s, const struct node_id *id,
                        const char *address);
 void store_put_hlc(struct store *s, uint64_t mark);
 void store_put_epoch(struct store *s, uint64_t epoch);
+
+/** Events, by key; what is in a row is the core's affair. */
+void store_put_event(struct store *s, const struct node_id *key,
+                     const uint8_t *data, size_t size);
+void store_each_event(struct store *s, store_row row, void *context);
+
+/** When this database was begun, Unix; now, if it is new. */
+uint64_t store_born_ms(struct store *s, uint64_t now_ms);
 
 /** Drop record and report of a node. */
 void store_forget(struct store *s, const struct node_id *id);

@@ -19,6 +19,7 @@ enum table {
     TABLE_NUMBER, /* key: one of enum number, rest zero */
     TABLE_BUNDLE,
     TABLE_APPLIED, /* key: head of the hash of the name */
+    TABLE_EVENT,   /* key: of the event, then zeros */
     TABLE_COUNT
 };
 

@@ -86,6 +86,21 @@ static void fill_event(uint32_t index, argus_Event *out)
     memset(out->message, 'm', sizeof out->message - 1);
 }
 
+static bool on_event_place(void *context, uint32_t index,
+                           struct timeline_place *out)
+{
+    (void)context;
+    *out = (struct timeline_place){.hlc = (uint64_t)(index + 1) << 16,
+                                   .number = index};
+    return index < at.events;
+}
+
+static void on_event_order(void *context, uint32_t index, argus_EventReply *out)
+{
+    (void)context;
+    out->concurrent = index % 2 == 0;
+}
+
 static bool on_event(void *context, uint32_t index, argus_EventReply *out)
 {
     (void)context;
@@ -248,6 +263,8 @@ static const struct control_hooks hooks = {
     .route = on_route,
     .events_count = on_events_count,
     .event = on_event,
+    .event_place = on_event_place,
+    .event_order = on_event_order,
     .coverage = on_coverage,
     .notify = on_notify,
     .join = on_join,

@@ -393,7 +393,7 @@ static bool (*predicate_of(const char *name))(struct sim *)
         {"joined", sim_all_joined},        {"known", sim_all_known},
         {"delivered", sim_all_delivered},  {"written", sim_all_written},
         {"identical", sim_all_identical},  {"bundles", sim_all_bundles},
-        {"insiders-out", sim_is_shut_out},
+        {"insiders-out", sim_is_shut_out}, {"timelines", sim_all_timelines},
     };
 
     for (size_t i = 0; i < sizeof predicates / sizeof predicates[0]; i++)

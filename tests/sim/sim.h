@@ -251,8 +251,11 @@ bool sim_all_delivered(struct sim *s);
 /** Every value sent was written by some aggregator. */
 bool sim_all_written(struct sim *s);
 
+/** Every node keeps the same events, byte for byte and in the same order. */
+bool sim_all_timelines(struct sim *s);
+
 /** The whole replicated state is the same, byte for byte, on every node: the
- *  records and reports of the directory, bundles, orders. */
+ *  records and reports of the directory, the timeline, bundles, orders. */
 bool sim_all_identical(struct sim *s);
 
 /** Every node has the same bundles in force, with all of their content, the

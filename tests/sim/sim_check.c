@@ -255,6 +255,36 @@ static uint64_t directory_digest(const struct directory *d)
     return sum;
 }
 
+/* In order, byte for byte. */
+static uint64_t timeline_digest(const struct timeline *t)
+{
+    uint8_t packed[SEALED_SIZE_MAX];
+    uint64_t digest = 13;
+
+    for (uint32_t i = 0; i < timeline_count(t); i++) {
+        size_t size = timeline_packed(t, i, packed, sizeof packed);
+        digest = sim_hash64(packed, size, digest);
+    }
+    return digest;
+}
+
+bool sim_all_timelines(struct sim *s)
+{
+    uint64_t first = 0;
+
+    for (uint32_t i = 0; i < s->alive_count; i++) {
+        const struct engine *e = s->nodes[s->alive[i]]->engine;
+        if (e == NULL)
+            return false; /* light nodes keep none */
+        uint64_t digest = timeline_digest(e->timeline);
+        if (i == 0)
+            first = digest;
+        else if (digest != first)
+            return false;
+    }
+    return s->alive_count > 0;
+}
+
 bool sim_all_identical(struct sim *s)
 {
     uint64_t first = 0;
@@ -269,5 +299,5 @@ bool sim_all_identical(struct sim *s)
         else if (digest != first)
             return false;
     }
-    return sim_all_bundles(s);
+    return sim_all_timelines(s) && sim_all_bundles(s);
 }

@@ -83,8 +83,9 @@ void disk_on_store(struct sim *s, struct sim_node *n, const struct action *a)
         disk_put(n, a);
         break;
     case STORE_BUNDLE:
+    case STORE_EVENT:
         if (a->store.size == 0) {
-            disk_drop(n, STORE_BUNDLE, &a->store.key);
+            disk_drop(n, a->store.what, &a->store.key);
             break;
         }
         disk_put(n, a);
@@ -110,9 +111,12 @@ void disk_load(struct sim *s, struct sim_node *n)
         struct event bundle = {
             .type = EVENT_BUNDLE_ROW,
             .bundle_row = {.data = d->data, .size = d->size}};
+        struct event row = {.type = EVENT_EVENT_ROW,
+                            .event_row = {.data = d->data, .size = d->size}};
         sim_step(s, n,
                  d->what == STORE_ADDRESS  ? &address
                  : d->what == STORE_BUNDLE ? &bundle
+                 : d->what == STORE_EVENT  ? &row
                                            : &record);
     }
 }

@@ -347,6 +347,10 @@ const char *sim_frame_name(uint32_t type)
     case argus_Frame_digest_tag: return "digest";
     case argus_Frame_want_tag: return "want";
     case argus_Frame_items_tag: return "items";
+    case argus_Frame_event_digest_tag: return "event_digest";
+    case argus_Frame_event_keys_tag: return "event_keys";
+    case argus_Frame_event_want_tag: return "event_want";
+    case argus_Frame_event_items_tag: return "event_items";
     case argus_Frame_series_defs_tag: return "series_defs";
     case argus_Frame_batch_tag: return "batch";
     case argus_Frame_ack_tag: return "ack";
