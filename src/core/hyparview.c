@@ -3,7 +3,7 @@
 #include "core/membership_impl.h"
 
 /* Waits in milliseconds, all jittered. Guesses. */
-#define SWAP_MS 600000   /* one neighbor exchanged to mix the overlay */
+#define SWAP_MS 3600000  /* one neighbor exchanged to mix the overlay */
 #define RETURNED_MS 5000 /* so many ... */
 #define RETURNED_MIN 3   /* ... lost peers back within this: a split healed */
 #define REJECTED_MAX 3   /* rejections in a row until we insist */
