@@ -53,14 +53,19 @@ static bool is_active(void *context, link_id link)
     return link == seen.active;
 }
 
-static void on_audited(void *context, link_id link, bool active,
-                       struct actions *o)
+static void on_standing(void *context, link_id link, argus_Standing *s)
+{
+    *s = (argus_Standing){.active = is_active(context, link)};
+}
+
+static void on_told(void *context, link_id link, const argus_Standing *s,
+                    struct actions *o)
 {
     (void)context;
     (void)link;
     (void)o;
     seen.audits++;
-    seen.claimed = active;
+    seen.claimed = s->active;
 }
 
 static void on_flooded(void *context, link_id link,
@@ -81,7 +86,8 @@ static struct links *new_links(uint32_t max)
                               .peer_links_max = 3};
     struct links_listener up = {.silent = on_silent,
                                 .is_active = is_active,
-                                .audited = on_audited,
+                                .standing = on_standing,
+                                .told = on_told,
                                 .flooded = on_flooded};
     struct links *l = NULL;
 
@@ -110,7 +116,10 @@ static bool frame(struct links *l, uint64_t now, uint64_t wall, link_id link,
     if (pong != NULL)
         f.body.pong = *pong;
     else
-        f.body.ping = (argus_Ping){.number = 7, .sent_us = 55, .active = true};
+        f.body.ping = (argus_Ping){.number = 7,
+                                   .sent_us = 55,
+                                   .has_standing = true,
+                                   .standing = {.active = true}};
     return links_on_frame(l, now, wall, link, &f, &out);
 }
 
@@ -176,14 +185,64 @@ static void test_active_link_is_audited(void)
     (void)frame(l, 2900, 1, 1, argus_Frame_prune_tag, NULL);
     links_on_timeout(l, 3000, 1, &out);
     CU_ASSERT_EQUAL(seen.pings, 1);
-    CU_ASSERT_TRUE(seen.ping.active);
+    CU_ASSERT_TRUE(seen.ping.standing.active);
     (void)frame(l, 3100, 123, 1, argus_Frame_ping_tag, NULL);
     CU_ASSERT_EQUAL(seen.pongs, 1);
     CU_ASSERT_EQUAL(seen.pong.number, 7);
     CU_ASSERT_EQUAL(seen.pong.sent_us, 55);
     CU_ASSERT_EQUAL(seen.pong.received_us, 123);
+    CU_ASSERT_TRUE(seen.pong.standing.active);
     CU_ASSERT_EQUAL(seen.audits, 1);
     CU_ASSERT_TRUE(seen.claimed);
+    links_free(l);
+}
+
+/* Goal: the two ends of an active link ping in turn, each every other time,
+ * also when both began at once; when the peer leaves its turn out, it is ours.
+ */
+static void pong(struct links *l, uint64_t now)
+{
+    argus_Pong p = {.number = seen.ping.number,
+                    .sent_us = seen.ping.sent_us,
+                    .received_us = 1,
+                    .replied_us = 1};
+
+    (void)frame(l, now, 1, 1, argus_Frame_pong_tag, &p);
+}
+
+static void run_until(struct links *l, uint64_t until)
+{
+    while (links_deadline_ms(l) <= until)
+        links_on_timeout(l, links_deadline_ms(l), 1, &out);
+}
+
+static void test_ends_ping_in_turn(void)
+{
+    struct links *l = new_links(64);
+
+    (void)up(l, 1000, 1, 1, argus_LinkKind_LINK_MESH);
+    seen.active = 1;
+    run_until(l, 3000);
+    CU_ASSERT_EQUAL(seen.pings, 1);
+    (void)frame(l, 3001, 1, 1, argus_Frame_ping_tag, NULL); /* they crossed */
+    pong(l, 3002);
+    run_until(l, 5500); /* it dialed: its turn */
+    CU_ASSERT_EQUAL(seen.pings, 1);
+    uint64_t at = 5501;
+    for (; at < 50000; at += 4000) {
+        uint32_t before = seen.pings;
+        (void)frame(l, at, 1, 1, argus_Frame_ping_tag, NULL);
+        run_until(l, at + 1749);
+        CU_ASSERT_EQUAL(seen.pings, before);
+        run_until(l, at + 2000); /* ours */
+        CU_ASSERT_EQUAL(seen.pings, before + 1);
+        pong(l, at + 2001);
+        run_until(l, at + 3999);
+        CU_ASSERT_EQUAL(seen.pings, before + 1);
+    }
+    uint32_t before = seen.pings;
+    run_until(l, at + 500); /* it left its turn out */
+    CU_ASSERT_EQUAL(seen.pings, before + 1);
     links_free(l);
 }
 
@@ -211,16 +270,16 @@ static void test_best_of_eight_tells_the_offset(void)
     (void)up(l, at, 1, 1, argus_LinkKind_LINK_MESH);
     seen.active = 1;
     CU_ASSERT_FALSE(links_clock(l, 1, &rtt, &offset));
-    exchange(l, at += 2000, 9000, 1000, 70000); /* lopsided: 4 ms wrong */
+    exchange(l, at += 2500, 9000, 1000, 70000); /* lopsided: 4 ms wrong */
     CU_ASSERT_TRUE(links_clock(l, 1, &rtt, &offset));
     CU_ASSERT_EQUAL(rtt, 10000);
     CU_ASSERT_EQUAL(offset, 74000);
-    exchange(l, at += 2000, 1000, 1000, 70000);
+    exchange(l, at += 2500, 1000, 1000, 70000);
     CU_ASSERT_TRUE(links_clock(l, 1, &rtt, &offset));
     CU_ASSERT_EQUAL(rtt, 2000);
     CU_ASSERT_EQUAL(offset, 70000);
     for (int i = 0; i < 8; i++)
-        exchange(l, at += 2000, 3000, 3000, 80000);
+        exchange(l, at += 2500, 3000, 3000, 80000);
     CU_ASSERT_TRUE(links_clock(l, 1, &rtt, &offset));
     CU_ASSERT_EQUAL(offset, 80000); /* the good one is too old */
     CU_ASSERT_EQUAL(links_stats(l)->pong_received, 10);
@@ -400,6 +459,7 @@ CU_TestInfo suite_links[] = {
      test_silent_link_is_closed_and_reported},
     {"late_timer_accuses_nobody", test_late_timer_accuses_nobody},
     {"active_link_is_audited", test_active_link_is_audited},
+    {"ends_ping_in_turn", test_ends_ping_in_turn},
     {"best_of_eight_tells_the_offset", test_best_of_eight_tells_the_offset},
     {"false_pongs_are_refused", test_false_pongs_are_refused},
     {"too_many_links_are_refused", test_too_many_links_are_refused},

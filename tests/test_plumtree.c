@@ -343,6 +343,7 @@ static struct plumtree *tree_of(const struct plumtree_options *given)
     if (given != NULL)
         o = *given;
     o.hash = hash_head;
+    o.rank = 9;
     CU_ASSERT_EQUAL_FATAL(plumtree_new(&o, &listener, &p), ARGUS_OK);
     sent_count = closed_count = delivered_count = 0;
     verdict = PLUMTREE_NEWS;
@@ -680,30 +681,144 @@ static void test_duplicates_prune_once(void)
     plumtree_free(p);
 }
 
-/* Goal: by time, a lazy link becomes eager when it had the payload long before
- * the tree brought it, and not when it had it shortly before; hops do not
- * count.
- */
-static void test_shortcut_by_time(void)
+/* A neighbor 10 ms away tells of its place. */
+static void stand(struct plumtree *p, uint64_t now_ms, link_id link,
+                  uint32_t root, uint32_t distance_us, uint32_t age_ms)
 {
-    struct plumtree_options o;
+    argus_Standing s = {
+        .root = root, .distance_us = distance_us, .age_ms = age_ms};
 
-    for (uint64_t lag_ms = 30; lag_ms <= 70; lag_ms += 40) {
-        plumtree_defaults(&o);
-        o.gain_by_time = true;
-        struct plumtree *p = tree_of(&o);
-        plumtree_neighbor_up(p, 1000, 1, &out);
-        plumtree_neighbor_up(p, 1000, 2, &out);
+    plumtree_on_standing(p, now_ms, link, &s, 19000, &out);
+}
+
+static argus_Standing standing(struct plumtree *p, uint64_t now_ms,
+                               link_id link)
+{
+    argus_Standing s = {.root = 0};
+
+    plumtree_standing(p, now_ms, link, &s);
+    return s;
+}
+
+static struct plumtree *tree_of_three(uint64_t now_ms)
+{
+    struct plumtree *p = tree_of(NULL);
+
+    for (link_id link = 1; link <= 3; link++)
+        plumtree_neighbor_up(p, now_ms, link, &out);
+    return p;
+}
+
+/* Goal: a node takes the least root that an eager link leads to for its own,
+ * tells its distance to all but the one it has it from, and is its own root
+ * when that link is gone. What is told of too far, or too long ago, is not
+ * believed. */
+static void test_standing_tells_of_the_root(void)
+{
+    struct plumtree *p = tree_of_three(1000);
+    uint32_t own = standing(p, 1000, 1).root;
+
+    CU_ASSERT_TRUE(own > 0x80000000u); /* seldom heard of */
+    CU_ASSERT_EQUAL(standing(p, 1000, 1).distance_us, 0);
+    stand(p, 1000, 1, 77, 5000, 300);
+    stand(p, 1000, 2, 77, 50000, 300);
+    stand(p, 1000, 3, own + 1, 0, 0);
+    argus_Standing s = standing(p, 1500, 3);
+    CU_ASSERT_EQUAL(s.root, 77);
+    CU_ASSERT_EQUAL(s.distance_us, 15000);
+    CU_ASSERT_TRUE(s.age_ms >= 800 && s.age_ms <= 820);
+    CU_ASSERT_EQUAL(standing(p, 1500, 2).root, 77);
+    CU_ASSERT_EQUAL(standing(p, 1500, 1).root, 0);
+    plumtree_neighbor_down(p, 1600, 1, &out);
+    CU_ASSERT_EQUAL(standing(p, 1600, 3).distance_us, 60000);
+    CU_ASSERT_EQUAL(standing(p, 1600, 2).root, 0);
+
+    stand(p, 1700, 2, 7, UINT32_MAX, 0);
+    CU_ASSERT_EQUAL(standing(p, 1700, 3).root, own);
+    stand(p, 1700, 2, 7, 1000, UINT32_MAX);
+    CU_ASSERT_EQUAL(standing(p, 1700, 3).root, own);
+    stand(p, 1700, 2, 7, 1000, 149000);
+    CU_ASSERT_EQUAL(standing(p, 1700, 3).root, 7);
+    CU_ASSERT_EQUAL(standing(p, 2800, 3).root, own);
+    plumtree_free(p);
+}
+
+/* Goal: who sends steadily ranks before all who do not, until it is silent. */
+static void test_who_sends_steadily_ranks_first(void)
+{
+    struct plumtree *p = tree_of_three(1000);
+
+    for (uint32_t i = 0; i < 10; i++) {
+        CU_ASSERT_TRUE(standing(p, 1000 + i, 1).root > 0x80000000u);
+        CU_ASSERT_TRUE(plumtree_broadcast(p, 1000 + i, (const uint8_t *)&i,
+                                          sizeof i, &out));
+    }
+    CU_ASSERT_TRUE(standing(p, 1010, 1).root < 0x80000000u);
+    CU_ASSERT_TRUE(standing(p, 119000, 1).root < 0x80000000u);
+    CU_ASSERT_TRUE(standing(p, 121000, 1).root > 0x80000000u);
+    plumtree_free(p);
+}
+
+/* Goal: a lazy link that is nearer to the root by more than half of itself
+ * takes the parent's place: it is asked for first, and the parent leaves when
+ * both have brought what was under way; until then nothing is pushed over it,
+ * and no copy prunes. Not when it gains less, nor when what it tells left the
+ * root before our own place changed. */
+static void test_shortcut_replaces_the_parent(void)
+{
+    static const struct {
+        uint32_t distance_us, age_ms;
+        bool is_taken;
+    } cases[] = {{25000, 100, true}, {36000, 100, false}, {25000, 9000, false}};
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct plumtree *p = tree_of_three(1000);
         prune(p, 1000, 2);
-        run_until(p, 20000); /* past shortcut_gap_ms */
-        ihave(p, 20000, 2, 7, 1);
-        gossip(p, run_until(p, 20000 + lag_ms), 1, 7); /* of the same round */
-        CU_ASSERT_EQUAL(plumtree_is_eager(p, 2), lag_ms == 70);
-        CU_ASSERT_EQUAL(sent_of(argus_Frame_graft_tag, 2), lag_ms == 70);
-        CU_ASSERT_EQUAL(plumtree_stats(p)->shortcut_taken, lag_ms == 70);
+        stand(p, 1000, 1, 77, 40000, 0); /* we are at 50 ms */
+        stand(p, 1000, 3, 0, 0, 0);      /* behind us */
+        run_until(p, 20000);
+        stand(p, 20000, 1, 77, 40000, 0);
+        stand(p, 20000, 2, 77, cases[i].distance_us,
+              cases[i].age_ms == 9000 ? 19500 : 100);
+        bool taken = cases[i].is_taken;
+        CU_ASSERT_EQUAL(sent_of(argus_Frame_graft_tag, 2), taken);
+        CU_ASSERT_FALSE(plumtree_is_eager(p, 2));
         CU_ASSERT_TRUE(plumtree_is_eager(p, 1));
+        gossip(p, 20010, 2, 1); /* first by the shortcut: not back to 1 */
+        CU_ASSERT_EQUAL(sent_of(argus_Frame_gossip_tag, 1), !taken);
+        CU_ASSERT_EQUAL(sent_of(argus_Frame_gossip_tag, 3), 1);
+        gossip(p, run_until(p, 20020), 1, 1);
+        gossip(p, run_until(p, 20030), 1, 2);
+        run_until(p, 21030);
+        CU_ASSERT_EQUAL(sent_of(argus_Frame_prune_tag, 1), taken);
+        CU_ASSERT_EQUAL(plumtree_is_eager(p, 1), !taken);
+        CU_ASSERT_TRUE(!taken || plumtree_is_eager(p, 2));
+        CU_ASSERT_EQUAL(plumtree_stats(p)->shortcut_taken, taken);
         plumtree_free(p);
     }
+}
+
+/* Goal: an eager link by which neither end has the root closes a cycle and
+ * leaves the tree, also without any message; a copy over one by which one of
+ * them has it prunes nothing. */
+static void test_links_of_no_branch_leave(void)
+{
+    struct plumtree *p = tree_of_three(1000);
+
+    stand(p, 1000, 1, 77, 10000, 0);
+    stand(p, 2000, 3, 0, 0, 0);
+    stand(p, 2000, 2, 77, 12000, 1500); /* told before we had a place */
+    CU_ASSERT_TRUE(plumtree_is_eager(p, 2));
+    gossip(p, 2500, 3, 1);
+    gossip(p, 2501, 1, 1);
+    run_until(p, 3000);
+    CU_ASSERT_EQUAL(sent_of(argus_Frame_prune_tag, 0), 0);
+    stand(p, 4000, 2, 77, 12000, 100);
+    CU_ASSERT_FALSE(plumtree_is_eager(p, 2));
+    CU_ASSERT_EQUAL(sent_of(argus_Frame_prune_tag, 2), 1);
+    CU_ASSERT_EQUAL(sent_of(argus_Frame_prune_tag, 0), 1);
+    CU_ASSERT_TRUE(plumtree_is_eager(p, 1) && plumtree_is_eager(p, 3));
+    plumtree_free(p);
 }
 
 /* Goal: announcements are collected: many ids, few frames. */
@@ -754,6 +869,8 @@ static void test_bounds_of_options(void)
     plumtree_defaults(&o);
     CU_ASSERT_EQUAL(plumtree_new(&o, &listener, &p), ARGUS_EINVAL); /* hash */
     o.hash = hash_head;
+    CU_ASSERT_EQUAL(plumtree_new(&o, &listener, &p), ARGUS_EINVAL); /* rank */
+    o.rank = 9;
     o.neighbors_max = 257;
     CU_ASSERT_EQUAL(plumtree_new(&o, &listener, &p), ARGUS_EINVAL);
     o.neighbors_max = 5;
@@ -786,7 +903,10 @@ CU_TestInfo suite_plumtree[] = {
     {"greedy_peer_is_limited", test_greedy_peer_is_limited},
     {"duplicates_prune_once", test_duplicates_prune_once},
     {"announcements_are_collected", test_announcements_are_collected},
-    {"shortcut_by_time", test_shortcut_by_time},
+    {"standing_tells_of_the_root", test_standing_tells_of_the_root},
+    {"who_sends_steadily_ranks_first", test_who_sends_steadily_ranks_first},
+    {"shortcut_replaces_the_parent", test_shortcut_replaces_the_parent},
+    {"links_of_no_branch_leave", test_links_of_no_branch_leave},
     {"bounds_of_options", test_bounds_of_options},
     CU_TEST_INFO_NULL,
 };

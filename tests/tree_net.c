@@ -380,6 +380,7 @@ struct net *tree_net_new(const struct net_options *options)
         struct plumtree_listener listener = {.context = &owners[i],
                                              .deliver = on_deliver};
         tree.seed = prng_next(&net->prng);
+        tree.rank = (uint32_t)tree.seed | 1;
         if (plumtree_new(&tree, &listener, &net->nodes[i].tree) != 0)
             abort();
         for (int l = 0; l < NET_DEGREE_MAX; l++)

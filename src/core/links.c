@@ -57,8 +57,9 @@ struct account {
 struct pulse {
     link_id id;
     struct link_entry *entry;
-    uint64_t heard_ms;  /* when the last frame came, or a fresh wait began */
-    uint64_t pinged_ms; /* last ping, or link up */
+    uint64_t heard_ms;    /* when the last frame came, or a fresh wait began */
+    uint64_t pinged_ms;   /* last ping; 0: none */
+    uint64_t answered_ms; /* last ping of the peer's, or link up */
     uint64_t unanswered_ms; /* first ping since heard_ms; 0: none */
     struct account *account;
     uint8_t kind; /* argus_LinkKind */
@@ -359,19 +360,26 @@ static bool is_active(const struct links *l, const struct pulse *p)
            l->listener.is_active(l->listener.context, p->id);
 }
 
+/* Whoever pinged a link last gives the other end the first turn. */
+static uint32_t own_turn_ms(const struct links *l)
+{
+    return l->options.ping_ms + l->options.ping_ms / 4;
+}
+
 static uint64_t ping_due_ms(const struct links *l, const struct pulse *p)
 {
-    uint64_t from = p->pinged_ms;
-    if (p->heard_ms > from && !is_active(l, p))
-        from = p->heard_ms;
-    return from + l->options.ping_ms;
+    uint64_t from = is_active(l, p) ? p->answered_ms : p->heard_ms;
+    uint64_t own_ms = p->pinged_ms + own_turn_ms(l);
+    uint64_t other_ms = from + l->options.ping_ms;
+
+    return own_ms > other_ms ? own_ms : other_ms;
 }
 
 /* Silence counts from the last frame, but a ping must have had its part of
  * the wait too: the peer may have had nothing to say before. */
 static uint64_t silent_due_ms(const struct links *l, const struct pulse *e)
 {
-    uint32_t ping = l->options.ping_ms, suspect = l->options.suspect_ms;
+    uint32_t ping = own_turn_ms(l), suspect = l->options.suspect_ms;
 
     if (e->unanswered_ms == 0)
         return UINT64_MAX;
@@ -451,7 +459,7 @@ bool links_on_link_up(struct links *l, uint64_t now_ms, link_id link,
         return false;
     }
     e->heard_ms = now_ms;
-    e->pinged_ms = now_ms;
+    e->answered_ms = now_ms;
     for (uint32_t i = 0; i < SAMPLES; i++)
         e->entry->samples[i].rtt_us = -1;
     if (is_pinged(e) && ping_due_ms(l, e) < l->deadline_ms)
@@ -483,7 +491,18 @@ bool links_on_close(struct links *l, link_id link)
     return true;
 }
 
-static void answer(uint64_t wall_us, link_id link, const argus_Ping *ping,
+/* @return false: nothing, on a link of another kind. */
+static bool standing(const struct links *l, const struct pulse *p,
+                     argus_Standing *out)
+{
+    if (p->kind != argus_LinkKind_LINK_MESH)
+        return false;
+    l->listener.standing(l->listener.context, p->id, out);
+    return true;
+}
+
+static void answer(const struct links *l, struct pulse *p, uint64_t now_ms,
+                   uint64_t wall_us, const argus_Ping *ping,
                    struct actions *out)
 {
     argus_Frame f;
@@ -494,7 +513,19 @@ static void answer(uint64_t wall_us, link_id link, const argus_Ping *ping,
                                .sent_us = ping->sent_us,
                                .received_us = (int64_t)wall_us,
                                .replied_us = (int64_t)wall_us};
-    actions_send(out, link, &f);
+    f.body.pong.has_standing = standing(l, p, &f.body.pong.standing);
+    p->answered_ms = now_ms;
+    /* Both pinged at once: who dialed goes first the next time. */
+    if (p->entry->ping_number != 0 && p->entry->dial == 0)
+        p->answered_ms += l->options.ping_ms / 2;
+    actions_send(out, p->id, &f);
+}
+
+static void hear(const struct links *l, const struct pulse *p,
+                 const argus_Standing *said, struct actions *out)
+{
+    if (p->kind == argus_LinkKind_LINK_MESH)
+        l->listener.told(l->listener.context, p->id, said, out);
 }
 
 static bool is_near(int64_t a, int64_t b)
@@ -525,7 +556,8 @@ static bool measure(const struct pulse *p, const argus_Pong *pong,
     return true;
 }
 
-static void on_pong(struct links *l, const struct pulse *p,
+/* @return false: it answers no ping of ours. */
+static bool on_pong(struct links *l, const struct pulse *p,
                     const argus_Pong *pong, uint64_t now_ms, uint64_t wall_us)
 {
     struct link_entry *e = p->entry;
@@ -533,7 +565,7 @@ static void on_pong(struct links *l, const struct pulse *p,
 
     if (!measure(p, pong, now_ms, wall_us, &s)) {
         l->stats.pong_refused++;
-        return;
+        return false;
     }
     l->stats.pong_received++;
     e->ping_number = 0;
@@ -542,6 +574,7 @@ static void on_pong(struct links *l, const struct pulse *p,
     if (l->listener.measured != NULL)
         l->listener.measured(l->listener.context, e->id, &e->peer, s.rtt_us,
                              s.offset_us);
+    return true;
 }
 
 bool links_on_frame(struct links *l, uint64_t now_ms, uint64_t wall_us,
@@ -567,12 +600,13 @@ bool links_on_frame(struct links *l, uint64_t now_ms, uint64_t wall_us,
     e->heard_ms = now_ms;
     e->unanswered_ms = 0;
     if (frame->which_body == argus_Frame_ping_tag) {
-        answer(wall_us, link, &frame->body.ping, out);
-        if (e->kind == argus_LinkKind_LINK_MESH)
-            l->listener.audited(l->listener.context, link,
-                                frame->body.ping.active, out);
+        const argus_Ping *ping = &frame->body.ping;
+        answer(l, e, now_ms, wall_us, ping, out);
+        hear(l, e, &ping->standing, out);
     } else if (frame->which_body == argus_Frame_pong_tag) {
-        on_pong(l, e, &frame->body.pong, now_ms, wall_us);
+        const argus_Pong *pong = &frame->body.pong;
+        if (on_pong(l, e, pong, now_ms, wall_us))
+            hear(l, e, &pong->standing, out);
     }
     return true;
 }
@@ -592,9 +626,9 @@ static void send_ping(struct links *l, struct pulse *p, uint64_t now_ms,
         p->unanswered_ms = now_ms;
     f.hlc = 0;
     f.which_body = argus_Frame_ping_tag;
-    f.body.ping = (argus_Ping){.number = e->ping_number,
-                               .sent_us = e->ping_sent_us,
-                               .active = is_active(l, p)};
+    f.body.ping =
+        (argus_Ping){.number = e->ping_number, .sent_us = e->ping_sent_us};
+    f.body.ping.has_standing = standing(l, p, &f.body.ping.standing);
     l->stats.ping_sent++;
     actions_send(out, e->id, &f);
 }
@@ -661,8 +695,8 @@ void links_on_timeout(struct links *l, uint64_t now_ms, uint64_t wall_us,
         end_silent(l, silent, out);
 
     /* Pings that are nearly due go now too, so that many links do not wake
-     * the loop one by one. */
-    uint64_t until_ms = now_ms + l->options.ping_ms / 4;
+     * the loop one by one; but none out of turn. */
+    uint64_t until_ms = now_ms + l->options.ping_ms / 8;
     for (uint32_t i = 0; i < l->count; i++) {
         struct pulse *e = &l->pulses[i];
         if (is_pinged(e) && (late || ping_due_ms(l, e) <= until_ms))

@@ -5,8 +5,9 @@
  * machine or the network does (PROTOCOLS.md §4, half-open TCP). So MESH and
  * METRICS links are pinged when nothing came for ping_ms; one on which nothing
  * came for suspect_ms although it was pinged is closed and reported silent.
- * Links of the active view are pinged every ping_ms even when busy: the ping
- * says "you are in my active view", which is the symmetry audit.
+ * Links of the active view are pinged every ping_ms even when busy, by their
+ * two ends in turn: ping and pong say how the sender stands to the receiver, of
+ * which "you are in my active view" is the symmetry audit.
  *
  * Round trip and clock offset come from the four stamps of ping and pong (NTP);
  * of the last 8 samples the one with the least round trip counts.
@@ -60,9 +61,11 @@ struct links_listener {
                    struct actions *out);
     /** Is the peer of this link in our active view, by this link? */
     bool (*is_active)(void *context, link_id link);
-    /** The peer's side of the symmetry audit came in with a ping. */
-    void (*audited)(void *context, link_id link, bool active,
-                    struct actions *out);
+    /** What to tell the peer of a MESH link about itself and us. */
+    void (*standing)(void *context, link_id link, argus_Standing *out);
+    /** What the peer told, with a ping or pong. */
+    void (*told)(void *context, link_id link, const argus_Standing *standing,
+                 struct actions *out);
     /** A ping was answered: a sample of the peer's clock, which was ahead of
      *  ours by so much, give or take half the round trip. May be NULL. */
     void (*measured)(void *context, link_id link, const struct peer_info *peer,

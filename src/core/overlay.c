@@ -107,11 +107,24 @@ static bool links_is_active(void *context, link_id link)
     return membership_is_active_link(o->membership, link);
 }
 
-static void links_audited(void *context, link_id link, bool active,
-                          struct actions *out)
+static void links_standing(void *context, link_id link, argus_Standing *out)
 {
     struct overlay *o = context;
-    membership_on_audit(o->membership, o->now_ms, link, active, out);
+
+    plumtree_standing(o->tree, o->now_ms, link, out);
+    out->active = links_is_active(context, link);
+}
+
+static void links_told(void *context, link_id link,
+                       const argus_Standing *standing, struct actions *out)
+{
+    struct overlay *o = context;
+    int64_t rtt_us, offset_us;
+
+    if (links_clock(o->links, link, &rtt_us, &offset_us))
+        plumtree_on_standing(o->tree, o->now_ms, link, standing,
+                             (uint64_t)rtt_us, out);
+    membership_on_audit(o->membership, o->now_ms, link, standing->active, out);
 }
 
 /* Asked for: by a neighbor's link, one that we dialed, or a random meeting.
@@ -209,7 +222,8 @@ static int new_links(struct overlay *o, const struct overlay_options *options)
     struct links_listener up = {.context = o,
                                 .silent = links_silent,
                                 .is_active = links_is_active,
-                                .audited = links_audited,
+                                .standing = links_standing,
+                                .told = links_told,
                                 .measured = links_measured,
                                 .flooded = links_flooded};
 
@@ -234,6 +248,15 @@ static int new_membership(struct overlay *o,
     return membership_new(&views, &up, &o->membership);
 }
 
+/* The same at each start: ids are hashes. */
+static uint32_t rank_of(const struct node_id *id)
+{
+    uint32_t rank;
+
+    memcpy(&rank, id->bytes, sizeof rank);
+    return rank | 1;
+}
+
 static int new_tree(struct overlay *o, const struct overlay_options *options)
 {
     struct plumtree_options tree;
@@ -245,9 +268,8 @@ static int new_tree(struct overlay *o, const struct overlay_options *options)
         tree = *options->tree;
     tree.seed = options->tree_seed;
     tree.hash = options->hash;
+    tree.rank = rank_of(&options->membership.id);
     tree.neighbors_max = membership_limit(&options->membership);
-    tree.gain_by_time |=
-        options->membership.zone_bias && options->membership.zone != 0;
     return plumtree_new(&tree, &up, &o->tree);
 }
 

@@ -46,9 +46,8 @@ struct overlay_options {
     struct membership_options membership;
     uint64_t tree_seed;
     const struct plumtree_options *tree; /* NULL: plumtree_defaults(). Copied;
-                                          * seed, hash and neighbors_max are set
-                                          * from here, and gain_by_time with
-                                          * zone_bias and a zone */
+                                          * seed, rank, hash and neighbors_max
+                                          * are set from here */
     void (*hash)(const uint8_t *data, size_t size,
                  uint8_t out[CONTENT_ID_SIZE]); /* seal.hash */
     uint32_t ping_ms;

@@ -4,10 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/prng.h"
 #include "base/status.h"
-#include "core/missing.h"
-#include "core/seen.h"
+#include "core/plumtree_impl.h"
 
 /* A round only grows, so a peer that lies cannot make it wrap. */
 #define ROUND_MAX 0xffffu
@@ -25,10 +23,6 @@
 #define PRUNE_WAIT(wait_ms) ((wait_ms) / 4)
 #define SURVEY(wait_ms) ((wait_ms)*3 / 2)
 #define RETRY_WAIT(wait_ms) ((wait_ms) / 2)
-/* What a lazy link must save, by time. Measured on 600 nodes in three zones, as
- * in zones.sim: half of it, and the tree is less lean and crosses zones more.
- */
-#define SHORTCUT_GAIN(wait_ms) ((wait_ms)*5 / 8)
 
 /* Rounds of asking after which the retry wait doubles no further. */
 #define RETRY_DOUBLINGS_MAX 5
@@ -39,61 +33,19 @@
 #define CUT_MS 1000
 #define CUT_WAIT(wait_ms) ((wait_ms) / 4)
 
-/* The lag between copies of a message is kept in fractions of a millisecond. */
-#define LAG_UNIT 16
+/* The lag between the announcement of a message and its copies is kept in
+ * fractions of a millisecond. Guesses: in whole trees of 1000 and 10,000 nodes
+ * hardly anybody waits in vain. */
+#define LAG_UNIT 256
+#define LAG_RISE 4
+#define LAG_FALL 1024
+#define LAG_WAIT(lag) ((uint64_t)(lag)*3 / 2)
 
 /* Slots for neighbors to begin with. */
 #define SLOTS_MIN 8u
 
 /* Greatest graft_wait_max_ms. */
 #define GRAFT_WAIT_MAX_MS 10000
-
-/* So many of one kind in each second. */
-struct rate {
-    uint64_t second;
-    uint32_t used;
-};
-
-/* departs: one state for each link in place of the paper's two sets, so that a
- * peer cannot be in both. */
-struct neighbor {
-    link_id link;
-    unsigned slot;
-    bool eager;
-    bool pruned; /* by us, ever: then pruned_ms holds */
-    uint64_t pruned_ms;
-    uint64_t prune_due_ms; /* UINT64_MAX: not seen to be redundant */
-    uint8_t redundant_id[CONTENT_ID_SIZE]; /* the surveyor that showed it */
-    struct rate grafts_sent;
-    struct rate grafts_answered;
-    uint32_t pending_count;
-    argus_Announcement pending[ANNOUNCED_MAX]; /* to be announced */
-};
-
-/* What every frame asks for comes first. */
-struct plumtree {
-    uint64_t now_ms;
-    uint64_t announce_ms; /* deadlines; UINT64_MAX: none */
-    uint64_t prune_ms;
-    uint64_t missing_ms;
-    uint64_t expire_ms;
-    struct neighbor **neighbors; /* by slot; NULL: free */
-    link_id *slot_links;         /* theirs, side by side; 0: free */
-    unsigned slots;              /* room for so many; grows */
-    uint32_t graft_wait_ms;      /* as measured */
-    uint8_t surveyor_id[CONTENT_ID_SIZE];
-    uint64_t surveyor_until_ms; /* when any other may follow */
-    struct seen seen;
-    struct plumtree_listener listener;
-    struct plumtree_options options;
-    struct plumtree_stats stats;
-    struct prng prng;
-    uint64_t cut_until_ms;            /* an eager link was lost not long ago */
-    uint64_t shortcut_after_ms;       /* 0: not yet drawn */
-    uint32_t lag_mean, lag_deviation; /* 1/LAG_UNIT ms */
-    uint64_t missing_scan_ms;         /* last walk of the missing table */
-    struct missing missing;
-};
 
 /* ------------------------------------------------------- life, questions */
 
@@ -103,7 +55,6 @@ void plumtree_defaults(struct plumtree_options *options)
         .graft_wait_ms = 100,      /* guess; it grows with the lag */
         .graft_wait_max_ms = 1000, /* guess */
         .announce_wait_ms = 5,
-        .hop_gain_min = 7,        /* the paper's, for many senders */
         .shortcut_gap_ms = 10000, /* guess */
         .prune_gap_ms = 100,      /* guess */
         .grafts_per_s = 256,      /* guess */
@@ -124,7 +75,7 @@ static bool options_are_valid(const struct plumtree_options *o)
 {
     return o->hash != NULL && o->graft_wait_ms >= 4 &&
            o->graft_wait_ms <= o->graft_wait_max_ms &&
-           o->graft_wait_max_ms <= GRAFT_WAIT_MAX_MS && o->hop_gain_min > 0 &&
+           o->graft_wait_max_ms <= GRAFT_WAIT_MAX_MS && o->rank != 0 &&
            o->shortcut_gap_ms > 0 && o->grafts_per_s > 0 &&
            o->neighbors_max > 0 && o->neighbors_max <= MISSING_SLOTS &&
            o->missing_max > 0 && o->missing_link_max > 0 &&
@@ -147,11 +98,11 @@ int plumtree_new(const struct plumtree_options *options,
     p->options = *options;
     p->listener = *listener;
     prng_seed(&p->prng, options->seed);
-    p->graft_wait_ms = options->graft_wait_ms;
+    p->lag = options->graft_wait_ms * LAG_UNIT / 2;
     seen_init(&p->seen, &p->options, &p->stats);
     missing_init(&p->missing, &p->options, &p->stats);
     p->announce_ms = p->prune_ms = UINT64_MAX;
-    p->missing_ms = p->expire_ms = UINT64_MAX;
+    p->missing_ms = p->expire_ms = p->shape.switch_ms = UINT64_MAX;
     *out = p;
     return ARGUS_OK;
 }
@@ -174,7 +125,7 @@ const struct plumtree_stats *plumtree_stats(const struct plumtree *p)
     return &p->stats;
 }
 
-static struct neighbor *neighbor_find(const struct plumtree *p, link_id link)
+struct neighbor *plumtree_neighbor(const struct plumtree *p, link_id link)
 {
     for (unsigned i = 0; i < p->slots; i++)
         if (p->slot_links[i] == link)
@@ -214,7 +165,7 @@ static unsigned slot_find(struct plumtree *p)
 
 bool plumtree_is_eager(const struct plumtree *p, link_id link)
 {
-    const struct neighbor *n = neighbor_find(p, link);
+    const struct neighbor *n = plumtree_neighbor(p, link);
 
     return n != NULL && n->eager;
 }
@@ -236,14 +187,14 @@ void plumtree_usage(const struct plumtree *p, struct plumtree_usage *out)
         .seen = seen_count(&p->seen),
         .missing = missing_count(&p->missing),
         .cache_bytes = p->seen.cache_bytes,
-        .graft_wait_ms = p->graft_wait_ms,
+        .graft_wait_ms = plumtree_wait_ms(p),
     };
     for (unsigned i = 0; i < p->slots; i++)
         if (p->neighbors[i] != NULL)
             out->neighbors++;
 }
 
-static void advance(struct plumtree *p, uint64_t now_ms)
+void plumtree_advance(struct plumtree *p, uint64_t now_ms)
 {
     assert(now_ms >= p->now_ms);
     p->now_ms = now_ms;
@@ -256,20 +207,9 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 
 uint64_t plumtree_deadline_ms(const struct plumtree *p)
 {
-    return earlier(earlier(p->announce_ms, p->prune_ms),
-                   earlier(p->missing_ms, p->expire_ms));
-}
-
-static bool rate_take(struct rate *r, uint64_t now_ms, uint32_t per_s)
-{
-    uint64_t second = now_ms / 1000;
-
-    if (r->second != second)
-        *r = (struct rate){.second = second};
-    if (r->used >= per_s)
-        return false;
-    r->used++;
-    return true;
+    return earlier(earlier(earlier(p->announce_ms, p->prune_ms),
+                           earlier(p->missing_ms, p->expire_ms)),
+                   p->shape.switch_ms);
 }
 
 /* --------------------------------------------------------------- sending */
@@ -290,9 +230,8 @@ static void send_gossip(struct plumtree *p, link_id to,
     actions_send(out, to, &frame);
 }
 
-/** @param id  NULL: no payload is wanted, only the link. */
-static void send_graft(struct plumtree *p, struct neighbor *n,
-                       const uint8_t *id, uint32_t round, struct actions *out)
+void plumtree_send_graft(struct plumtree *p, struct neighbor *n,
+                         const uint8_t *id, uint32_t round, struct actions *out)
 {
     argus_Frame frame;
 
@@ -307,8 +246,8 @@ static void send_graft(struct plumtree *p, struct neighbor *n,
     actions_send(out, n->link, &frame);
 }
 
-static void send_prune(struct plumtree *p, struct neighbor *n,
-                       struct actions *out)
+void plumtree_send_prune(struct plumtree *p, struct neighbor *n,
+                         struct actions *out)
 {
     argus_Frame frame;
 
@@ -378,7 +317,7 @@ static void forward(struct plumtree *p, const struct seen_message *m,
 
         if (n == NULL || slots_has(have, i))
             continue;
-        if (n->eager)
+        if (n->eager && !plumtree_is_detour(p, m->from, n->link))
             send_gossip(p, n->link, m, payload, size, out);
         else
             announce_later(p, n, m, out);
@@ -410,7 +349,7 @@ static void survey(struct plumtree *p, const struct seen_message *m)
         memcmp(id, p->surveyor_id, CONTENT_ID_SIZE) > 0)
         return;
     memcpy(p->surveyor_id, id, CONTENT_ID_SIZE);
-    p->surveyor_until_ms = p->now_ms + SURVEY(p->graft_wait_ms);
+    p->surveyor_until_ms = p->now_ms + SURVEY(plumtree_wait_ms(p));
 }
 
 static bool is_surveyor(const struct plumtree *p, const uint8_t *id)
@@ -418,30 +357,44 @@ static bool is_surveyor(const struct plumtree *p, const uint8_t *id)
     return memcmp(id, p->surveyor_id, CONTENT_ID_SIZE) == 0;
 }
 
-/* A copy of m came that nobody was asked for: how long after m was first heard
- * of? Mean and deviation as TCP has them for round trips (RFC 6298), since the
- * wait must cover nearly all. A sample is cut at twice the wait, so that a
- * straggler, or a peer that lies, moves it by little. */
+/* How long an announced message may take: what all but one in LAG_FALL /
+ * LAG_RISE or so stay below. It rises by a share for each that took longer,
+ * however much, so that a straggler, or a peer that lies, moves it by little;
+ * and the whole tree waits for its longest ways, not for the usual ones, since
+ * each Graft where nothing is missing bends the tree. */
+static void raise_lag(struct plumtree *p)
+{
+    uint32_t most = p->options.graft_wait_max_ms * LAG_UNIT;
+
+    p->lag += p->lag / LAG_RISE;
+    if (p->lag > most)
+        p->lag = most;
+}
+
+/* Once to the root and back is what the tree needs at least. */
+uint32_t plumtree_wait_ms(const struct plumtree *p)
+{
+    uint64_t wait_ms = LAG_WAIT(p->lag) / LAG_UNIT;
+    uint64_t way_ms = 2 * (uint64_t)p->shape.own.distance_us / 1000;
+
+    if (wait_ms < way_ms)
+        wait_ms = way_ms;
+    if (wait_ms < p->options.graft_wait_ms)
+        wait_ms = p->options.graft_wait_ms;
+    return (uint32_t)earlier(wait_ms, p->options.graft_wait_max_ms);
+}
+
+/* A copy of m came that nobody was asked for. */
 static void measure_lag(struct plumtree *p, const struct neighbor *n,
                         const struct seen_message *m)
 {
-    uint64_t lag_ms =
-        earlier(p->now_ms - m->heard_ms, 2 * (uint64_t)p->graft_wait_ms);
-
     for (unsigned i = 0; i < m->asked_count; i++)
         if (m->asked[i] == n->slot)
             return;
-    uint32_t lag = (uint32_t)lag_ms * LAG_UNIT;
-    uint32_t off = lag > p->lag_mean ? lag - p->lag_mean : p->lag_mean - lag;
-    p->lag_deviation += off / 8 - p->lag_deviation / 8;
-    p->lag_mean += lag / 16 - p->lag_mean / 16;
-
-    uint32_t wait_ms = (p->lag_mean + 4 * p->lag_deviation) / LAG_UNIT;
-    if (wait_ms < p->options.graft_wait_ms)
-        wait_ms = p->options.graft_wait_ms;
-    if (wait_ms > p->options.graft_wait_max_ms)
-        wait_ms = p->options.graft_wait_max_ms;
-    p->graft_wait_ms = wait_ms;
+    if ((p->now_ms - m->heard_ms) * LAG_UNIT > p->lag)
+        raise_lag(p);
+    else if (p->lag > LAG_UNIT)
+        p->lag -= p->lag / LAG_FALL;
 }
 
 bool plumtree_broadcast(struct plumtree *p, uint64_t now_ms,
@@ -451,7 +404,7 @@ bool plumtree_broadcast(struct plumtree *p, uint64_t now_ms,
     uint8_t id[CONTENT_ID_SIZE];
     struct seen_message *m = NULL;
 
-    advance(p, now_ms);
+    plumtree_advance(p, now_ms);
     if (size > 0 && size <= SEALED_SIZE_MAX) {
         p->options.hash(payload, size, id);
         if (seen_find(&p->seen, id) == NULL)
@@ -465,6 +418,7 @@ bool plumtree_broadcast(struct plumtree *p, uint64_t now_ms,
     if (announced != NULL) /* we speak again of what another said */
         missing_remove(&p->missing, announced);
     p->stats.broadcast_sent++;
+    plumtree_note_own(p);
     m->survey = now_ms >= p->surveyor_until_ms;
     survey(p, m);
     seen_keep_payload(&p->seen, m, payload, size);
@@ -507,8 +461,8 @@ static void announce_recent(struct plumtree *p, struct neighbor *n,
 void plumtree_neighbor_up(struct plumtree *p, uint64_t now_ms, link_id link,
                           struct actions *out)
 {
-    advance(p, now_ms);
-    if (neighbor_find(p, link) != NULL)
+    plumtree_advance(p, now_ms);
+    if (plumtree_neighbor(p, link) != NULL)
         return;
     unsigned slot = slot_find(p);
     if (slot == p->slots) {
@@ -526,9 +480,6 @@ void plumtree_neighbor_up(struct plumtree *p, uint64_t now_ms, link_id link,
     n->slot = slot;
     n->prune_due_ms = UINT64_MAX;
     n->eager = true;
-    if (p->shortcut_after_ms == 0)
-        p->shortcut_after_ms =
-            now_ms + 1 + prng_below(&p->prng, p->options.shortcut_gap_ms);
     p->neighbors[slot] = n;
     p->slot_links[slot] = link;
     announce_recent(p, n, out);
@@ -545,10 +496,10 @@ static void neighbor_remove(struct plumtree *p, struct neighbor *n)
 void plumtree_neighbor_down(struct plumtree *p, uint64_t now_ms, link_id link,
                             struct actions *out)
 {
-    struct neighbor *n = neighbor_find(p, link);
+    struct neighbor *n = plumtree_neighbor(p, link);
 
     (void)out; /* the tree mends itself by the next announcement */
-    advance(p, now_ms);
+    plumtree_advance(p, now_ms);
     if (n == NULL)
         return;
     if (n->eager)
@@ -587,12 +538,13 @@ static void on_duplicate(struct plumtree *p, struct neighbor *n,
         return;
     measure_lag(p, n, m);
     if (!is_surveyor(p, m->id) || n->prune_due_ms != UINT64_MAX ||
-        has_just_pruned(p, n)) {
+        has_just_pruned(p, n) || plumtree_is_moving(p, n->link) ||
+        plumtree_is_branch(p, n)) {
         p->stats.prune_limited++;
         return;
     }
     memcpy(n->redundant_id, m->id, CONTENT_ID_SIZE);
-    n->prune_due_ms = p->now_ms + PRUNE_WAIT(p->graft_wait_ms);
+    n->prune_due_ms = p->now_ms + PRUNE_WAIT(plumtree_wait_ms(p));
     p->prune_ms = earlier(p->prune_ms, n->prune_due_ms);
 }
 
@@ -610,50 +562,17 @@ static void prune_redundant(struct plumtree *p, struct actions *out)
         }
         n->prune_due_ms = UINT64_MAX;
         if (is_surveyor(p, n->redundant_id))
-            send_prune(p, n, out);
+            plumtree_send_prune(p, n, out);
         else
             p->stats.prune_limited++;
     }
-}
-
-/* §3.8: a neighbor announced the message from so much nearer its origin that
- * its link should be in the tree.
- * departs: the link that brought the message stays until a later surveyor cuts
- * the cycle; pruned at once, it would leave a gap for whatever is under way.
- * And seldom, at a time drawn at random, so that of many nodes behind the same
- * long way the first to act spares the others the change.
- * departs: where links differ by much, between zones, time counts, not hops:
- * the neighbor announced it so long before it came. By hops the tree would go
- * by far links, which are few, and come back to near ones at the next message.
- */
-static void take_shortcut(struct plumtree *p,
-                          const struct missing_id *announced, uint32_t round,
-                          struct actions *out)
-{
-    bool by_time = p->options.gain_by_time;
-    struct neighbor *best =
-        p->neighbors[by_time ? announced->first_slot : announced->best_slot];
-    bool gains =
-        by_time
-            ? p->now_ms - announced->since_ms >= SHORTCUT_GAIN(p->graft_wait_ms)
-            : announced->best_round + p->options.hop_gain_min <= round;
-
-    if (announced->best_round == UINT32_MAX || best == NULL || best->eager ||
-        !gains || !is_surveyor(p, announced->id) ||
-        p->now_ms < p->shortcut_after_ms ||
-        !rate_take(&best->grafts_sent, p->now_ms, p->options.grafts_per_s))
-        return;
-    p->stats.shortcut_taken++;
-    p->shortcut_after_ms =
-        p->now_ms + prng_jitter(&p->prng, p->options.shortcut_gap_ms);
-    send_graft(p, best, NULL, announced->best_round, out);
 }
 
 /* A first copy shows that its link is needed, unless it was sent before our
  * Prune arrived there. */
 static void keep_in_tree(const struct plumtree *p, struct neighbor *n)
 {
-    if (!has_just_pruned(p, n))
+    if (!has_just_pruned(p, n) && n->link != p->shape.to)
         n->eager = true;
 }
 
@@ -688,7 +607,6 @@ static void on_news(struct plumtree *p, struct neighbor *n,
         note_asked(m, &announced->asked);
         if (n != NULL)
             measure_lag(p, n, m);
-        take_shortcut(p, announced, m->round, out);
         missing_remove(&p->missing, announced);
     }
     if (n != NULL)
@@ -716,7 +634,7 @@ static void on_first(struct plumtree *p, struct neighbor *n,
 
     m = seen_find(&p->seen, id);
     assert(m != NULL);
-    n = neighbor_find(p, link); /* NULL: what it said ended the link */
+    n = plumtree_neighbor(p, link); /* NULL: what it said ended the link */
     if (verdict == PLUMTREE_NEWS) {
         on_news(p, n, m, gossip, out);
         expire_later(p, p->now_ms + p->options.cache_ms);
@@ -776,8 +694,8 @@ static uint32_t wait_for_payload(struct plumtree *p)
     if (eager_count(p) == 0)
         return 0;
     return prng_jitter(&p->prng, p->now_ms < p->cut_until_ms
-                                     ? CUT_WAIT(p->graft_wait_ms)
-                                     : p->graft_wait_ms);
+                                     ? CUT_WAIT(plumtree_wait_ms(p))
+                                     : plumtree_wait_ms(p));
 }
 
 /* Algorithm 2, Receive(IHave). The wait is jittered: where a part of the tree
@@ -845,8 +763,8 @@ static void ask_for(struct plumtree *p, struct missing_id *m,
     uint32_t doublings =
         m->retries < RETRY_DOUBLINGS_MAX ? m->retries : RETRY_DOUBLINGS_MAX;
     m->due_ms =
-        p->now_ms + ((uint64_t)RETRY_WAIT(p->graft_wait_ms) << doublings);
-    send_graft(p, n, m->id, m->best_round, out);
+        p->now_ms + ((uint64_t)RETRY_WAIT(plumtree_wait_ms(p)) << doublings);
+    plumtree_send_graft(p, n, m->id, m->best_round, out);
     p->cut_until_ms = 0;
 }
 
@@ -908,9 +826,9 @@ static void on_graft(struct plumtree *p, struct neighbor *n,
 void plumtree_on_frame(struct plumtree *p, uint64_t now_ms, link_id link,
                        const argus_Frame *frame, struct actions *out)
 {
-    struct neighbor *n = neighbor_find(p, link);
+    struct neighbor *n = plumtree_neighbor(p, link);
 
-    advance(p, now_ms);
+    plumtree_advance(p, now_ms);
     if (n == NULL) { /* sent before it heard that we parted, or a stranger */
         p->stats.frame_stranger++;
         return;
@@ -941,11 +859,12 @@ static void flush_all_announcements(struct plumtree *p, struct actions *out)
 void plumtree_on_timeout(struct plumtree *p, uint64_t now_ms,
                          struct actions *out)
 {
-    advance(p, now_ms);
+    plumtree_advance(p, now_ms);
     if (now_ms >= p->announce_ms)
         flush_all_announcements(p, out);
     if (now_ms >= p->prune_ms)
         prune_redundant(p, out);
+    plumtree_switch(p, out);
     if (now_ms >= p->missing_ms)
         ask_for_missing(p, out);
     if (now_ms >= p->expire_ms) {

@@ -13,9 +13,21 @@
  * departs, for many senders: when several messages spread at once, each would
  * cut the cycles of the overlay at another place, and the tree would fall apart
  * (riak_core #378). So one message at a time, the surveyor, decides about
- * prunes and shortcuts: of those received within a while, the one of the least
- * id, which is the same nearly everywhere. The first receipts of one message
- * are a spanning tree by themselves.
+ * prunes: of those received within a while, the one of the least id, which is
+ * the same nearly everywhere. The first receipts of one message are a spanning
+ * tree by themselves.
+ *
+ * departs from §3.8 (tree optimisation): what is a detour for the messages of
+ * one sender is the way of another's. By announcements alone the tree of many
+ * senders never rests, each change is a cycle and its duplicates, and it drifts
+ * towards a spanning tree drawn at random, which is deep. So the tree has a
+ * root, the node of least rank; neighbors tell each other how far they are from
+ * it along the tree (Standing, on the pings that links have anyway, as bridges
+ * do in the spanning tree protocol, Perlman 1985), and who has a shorter way by
+ * a lazy link takes that in place of its own. Nodes that send steadily rank
+ * first: a single sender is the root of its tree. From any sender nobody is
+ * farther than twice the root's farthest. Distances are times, so that between
+ * zones far links are few.
  *
  * departs: the wait before a Graft (§3.5, timeout1) follows what this node
  * measures, by how much the copies of one message differ in time of arrival.
@@ -37,18 +49,17 @@
 
 struct plumtree; /* opaque; one per mesh, used from one thread only */
 
-/* plumtree_defaults() fills all but seed and hash. */
+/* plumtree_defaults() fills all but seed, rank and hash. */
 struct plumtree_options {
     uint64_t seed; /* of the jitter */
+    uint32_t rank; /* of this node as root, not 0; drawn once, by its id */
     void (*hash)(const uint8_t *data, size_t size,
                  uint8_t out[CONTENT_ID_SIZE]); /* seal.hash */
     uint32_t graft_wait_ms; /* least time from IHave to Graft; grows with
                                what is measured, see below */
     uint32_t graft_wait_max_ms;
     uint32_t announce_wait_ms; /* IHaves are collected for so long */
-    uint32_t hop_gain_min;     /* hops a lazy link must save; §3.8 threshold */
-    bool gain_by_time;         /* it must save time, whatever the hops */
-    uint32_t shortcut_gap_ms;  /* between two links made eager for that */
+    uint32_t shortcut_gap_ms;  /* between two tree optimisations of a node */
     uint32_t prune_gap_ms;     /* least time between two Prunes on a link */
     uint32_t grafts_per_s;     /* sent on a link; twice that are answered */
     uint32_t neighbors_max;
@@ -145,6 +156,15 @@ void plumtree_on_frame(struct plumtree *p, uint64_t now_ms, link_id link,
 
 void plumtree_on_timeout(struct plumtree *p, uint64_t now_ms,
                          struct actions *out);
+
+/** What to tell the neighbor of our place in the tree: fills all but active. */
+void plumtree_standing(struct plumtree *p, uint64_t now_ms, link_id link,
+                       argus_Standing *out);
+
+/** A neighbor told of its place. @param rtt_us  of the link, at best. */
+void plumtree_on_standing(struct plumtree *p, uint64_t now_ms, link_id link,
+                          const argus_Standing *standing, uint64_t rtt_us,
+                          struct actions *out);
 uint64_t plumtree_deadline_ms(const struct plumtree *p);
 
 /** false for a link that is lazy, and for one that is no neighbor. */

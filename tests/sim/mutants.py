@@ -38,10 +38,10 @@ NO_AUDIT = [
 MUTANTS = [
     ("no-prune", "a copy too many prunes nothing",
      [("plumtree.c",
-       "if (is_surveyor(p, n->redundant_id))\n"
-       "            send_prune(p, n, out);",
-       "if (is_surveyor(p, n->redundant_id) && p->now_ms == 0)\n"
-       "            send_prune(p, n, out);")],
+       "    frame.which_body = argus_Frame_prune_tag;\n",
+       "    if (p->now_ms > 0)\n"
+       "        return;\n"
+       "    frame.which_body = argus_Frame_prune_tag;\n")],
      ["rest.sim"]),
     ("no-graft", "what was announced is never asked for",
      [("plumtree.c",

@@ -224,6 +224,14 @@ static uint32_t bytes_field(size_t size)
     return size == 0 ? 0 : (uint32_t)(1 + varint(size) + size);
 }
 
+static uint32_t standing_field(const argus_Standing *s, bool has)
+{
+    uint32_t size = number_field(s->active) + (s->root != 0 ? 5u : 0u) +
+                    number_field(s->distance_us) + number_field(s->age_ms);
+
+    return has ? 2 + size : 0;
+}
+
 static uint32_t peer_size(const argus_Peer *p)
 {
     return bytes_field(NODE_ID_SIZE) + bytes_field(strlen(p->address)) +
@@ -256,12 +264,15 @@ static uint32_t body_measure(const argus_Frame *f)
     case argus_Frame_ping_tag:
         return number_field(f->body.ping.number) +
                stamp_field(f->body.ping.sent_us) +
-               number_field(f->body.ping.active);
+               standing_field(&f->body.ping.standing,
+                              f->body.ping.has_standing);
     case argus_Frame_pong_tag:
         return number_field(f->body.pong.number) +
                stamp_field(f->body.pong.sent_us) +
                stamp_field(f->body.pong.received_us) +
-               stamp_field(f->body.pong.replied_us);
+               stamp_field(f->body.pong.replied_us) +
+               standing_field(&f->body.pong.standing,
+                              f->body.pong.has_standing);
     case argus_Frame_gossip_tag:
         return number_field(f->body.gossip.round) +
                bytes_field(f->body.gossip.payload.size) +

@@ -120,7 +120,8 @@ static void put_nonsense(struct sim *s, struct sim_node *n,
     case NONSENSE_PING:
         f->which_body = argus_Frame_ping_tag;
         f->body.ping.number = (uint32_t)n->flooded;
-        f->body.ping.active = true;
+        f->body.ping.has_standing = true;
+        f->body.ping.standing.active = true;
         break;
     case NONSENSE_PONG: f->which_body = argus_Frame_pong_tag; break;
     case NONSENSE_IHAVE: put_ihave(s, f); break;
