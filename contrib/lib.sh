@@ -19,6 +19,9 @@ FULL_PACKAGES="clang llvm patch libpcap0.8 librabbitmq4 libqpid-proton11 libi2c0
   libcurl3-gnutls libpq5 libldap-2.5-0 libsensors5 libudev1 libxml2 libmnl0 libjansson4
   libgrpc++1.51 libgcrypt20"
 
+# What make bench compares argus with.
+BENCH_PACKAGES="serf python3 iproute2"
+
 say() { printf '%s\n' "$*"; }
 step() { printf '\n== %s\n' "$*"; }
 die() {

@@ -84,6 +84,44 @@ static void test_lines_fit_the_terminal(void)
     table_free(t);
 }
 
+/* Goal: where not all columns can be read, those that may go are left out, the
+ * rightmost first, rather than all cut to pieces. */
+static void test_columns_are_left_out(void)
+{
+    static const char *const titles[] = {"NAME", "?ZONE", "?>AGE", "TEXT",
+                                         NULL};
+    struct table *t = table_new(titles);
+
+    CU_ASSERT_PTR_NOT_NULL_FATAL(t);
+    table_cell(t, COLOR_PLAIN, "database-17");
+    table_cell(t, COLOR_PLAIN, "eu1/rack4");
+    table_cell(t, COLOR_PLAIN, "123456");
+    table_cell(t, COLOR_PLAIN, "it burns here");
+    print_table(t, 0, false);
+    CU_ASSERT_PTR_NOT_NULL(strstr(printed, "NAME         ZONE          AGE  "
+                                           "TEXT\n"));
+    print_table(t, 40, false);
+    CU_ASSERT_PTR_NOT_NULL(strstr(printed, "database-17  eu1/rack4  it burns"));
+    CU_ASSERT_PTR_NULL(strstr(printed, "AGE"));
+    print_table(t, 28, false);
+    CU_ASSERT_PTR_NOT_NULL(strstr(printed, "database-17  it burns here"));
+    table_free(t);
+}
+
+/* Goal: sentences break at spaces; a word too long is broken within. */
+static void test_text_is_wrapped(void)
+{
+    free(printed);
+    FILE *out = open_memstream(&printed, &printed_size);
+
+    CU_ASSERT_PTR_NOT_NULL_FATAL(out);
+    table_wrap(out, "one two /a/very/long/path x", 2, 10);
+    table_wrap(out, "whole line\n", 2, 0);
+    (void)fclose(out);
+    CU_ASSERT_STRING_EQUAL(printed, "one two\n  /a/very/\n  long/pat\n  h x\n"
+                                    "whole line\\x0a\n");
+}
+
 /* Goal: what could move the cursor, ring, recolor or turn the line round is
  * shown, not obeyed; other languages are left as they are. */
 static void test_hostile_text_is_shown(void)
@@ -160,6 +198,8 @@ CU_TestInfo suite_table[] = {
     {"hostile_text_is_shown", test_hostile_text_is_shown},
     {"columns_are_aligned", test_columns_are_aligned},
     {"lines_fit_the_terminal", test_lines_fit_the_terminal},
+    {"columns_are_left_out", test_columns_are_left_out},
+    {"text_is_wrapped", test_text_is_wrapped},
     {"times_are_rfc3339", test_times_are_rfc3339},
     {"json_is_always_valid", test_json_is_always_valid},
     {"severities_have_names", test_severities_have_names},
