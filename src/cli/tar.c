@@ -17,10 +17,14 @@ struct header {
 };
 _Static_assert(sizeof(struct header) == BLOCK, "a header is a block");
 
+/* Digits as many as fit, and a NUL. */
 static void put_octal(char *out, size_t size, uint64_t value)
 {
-    (void)snprintf(out, size, "%0*llo", (int)size - 1,
-                   (unsigned long long)value);
+    out[--size] = '\0';
+    while (size > 0) {
+        out[--size] = (char)('0' + value % 8);
+        value /= 8;
+    }
 }
 
 bool tar_add(FILE *out, const char *name, const void *data, size_t size,
