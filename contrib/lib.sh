@@ -165,8 +165,11 @@ simulate() {
     scenarios "$build" --seed 1 --seeds "$((seeds - 3))" --set MINUTES=3 "$folder/scenarios/swarm.sim"
     scenarios "$build" --seed "$today" --seeds 3 --set MINUTES=3 "$folder/scenarios/swarm.sim" \
         "$folder/scenarios/overlay-swarm.sim"
+    scenarios "$build" --seed "$today" "$folder/scenarios/timeline.sim"
     [ "$seeds" -ge 50 ] || return
     scenarios "$build" --seed 1 "$folder"/scenarios/{churn,clocks,clones,losses,one-sided,partition,rest,slow}.sim
+    scenarios "$build" --seed 1 --set DISKS=off "$folder/scenarios/timeline.sim"
+    scenarios "$build" --seed 1 --set NODES=200 "$folder/scenarios/survivors.sim"
     scenarios "$build" --seed 1 --set NODES=1000 "$folder"/scenarios/{losses,storm}.sim
     scenarios "$build" --seed 1 --set CYCLES=2 --set MESSAGES=20 "$folder/scenarios/thousands.sim"
 }

@@ -322,6 +322,294 @@ static void test_loud_origin_keeps_to_its_share(void)
     timeline_free(t);
 }
 
+/* Goal: what is kept hangs on what came, never on the order in which it came;
+ * and whoever keeps more keeps that too.
+ * Method: three loud origins and forty others, shuffled; the sum of what 300
+ * keep against what 1000 say that they would keep with 300. */
+static void test_same_events_are_kept_in_whatever_order(void)
+{
+    enum { COUNT = 3000 };
+    struct timeline *t[4];
+    uint32_t order[COUNT];
+    struct prng prng;
+
+    prng_seed(&prng, test_seed());
+    for (uint32_t i = 0; i < COUNT; i++)
+        order[i] = i;
+    for (int k = 0; k < 4; k++) {
+        t[k] = timeline_of(k < 3 ? 300 : 1000);
+        for (uint32_t i = COUNT - 1; i > 0; i--) {
+            uint32_t j = prng_below(&prng, i + 1), kept = order[i];
+            order[i] = order[j];
+            order[j] = kept;
+        }
+        for (uint32_t i = 0; i < COUNT; i++) {
+            uint32_t n = order[i];
+            struct node_id origin = origin_of(n % 3 < 2 ? n % 3 : n % 41);
+            argus_Event e = event_of(1000 + n * 7919 % COUNT, 1, n);
+            (void)add(t[k], &origin, &e, 0);
+        }
+    }
+    struct timeline_sum first = timeline_sum(t[0], 300, 0, UINT32_MAX);
+    CU_ASSERT_EQUAL(first.count, 300);
+    for (int k = 1; k < 4; k++) {
+        struct timeline_sum other = timeline_sum(t[k], 300, 0, UINT32_MAX);
+        CU_ASSERT_EQUAL(other.count, first.count);
+        CU_ASSERT_EQUAL(other.keys, first.keys);
+    }
+    for (int k = 0; k < 4; k++)
+        timeline_free(t[k]);
+}
+
+/* Goal: a signed statement comes out as it came in, with fields that only a
+ * newer version knows; and it is still an event.
+ * Method: a field 100 is put behind the last one of the statement. */
+static void test_newer_event_is_kept_byte_for_byte(void)
+{
+    static const uint8_t unknown[] = {0xa2, 0x06, 3, 'n', 'e', 'w'};
+    struct timeline *t = timeline_of(10);
+    struct node_id origin = origin_of(9);
+    argus_Event e = event_of(1, 1, 1), read;
+    argus_Statement s = {.which_body = argus_Statement_event_tag,
+                         .body.event = e};
+    uint8_t payload[SEALED_SIZE_MAX], out[SEALED_SIZE_MAX];
+    size_t size = fake_close(&origin, &s, payload);
+
+    memcpy(payload + size, unknown, sizeof unknown);
+    size += sizeof unknown;
+    const struct timeline_input in = {
+        .origin = &origin, .event = &e, .payload = payload, .size = size};
+    CU_ASSERT_EQUAL(timeline_add(t, &in, NULL), TIMELINE_ADDED);
+    CU_ASSERT_EQUAL(timeline_packed(t, 0, out, sizeof out), size);
+    CU_ASSERT_EQUAL(memcmp(out, payload, size), 0);
+    CU_ASSERT_TRUE(timeline_unpack(out, size, &read));
+    CU_ASSERT_STRING_EQUAL(read.message, e.message);
+    timeline_free(t);
+}
+
+/* Goal: a million events go through in little time, and no more is kept than
+ * Retain says. */
+static void test_a_million_events_stay_bounded(void)
+{
+    struct timeline *t = timeline_of(20000);
+    argus_Statement s = {.which_body = argus_Statement_event_tag,
+                         .body.event = event_of(1, 1, 1)};
+    struct node_id origin = origin_of(1);
+    uint8_t payload[SEALED_SIZE_MAX];
+    size_t size = fake_close(&origin, &s, payload), full = 0;
+
+    for (uint32_t i = 0; i < 1000000; i++) {
+        struct node_id author = origin_of(i % 500);
+        argus_Event e = {.hlc = 1000 + i,
+                         .generation = 1,
+                         .number = i,
+                         .severity = argus_Severity_SEVERITY_WARNING};
+        const struct timeline_input in = {
+            .origin = &author, .event = &e, .payload = payload, .size = size};
+        CU_ASSERT_EQUAL_FATAL(timeline_add(t, &in, NULL), TIMELINE_ADDED);
+        if (i == 40000)
+            full = timeline_bytes(t);
+    }
+    CU_ASSERT_EQUAL(timeline_count(t), 20000);
+    CU_ASSERT_EQUAL(timeline_stats(t)->event_dropped, 980000);
+    CU_ASSERT_TRUE(timeline_bytes(t) < full + full / 10);
+    timeline_free(t);
+}
+
+/* ------------------------------------------------------------- too many */
+
+/* Goal: what the limit held back is told in one event: how many, from when to
+ * when, of which kinds, as bad as the worst of them; within the limit itself,
+ * and also while the flood goes on. */
+static void test_suppressed_events_are_counted_in_one(void)
+{
+    struct timeline *t = timeline_of(1000);
+    struct hlc h;
+    argus_Event e = event_of(0, 0, 0), told = {0};
+
+    hlc_init(&h, 0, T0_US, 500);
+    CU_ASSERT_EQUAL(timeline_deadline_ms(t), UINT64_MAX);
+    for (int i = 0; i < 100; i++)
+        CU_ASSERT_TRUE_FATAL(timeline_stamp_own(t, &h, 5000, T0_US, &e));
+    for (int i = 0; i < 7; i++)
+        CU_ASSERT_FALSE(timeline_stamp_own(t, &h, 5000, T0_US, &e));
+    e.severity = argus_Severity_SEVERITY_FAILURE;
+    strcpy(e.plugin, "load");
+    strcpy(e.type, "load");
+    CU_ASSERT_FALSE(timeline_stamp_own(t, &h, 5050, T0_US + 2000000, &e));
+    CU_ASSERT_EQUAL(timeline_deadline_ms(t), 5000 + TIMELINE_SUMMARY_MS);
+    CU_ASSERT_FALSE(timeline_summary(t, &h, 5999, T0_US, &told));
+    CU_ASSERT_TRUE(timeline_summary(t, &h, 6000, T0_US + 3000000, &told));
+    CU_ASSERT_EQUAL(told.severity, argus_Severity_SEVERITY_FAILURE);
+    CU_ASSERT_EQUAL(told.number, 101);
+    CU_ASSERT_STRING_EQUAL(
+        told.message,
+        "8 events suppressed by RateLimit, from 2023-11-14T22:13:20.000Z to "
+        "2023-11-14T22:13:22.000Z: 7 df/df_complex WARNING, 1 load/load "
+        "FAILURE");
+    CU_ASSERT_FALSE(timeline_summary(t, &h, 9000, T0_US, &told));
+    CU_ASSERT_EQUAL(timeline_stats(t)->event_limited, 8);
+    CU_ASSERT_EQUAL(timeline_stats(t)->event_summaries, 1);
+
+    uint32_t sent = 0, summaries = 0; /* a flood of a minute: 600 tokens */
+    for (uint64_t ms = 100000; ms < 160000; ms++) {
+        sent += timeline_stamp_own(t, &h, ms, T0_US, &e);
+        if (timeline_deadline_ms(t) <= ms)
+            summaries += timeline_summary(t, &h, ms, T0_US, &told);
+    }
+    CU_ASSERT_TRUE(sent + summaries <= 100 + 600);
+    CU_ASSERT_TRUE(summaries >= 20);
+    timeline_free(t);
+}
+
+/* ----------------------------------------------------------------- order */
+
+/* A story of events of the nodes 1, 2, 3: at such a time by that node's own
+ * clock, which is so uncertain; heard of before (numbers in the story). */
+struct happened {
+    uint32_t node;
+    uint64_t ms;
+    uint32_t uncertainty_ms;
+    uint32_t heard[3]; /* from 1; 0: nothing */
+};
+
+static const struct {
+    const char *what;
+    struct happened story[5];
+    uint32_t count;
+    char concurrent[6]; /* "~" or "." for each */
+} cases[] = {
+    {"one alone", {{1, 1000, 50, {0}}}, 1, "."},
+    {"the same moment", {{1, 1000, 50, {0}}, {2, 1000, 50, {0}}}, 2, "~~"},
+    {"just within both uncertainties",
+     {{1, 1000, 50, {0}}, {2, 1099, 50, {0}}},
+     2,
+     "~~"},
+    {"just outside", {{1, 1000, 50, {0}}, {2, 1100, 50, {0}}}, 2, ".."},
+    {"a wide one beside a narrow one",
+     {{1, 1000, 1, {0}}, {2, 1500, 600, {0}}},
+     2,
+     "~~"},
+    {"an answer at once", {{1, 1000, 50, {0}}, {2, 1001, 50, {1}}}, 2, ".."},
+    {"an answer by a clock that is an hour slow",
+     {{1, 3601000, 1, {0}}, {2, 1001, 3600000, {1}}},
+     2,
+     ".."},
+    {"two of one node", {{1, 1000, 500, {0}}, {1, 1001, 500, {0}}}, 2, ".."},
+    {"an answer to an answer",
+     {{1, 1000, 50, {0}}, {2, 1001, 50, {1}}, {3, 1002, 50, {2}}},
+     3,
+     "..."},
+    {"two answers to one know nothing of each other",
+     {{1, 1000, 50, {0}}, {2, 1001, 50, {1}}, {3, 1002, 50, {1}}},
+     3,
+     ".~~"},
+    {"one that heard both sides",
+     {{1, 1000, 50, {0}}, {2, 1000, 50, {0}}, {3, 1001, 50, {1, 2}}},
+     3,
+     "~~."},
+    {"over the one before of the same node",
+     {{1, 1000, 50, {0}},
+      {2, 1001, 50, {1}},
+      {2, 1002, 50, {0}},
+      {3, 1003, 50, {3}}},
+     4,
+     "...."},
+    {"an answer to the second does not order the third",
+     {{1, 1000, 50, {0}},
+      {1, 1001, 50, {0}},
+      {1, 1002, 50, {0}},
+      {2, 1003, 50, {2}}},
+     4,
+     "..~~"},
+    {"apart for long, then within a moment",
+     {{1, 1000, 5, {0}},
+      {2, 2000, 5, {0}},
+      {1, 3000, 5, {2}},
+      {2, 3000, 5, {1}}},
+     4,
+     "..~~"},
+    {"a parent that is not here",
+     {{1, 1000, 50, {0}}, {2, 1001, 50, {9}}},
+     2,
+     "~~"},
+};
+
+static uint64_t key_at(const struct happened *story, uint32_t number)
+{
+    uint8_t text[28] = {0}, hash[32];
+    struct node_id origin = origin_of(story[number - 1].node);
+    uint64_t key;
+
+    memcpy(text, origin.bytes, 16);
+    text[16] = 1; /* generation */
+    text[20] = (uint8_t)number;
+    kit_digest(text, sizeof text, hash);
+    memcpy(&key, hash, sizeof key);
+    return key;
+}
+
+/* Goal: order as PROTOCOLS.md §8 has it, whatever came first.
+ * Method: each case of the table, told forwards and backwards. */
+static void test_order_is_as_tabled(void)
+{
+    for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++)
+        for (int backwards = 0; backwards < 2; backwards++) {
+            struct timeline *t = timeline_of(100);
+            for (uint32_t i = 0; i < cases[c].count; i++) {
+                uint32_t n = backwards ? cases[c].count - 1 - i : i;
+                const struct happened *h = &cases[c].story[n];
+                struct node_id origin = origin_of(h->node);
+                argus_Event e = event_of(h->ms << 16, 1, n + 1);
+                e.uncertainty_us = h->uncertainty_ms * 1000;
+                for (int k = 0; k < 3 && h->heard[k] != 0; k++)
+                    e.parents[e.parents_count++] =
+                        h->heard[k] == 9 ? 9
+                                         : key_at(cases[c].story, h->heard[k]);
+                (void)add(t, &origin, &e, 0);
+            }
+            for (uint32_t i = 0; i < cases[c].count; i++) {
+                argus_EventReply out;
+                CU_ASSERT_TRUE_FATAL(timeline_get(t, i, &out));
+                timeline_order(t, i, &out);
+                uint64_t n = out.event.number;
+                bool wanted = cases[c].concurrent[n - 1] == '~';
+                CU_ASSERT_EQUAL(out.concurrent, wanted);
+                if (out.concurrent != wanted)
+                    printf("  %s: event %u\n", cases[c].what, (unsigned)n);
+            }
+            timeline_free(t);
+        }
+}
+
+/* Goal: an own event names what was delivered and nobody has named, at most 8
+ * of it and the latest; what one event stands for is not named again. */
+static void test_parents_are_the_latest_heads(void)
+{
+    struct timeline *t = timeline_of(100);
+    struct hlc h;
+    argus_Event own = {0};
+
+    hlc_init(&h, 0, T0_US, 500);
+    for (uint32_t i = 1; i <= 12; i++) { /* of 12 nodes, two events each */
+        struct node_id origin = origin_of(100 + i);
+        for (uint32_t k = 1; k <= 2; k++) {
+            argus_Event e = event_of(1000 + i, 1, k);
+            CU_ASSERT_EQUAL(add(t, &origin, &e, 0), TIMELINE_ADDED);
+        }
+    }
+    CU_ASSERT_TRUE(timeline_stamp_own(t, &h, 1000, T0_US, &own));
+    CU_ASSERT_EQUAL(own.parents_count, 8);
+    struct node_id self = origin_of(1);
+    CU_ASSERT_EQUAL(add(t, &self, &own, 0), TIMELINE_ADDED);
+    CU_ASSERT_TRUE(timeline_stamp_own(t, &h, 1000, T0_US, &own));
+    CU_ASSERT_EQUAL(own.parents_count, 4); /* those left over */
+    CU_ASSERT_EQUAL(add(t, &self, &own, 0), TIMELINE_ADDED);
+    CU_ASSERT_TRUE(timeline_stamp_own(t, &h, 1000, T0_US, &own));
+    CU_ASSERT_EQUAL(own.parents_count, 0);
+    timeline_free(t);
+}
+
 static void test_bad_options_are_refused(void)
 {
     struct timeline *t = NULL;
@@ -352,6 +640,15 @@ CU_TestInfo suite_timeline[] = {
     {"own_events_over_rate_are_refused", test_own_events_over_rate_are_refused},
     {"many_events_cost_little", test_many_events_cost_little},
     {"loud_origin_keeps_to_its_share", test_loud_origin_keeps_to_its_share},
+    {"same_events_are_kept_in_whatever_order",
+     test_same_events_are_kept_in_whatever_order},
+    {"newer_event_is_kept_byte_for_byte",
+     test_newer_event_is_kept_byte_for_byte},
+    {"a_million_events_stay_bounded", test_a_million_events_stay_bounded},
+    {"suppressed_events_are_counted_in_one",
+     test_suppressed_events_are_counted_in_one},
+    {"order_is_as_tabled", test_order_is_as_tabled},
+    {"parents_are_the_latest_heads", test_parents_are_the_latest_heads},
     {"bad_options_are_refused", test_bad_options_are_refused},
     CU_TEST_INFO_NULL,
 };

@@ -185,5 +185,43 @@ def clock_reset(bed, full):
     return "an hour ahead, and back"
 
 
-SCENARIOS = [clock_step_and_alarm, clock_reset]
+def row(node, text):
+    return next(e for e in node.events() if e["message"] == text)
+
+
+def slow_reply(bed, full):
+    """An answer by a node whose clock is an hour slow is after what it answers, a
+    node that joins later gets both, and so does one that was killed."""
+    wall = Wall(bed)
+    wall.set("-1h")
+    nodes = [bed.daemon("r%02d" % i, role="aggregator" if i == 0 else "agent",
+                        env=wall.env() if i == 1 else None) for i in range(3)]
+    nodes[1].seeds = nodes[2].seeds = [nodes[0].address]
+    for node in nodes[:2]:
+        node.spawn()
+    for node in nodes[:2]:
+        node.wait_ready()
+    wait_online(nodes[:2], 2, 30)
+    for i in range(3):
+        notify(nodes[0], "question %d" % i)
+        wait_event(nodes[:2], "question %d" % i, 5)
+        notify(nodes[1], "answer %d" % i)
+        wait_event(nodes[:2], "answer %d" % i, 5)
+    nodes[2].start()
+    joined = wait_event(nodes, "answer 2", 20)
+    nodes[0].kill()
+    nodes[0].start()
+    for node in nodes:
+        for i in range(3):
+            for text in ("question %d" % i, "answer %d" % i):
+                e = row(node, text)
+                check(not e["concurrent"], "%s: %s is concurrent" % (node.name, text))
+                check(e["uncertainty_s"] > 0, "%s: no uncertainty" % node.name)
+    apart = parse_time(row(nodes[2], "question 0")["time"]) - parse_time(
+        row(nodes[2], "answer 0")["time"])
+    check(3500 < apart < 3700, "the slow clock is %s s behind" % apart)
+    return "%.0f s behind and never concurrent; a newcomer had all after %.2f s" % (apart, joined)
+
+
+SCENARIOS = [clock_step_and_alarm, clock_reset, slow_reply]
 FULL_ONLY = [clock_drift]
