@@ -252,8 +252,7 @@ static int start(struct argus_error *err)
         return rc;
     }
     bridge_attach(argus.bridge, argus.runtime, &bridge);
-    if (bridge.route || bridge.aggregator || config_applies(&argus.config))
-        (void)plugin_register_init("argus-write", on_init_last);
+    (void)plugin_register_init("argus-write", on_init_last);
     return ARGUS_OK;
 }
 

@@ -64,6 +64,7 @@ struct bridge {
     pthread_rwlock_t gate; /* held to read while the runtime is in use */
     struct runtime *runtime;
     struct bridge_options options;
+    const char *script; /* see script_plugin() */
 
     pthread_mutex_t handing; /* held while something enters collectd */
     bool frozen;
@@ -308,14 +309,41 @@ static void refuse_value(struct bridge *b, const value_list_t *vl,
                   vl->host, vl->plugin, vl->type, why);
 }
 
+/* A plugin of which scripts may name what they publish. NULL: none is loaded.
+ */
+static const char *script_plugin(void)
+{
+    static const char *const names[] = {"exec", "python", "perl", "lua",
+                                        "java"};
+
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (plugin_is_loaded(names[i]))
+            return names[i];
+    return NULL;
+}
+
+/* collectd does not tell writers who dispatched a value. On this host a plugin
+ * that is not loaded can only be a script's. */
+static const char *source_of(const struct bridge *b, const value_list_t *vl)
+{
+    bool is_named_by_script = b->script != NULL && workers_origin() == 0 &&
+                              strcmp(vl->host, hostname_g) == 0 &&
+                              strcmp(vl->plugin, "collectd") != 0 &&
+                              !plugin_is_loaded(vl->plugin);
+
+    return is_named_by_script ? b->script : "";
+}
+
+/* Where nothing is routed, it is still told what is published. */
 static void post_local(struct bridge *b, const data_set_t *ds,
                        const value_list_t *vl)
 {
     uint64_t numbers[SOURCES_MAX];
     const char *why = unfit(ds, vl);
-    const struct set *set = why == NULL ? set_intern(b, ds) : NULL;
+    const struct set *set =
+        why == NULL && b->options.route ? set_intern(b, ds) : NULL;
 
-    if (set == NULL) {
+    if (why != NULL || (set == NULL && b->options.route)) {
         refuse_value(b, vl, why != NULL ? why : "too many different types");
         return;
     }
@@ -331,6 +359,7 @@ static void post_local(struct bridge *b, const data_set_t *ds,
         .interval = vl->interval,
         .numbers = numbers,
         .count = (uint32_t)vl->values_len,
+        .source = source_of(b, vl),
     };
     if (!runtime_post_value(b->runtime, &input))
         count(&b->value_dropped);
@@ -386,8 +415,7 @@ int bridge_write(struct bridge *b, const data_set_t *ds, const value_list_t *vl)
         if (vl->meta != NULL &&
             meta_data_get_unsigned_int(vl->meta, AFTER, &after) == 0)
             runtime_post_progress(b->runtime, after);
-        if (b->options.route)
-            post_local(b, ds, vl);
+        post_local(b, ds, vl);
     }
     if (b->runtime != NULL)
         write_down(b, ds, vl, marked);
@@ -940,6 +968,7 @@ void bridge_attach(struct bridge *b, struct runtime *rt,
     pthread_rwlock_wrlock(&b->gate);
     b->runtime = rt;
     b->options = *options;
+    b->script = script_plugin();
     atomic_store(&b->touches, options->touches); /* read outside the gate */
     pthread_rwlock_unlock(&b->gate);
 }

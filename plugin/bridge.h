@@ -53,7 +53,8 @@
 struct bridge; /* opaque; one a daemon */
 
 struct bridge_options {
-    bool route;      /* local values go to the mesh */
+    bool route;      /* local values go to the mesh; else it is only told what
+                      * is published here */
     bool aggregator; /* answers the missing callback */
     bool touches;    /* collectd calls bridge_touch(); aggregators only */
 };

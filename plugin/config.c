@@ -1106,11 +1106,6 @@ static void resolve_queue(struct runtime_options *o,
 
 /* ------------------------------------------------------ <Apply> in init */
 
-bool config_applies(const struct config *c)
-{
-    return c->options.apply && c->options.trusted_keys_count > 0;
-}
-
 /* Without its trusted keys a node would silently run nothing. */
 static int read_keys(struct config *c, const struct config_host *host,
                      struct argus_error *err)

@@ -77,9 +77,6 @@ struct config_host {
 int config_resolve(struct config *c, const struct config_host *host,
                    struct argus_error *err);
 
-/** Will bundles run here? Of use after config_resolve(). */
-bool config_applies(const struct config *c);
-
 /** Is there a key, or a certificate, to protect links with? */
 bool config_protects(const struct config *c);
 

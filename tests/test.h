@@ -37,6 +37,7 @@
     X(directory)                                                               \
     X(departures)                                                              \
     X(failure)                                                                 \
+    X(publishers)                                                              \
     X(sync)                                                                    \
     X(reach)                                                                   \
     X(router)                                                                  \
@@ -51,6 +52,7 @@
     X(engine)                                                                  \
     X(engine_bundles)                                                          \
     X(engine_orders)                                                           \
+    X(crowd)                                                                   \
     X(mesh)                                                                    \
     X(sim)                                                                     \
     X(strategies)                                                              \

@@ -96,14 +96,15 @@ static void test_notification_after_shutdown_is_harmless(void)
     mock_shutdown();
 }
 
-/* Goal: nobody to write for, no write callback. */
-static void test_agent_that_does_not_route_has_no_writer(void)
+/* Goal: a writer even where nothing is routed: what is published here is told
+ * all the same. */
+static void test_agent_that_does_not_route_has_a_writer(void)
 {
     begin();
     CU_ASSERT_EQUAL(CONFIGURE("Route.Enable false"), 0);
     CU_ASSERT_EQUAL(mock_init_all(), 0);
     CU_ASSERT_EQUAL(mock_rt.opened, 1);
-    CU_ASSERT_EQUAL(mock_writers, 0);
+    CU_ASSERT_EQUAL(mock_writers, 1);
     CU_ASSERT_EQUAL(mock_cache_watchers, 0);
     mock_shutdown();
 
@@ -219,8 +220,8 @@ CU_TestInfo suite_argus[] = {
     {"plaintext_is_warned_of", test_plaintext_is_warned_of},
     {"notification_after_shutdown_is_harmless",
      test_notification_after_shutdown_is_harmless},
-    {"agent_that_does_not_route_has_no_writer",
-     test_agent_that_does_not_route_has_no_writer},
+    {"agent_that_does_not_route_has_a_writer",
+     test_agent_that_does_not_route_has_a_writer},
     {"bad_option_makes_inert", test_bad_option_makes_inert},
     {"bad_value_found_in_init_makes_inert",
      test_bad_value_found_in_init_makes_inert},

@@ -118,15 +118,17 @@ static void test_local_value_is_posted(void)
     end();
 }
 
-/* Goal: with no routing, or no runtime, local values go nowhere and cost
- * nothing but that. */
+/* Goal: with no routing a local value is posted for what it tells of its
+ * publisher, without its data set; with no runtime it goes nowhere. */
 static void test_value_without_routing_stays(void)
 {
     begin(false, true);
     value_list_t vl = local_value("gauge", 1);
     (void)plugin_dispatch_values(&vl);
     mock_write_all();
-    CU_ASSERT_EQUAL(mock_rt.values, 0);
+    CU_ASSERT_EQUAL(mock_rt.values, 1);
+    CU_ASSERT_EQUAL(mock_rt.value.sources_count, 0);
+    mock_rt.values = 0;
     bridge_attach(bridge, mock_runtime_get(),
                   &(struct bridge_options){.route = true});
     bridge_detach(bridge);
@@ -134,6 +136,35 @@ static void test_value_without_routing_stays(void)
     mock_write_all();
     CU_ASSERT_EQUAL(mock_rt.values, 0);
     CU_ASSERT_EQUAL(bridge_stats(bridge).value_refused, 0);
+    end();
+}
+
+static const char *source_seen(const char *host, const char *plugin)
+{
+    value_list_t vl = local_value("gauge", 1);
+
+    (void)snprintf(vl.host, sizeof vl.host, "%s", host);
+    (void)snprintf(vl.plugin, sizeof vl.plugin, "%s", plugin);
+    (void)plugin_dispatch_values(&vl);
+    mock_write_all();
+    return mock_rt.value_source;
+}
+
+/* Goal: what a script names itself is told from plugins, and from what others
+ * relay through this daemon. */
+static void test_scripts_are_told_from_plugins(void)
+{
+    begin(true, false);
+    CU_ASSERT_STRING_EQUAL(source_seen(hostname_g, "backup"), "");
+    mock_loaded = "exec";
+    bridge_attach(bridge, mock_runtime_get(),
+                  &(struct bridge_options){.route = true});
+    CU_ASSERT_STRING_EQUAL(source_seen(hostname_g, "backup"), "exec");
+    CU_ASSERT_STRING_EQUAL(source_seen(hostname_g, "cpu"), "");
+    CU_ASSERT_STRING_EQUAL(source_seen(hostname_g, "exec"), "");
+    CU_ASSERT_STRING_EQUAL(source_seen(hostname_g, "collectd"), "");
+    CU_ASSERT_STRING_EQUAL(source_seen("relayed", "backup"), "");
+    mock_loaded = NULL;
     end();
 }
 
@@ -798,6 +829,7 @@ static void test_detach_lets_no_callback_through(void)
 CU_TestInfo suite_bridge[] = {
     {"local_value_is_posted", test_local_value_is_posted},
     {"value_without_routing_stays", test_value_without_routing_stays},
+    {"scripts_are_told_from_plugins", test_scripts_are_told_from_plugins},
     {"unfit_values_are_refused_and_counted",
      test_unfit_values_are_refused_and_counted},
     {"passing_data_sets_are_copied", test_passing_data_sets_are_copied},

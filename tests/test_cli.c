@@ -10,6 +10,7 @@
 #include <wchar.h>
 
 #include "cli_bed.h"
+#include "core/digest.h"
 
 static struct {
     uint32_t contributed;
@@ -82,6 +83,56 @@ static bool fake_offline(void *context, uint32_t index, argus_OfflineReply *out)
     out->witnesses_count = 1;
     out->unsure = index == 0;
     return true;
+}
+
+/* Two of this node, then a record with three, then a broken one. */
+static bool fake_publisher(void *context, uint32_t *index,
+                           argus_PublisherReply *out)
+{
+    struct digest d;
+
+    (void)context;
+    if (*index > 3)
+        return false;
+    out->live = *index < 2;
+    out->started_ms = 1769860800000u;
+    out->stated_us = 1769860860000000u;
+    out->heard_us = 1769860870000000u;
+    (void)snprintf(out->node, sizeof out->node, "web-%u", *index);
+    if (out->live) {
+        (void)snprintf(out->host, sizeof out->host, "web-0");
+        (void)snprintf(out->plugin, sizeof out->plugin, "%s",
+                       *index == 0 ? "cpu" : "exec");
+        (void)snprintf(out->plugin_instance, sizeof out->plugin_instance, "%s",
+                       *index == 0 ? "0" : "backup");
+        (void)snprintf(out->app, sizeof out->app, "%s",
+                       *index == 0 ? "" : "backup");
+        out->since_us = 1769860800000042u;
+        out->last_us = 1769860871000007u;
+        out->rate = 2.5;
+        return true;
+    }
+    digest_begin(&d, out->node, out->started_ms, out->publishers.bytes,
+                 sizeof out->publishers.bytes);
+    const struct digest_entry entries[] = {
+        {"web-2", "cpu", "0", "", 1769860805000000u, 0, 2},
+        {"web-2", "statsd", "", "shop", 1769860805000000u, 0, 2},
+        {"relayed", "load", "", "", 1769860805000000u, 1769860830000000u, 0},
+    };
+    for (size_t i = 0; i < 3; i++)
+        CU_ASSERT_TRUE(digest_put(&d, &entries[i]));
+    out->publishers.size = (pb_size_t)d.size;
+    if (*index == 3)
+        memset(out->publishers.bytes, 0xff, d.size);
+    return true;
+}
+
+static void fake_coverage(void *context, argus_Coverage *out);
+
+static void fake_publishers_coverage(void *context, argus_Coverage *out)
+{
+    fake_coverage(context, out);
+    out->publishers_missing = 3 - fake.contributed;
 }
 
 static bool fake_peer(void *context, uint32_t index, argus_PeerReply *out)
@@ -179,6 +230,8 @@ static const struct control_hooks hooks = {
     .status = fake_status,
     .member = fake_member,
     .offline = fake_offline,
+    .publisher = fake_publisher,
+    .publishers_coverage = fake_publishers_coverage,
     .peer = fake_peer,
     .route = fake_route,
     .events_count = fake_events_count,
@@ -378,6 +431,58 @@ static void test_offline_names_who_is_gone(void)
     bed_finish();
 }
 
+/* Goal: who publishes what, of this node and by records of others, filtered; a
+ * digest that does not name all lowers the coverage. */
+static void test_publishers_are_named_and_filtered(void)
+{
+    static const char *const names[] = {"host", "plugin", "plugin_instance",
+                                        "node", "since",  "last",
+                                        "rate", "state",  "app",
+                                        "live", "stated", NULL};
+    static const struct {
+        const char *words;
+        size_t count;
+    } cases[] = {
+        {"publishers --json", 5},
+        {"publishers --json --plugin cpu", 2},
+        {"publishers --json --host relayed", 1},
+        {"publishers --json --app backup", 1},
+        {"publishers --json --app exec", 1},
+        {"publishers --json --app shop.orders.paid", 1},
+        {"publishers --json --app sho", 0},
+        {"publishers --json --app cpu", 0},
+        {"publishers --json --plugin cpu --host web-2", 1},
+    };
+
+    begin();
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        CU_ASSERT_EQUAL(run(cases[i].words), 0);
+        CU_ASSERT_EQUAL(
+            json_array_size(json_object_get(bed.json, "publishers")),
+            cases[i].count);
+    }
+    CU_ASSERT_EQUAL(run("publishers --json"), 0);
+    json_t *rows = json_object_get(bed.json, "publishers");
+    CU_ASSERT_TRUE(has_keys(json_array_get(rows, 0), names));
+    CU_ASSERT_STRING_EQUAL(text_at(json_array_get(rows, 0), "last"),
+                           "2026-01-31T12:01:11.000007Z");
+    CU_ASSERT_STRING_EQUAL(text_at(json_array_get(rows, 2), "last"),
+                           "2026-01-31T12:01:10.000000Z");
+    CU_ASSERT_STRING_EQUAL(text_at(json_array_get(rows, 2), "since"),
+                           "2026-01-31T12:00:05.000000Z");
+    CU_ASSERT_STRING_EQUAL(text_at(json_array_get(rows, 4), "state"),
+                           "stopped");
+    CU_ASSERT_STRING_EQUAL(text_at(json_array_get(rows, 4), "last"),
+                           "2026-01-31T12:00:30.000000Z");
+    CU_ASSERT_EQUAL(run("publishers"), 0);
+    CU_ASSERT_TRUE(prints("backup"));
+    fake.contributed = 2;
+    CU_ASSERT_EQUAL(run("publishers"), 3);
+    CU_ASSERT_TRUE(prints("1 publishers found no room"));
+    CU_ASSERT_EQUAL(run("publishers now"), 2);
+    bed_finish();
+}
+
 static void test_events_and_peers_and_route(void)
 {
     static const char *const names[] = {
@@ -521,6 +626,8 @@ CU_TestInfo suite_cli[] = {
     {"tables_fit_40_columns", test_tables_fit_40_columns},
     {"partial_answers_exit_3", test_partial_answers_exit_3},
     {"offline_names_who_is_gone", test_offline_names_who_is_gone},
+    {"publishers_are_named_and_filtered",
+     test_publishers_are_named_and_filtered},
     {"events_and_peers_and_route", test_events_and_peers_and_route},
     {"notify_and_join_reach_the_daemon", test_notify_and_join_reach_the_daemon},
     {"usage_is_checked", test_usage_is_checked},

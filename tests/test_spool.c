@@ -439,8 +439,8 @@ static void test_changed_series_is_named_anew(void)
     struct spool_options o = usual();
     struct spool *s = linked(&o);
     uint64_t numbers[2] = {1, 2};
-    struct value_input in = {"h",  "cpu", "0", "cpu",   "a",
-                             &two, 20,    10,  numbers, 2};
+    struct value_input in = {"h", "cpu", "0",     "cpu", "a", &two,
+                             20,  10,    numbers, 2,     NULL};
 
     publish(s, 1001, "a", 15);
     spool_on_values(s, 1001, &in, 1, out);

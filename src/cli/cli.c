@@ -289,4 +289,9 @@ void cli_print_coverage(const struct cli *cli, const argus_End *end)
     cli_say(cli, "Only %u of %u nodes are in this answer.",
             end->coverage.contributed, end->coverage.known);
     print_cut_off(cli, &end->coverage);
+    if (end->coverage.publishers_missing > 0)
+        cli_say(cli,
+                "%u publishers found no room in the records of their nodes: "
+                "ask there.",
+                end->coverage.publishers_missing);
 }

@@ -39,7 +39,7 @@ struct verb {
 
 extern const struct verb verb_status, verb_version, verb_join, verb_leave;
 extern const struct verb verb_members, verb_peers, verb_route;
-extern const struct verb verb_offline;
+extern const struct verb verb_offline, verb_publishers;
 extern const struct verb verb_events, verb_notify;
 extern const struct verb verb_config, verb_keygen;
 extern const struct verb verb_forget, verb_operators, verb_keys, verb_clock;

@@ -113,11 +113,12 @@ json_t *json_coverage(const argus_Coverage *coverage)
 
     for (pb_size_t i = 0; i < coverage->zones_count; i++)
         (void)json_array_append_new(zones, json_text(coverage->zones[i]));
-    return json_pack("{s:I, s:I, s:o, s:I, s:o}", "known",
-                     (json_int_t)coverage->known, "contributed",
-                     (json_int_t)coverage->contributed, "oldest_s",
-                     json_number(coverage->oldest_s), "cut_off",
-                     (json_int_t)coverage->cut_off, "zones", zones);
+    return json_pack(
+        "{s:I, s:I, s:o, s:I, s:o, s:I}", "known", (json_int_t)coverage->known,
+        "contributed", (json_int_t)coverage->contributed, "oldest_s",
+        json_number(coverage->oldest_s), "cut_off",
+        (json_int_t)coverage->cut_off, "zones", zones, "publishers_missing",
+        (json_int_t)coverage->publishers_missing);
 }
 
 void json_print(json_t *object)

@@ -10,7 +10,7 @@
 #include "cli/table.h"
 
 static const struct verb *const verbs[] = {
-    &verb_status,  &verb_members, &verb_offline, &verb_peers,  &verb_route,
+    &verb_status,  &verb_members, &verb_offline, &verb_publishers, &verb_peers,  &verb_route,
     &verb_events,  &verb_notify,  &verb_config,  &verb_keygen, &verb_operators,
     &verb_keys,    &verb_forget,  &verb_clock,   &verb_join,   &verb_leave,
     &verb_version, &verb_watch,   &verb_doctor,  &verb_debug,
@@ -19,7 +19,6 @@ static const struct verb *const verbs[] = {
 
 /* Verbs of the contract that this version does not have. */
 static const char *const not_built[] = {
-    "publishers",
     "drain",
     "web",
 };

@@ -65,6 +65,7 @@ static const struct {
     {"status.json", &verb_status, "status"},
     {"members.json", &verb_members, "members"},
     {"offline.json", &verb_offline, "offline"},
+    {"publishers.json", &verb_publishers, "publishers"},
     {"peers.json", &verb_peers, "peers"},
     {"route.json", &verb_route, "route"},
     {"clock.json", &verb_clock, "clock"},

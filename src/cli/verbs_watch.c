@@ -46,6 +46,7 @@ static const struct pane {
       {"Latest events", &verb_events, "events --limit 10"}},
      false},
     {"members", {{NULL, &verb_members, "members"}}, false},
+    {"publishers", {{NULL, &verb_publishers, "publishers"}}, false},
     {"events", {{NULL, &verb_events, "events --limit 500"}}, true},
     {"peers", {{NULL, &verb_peers, "peers"}}, false},
     {"status", {{NULL, &verb_status, "status"}}, false},

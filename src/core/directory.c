@@ -154,6 +154,15 @@ void directory_set_clock(struct directory *d, uint64_t now_ms, uint64_t wall_us,
     own_set_clock(d, clock, out);
 }
 
+void directory_set_publishers(struct directory *d, uint64_t now_ms,
+                              uint64_t wall_us, const uint8_t *digest,
+                              size_t size, uint32_t count, uint32_t missing,
+                              bool is_news, struct actions *out)
+{
+    enter(d, now_ms, wall_us);
+    own_set_publishers(d, digest, size, count, missing, is_news, out);
+}
+
 void directory_set_forgotten(struct directory *d, uint64_t now_ms,
                              uint64_t wall_us, const argus_ForgottenNode *nodes,
                              uint32_t count, struct actions *out)
@@ -443,23 +452,65 @@ uint64_t directory_aggregators_stamp(const struct directory *d)
     return d->aggregators_stamp;
 }
 
-/* It was checked when it came; here it is only unpacked. */
+/* The bytes of a field, without unpacking what is around it. */
+static bool find_field(const uint8_t **data, size_t *size, uint32_t wanted)
+{
+    pb_istream_t in = pb_istream_from_buffer(*data, *size);
+    pb_wire_type_t type;
+    uint32_t tag, length;
+    bool is_end;
+
+    while (pb_decode_tag(&in, &type, &tag, &is_end)) {
+        if (tag != wanted || type != PB_WT_STRING) {
+            if (!pb_skip_field(&in, type))
+                return false;
+            continue;
+        }
+        if (!pb_decode_varint32(&in, &length) || length > in.bytes_left)
+            return false;
+        *data += *size - in.bytes_left;
+        *size = length;
+        return true;
+    }
+    return false;
+}
+
+/* It was checked when it came; here it is only unpacked, and no more of it than
+ * is asked for: questions go through thousands of them. */
+static bool unpack(const uint8_t *data, size_t size, uint32_t body,
+                   const pb_msgdesc_t *fields, void *out)
+{
+    if (data == NULL || !find_field(&data, &size, argus_Signed_statement_tag) ||
+        !find_field(&data, &size, body))
+        return false;
+    pb_istream_t in = pb_istream_from_buffer(data, size);
+    return pb_decode(&in, fields, out);
+}
+
 bool directory_record(const struct member *m, argus_NodeRecord *out)
 {
-    argus_Signed sealed;
-    argus_Statement statement;
+    return unpack(m->packed, m->packed_size, argus_Statement_record_tag,
+                  argus_NodeRecord_fields, out);
+}
 
-    if (m->packed == NULL)
-        return false;
-    pb_istream_t in = pb_istream_from_buffer(m->packed, m->packed_size);
-    if (!pb_decode(&in, argus_Signed_fields, &sealed))
-        return false;
-    in = pb_istream_from_buffer(sealed.statement.bytes, sealed.statement.size);
-    if (!pb_decode(&in, argus_Statement_fields, &statement) ||
-        statement.which_body != argus_Statement_record_tag)
-        return false;
-    *out = statement.body.record;
-    return true;
+bool directory_report(const struct member *m, argus_Report *out)
+{
+    return m->report != NULL &&
+           unpack(m->report->packed, m->report->packed_size,
+                  argus_Statement_report_tag, argus_Report_fields, out);
+}
+
+const uint8_t *directory_publishers(const struct member *m, size_t *size)
+{
+    const uint8_t *data = m->packed;
+
+    *size = m->packed_size;
+    if (data != NULL && find_field(&data, size, argus_Signed_statement_tag) &&
+        find_field(&data, size, argus_Statement_record_tag) &&
+        find_field(&data, size, argus_NodeRecord_publishers_tag))
+        return data;
+    *size = 0;
+    return NULL;
 }
 
 uint64_t directory_heard_us(const struct member *m, uint64_t wall_us)

@@ -172,6 +172,13 @@ void directory_set_keys(struct directory *d, uint64_t now_ms, uint64_t wall_us,
 void directory_set_clock(struct directory *d, uint64_t now_ms, uint64_t wall_us,
                          const argus_ClockState *clock, struct actions *out);
 
+/** What this node publishes (see core/publishers.h). Not news: the next record
+ *  carries it, whenever that is. */
+void directory_set_publishers(struct directory *d, uint64_t now_ms,
+                              uint64_t wall_us, const uint8_t *digest,
+                              size_t size, uint32_t count, uint32_t missing,
+                              bool is_news, struct actions *out);
+
 /** The records that operators ordered away, all of them; see core/forgotten.h.
  *  Those that are here go at once, if their nodes are offline or have left. */
 void directory_set_forgotten(struct directory *d, uint64_t now_ms,
@@ -268,6 +275,13 @@ uint64_t directory_aggregators_stamp(const struct directory *d);
 /** The whole record, unpacked. @return false: damaged memory, never expected.
  */
 bool directory_record(const struct member *m, argus_NodeRecord *out);
+
+/** The report in force about it, unpacked. @return false: there is none. */
+bool directory_report(const struct member *m, argus_Report *out);
+
+/** The digest of what a member publishes, in its record as it came: borrowed
+ *  until its next one. NULL: none. */
+const uint8_t *directory_publishers(const struct member *m, size_t *size);
 
 /** Time of the last sign of life, Unix; now, where a link is up. 0: hearsay. */
 uint64_t directory_heard_us(const struct member *m, uint64_t wall_us);

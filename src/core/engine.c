@@ -180,8 +180,7 @@ static void generation_raised(void *context, uint32_t generation)
 /* "node web-17 is offline (reset, says web-3)" */
 static void log_change(struct engine *e, const struct member *m)
 {
-    argus_Statement s;
-    struct node_id author;
+    argus_Report report;
     const char *name = m->name != NULL && m->name[0] != '\0' ? m->name : "?";
     enum log_level level = m->state == argus_MemberState_MEMBER_OFFLINE
                                ? LOG_LEVEL_WARNING
@@ -189,13 +188,10 @@ static void log_change(struct engine *e, const struct member *m)
 
     if ((m->state == argus_MemberState_MEMBER_OFFLINE ||
          m->state == argus_MemberState_MEMBER_SUSPECT) &&
-        m->report != NULL &&
-        e->options.seal.open(e->options.seal.context, m->report->packed,
-                             m->report->packed_size, &s, &author) &&
-        s.which_body == argus_Statement_report_tag)
+        directory_report(m, &report))
         actions_log(&e->out, level, "node %s is %s (%s, says %s)", name,
-                    member_state_word(m->state), s.body.report.reason,
-                    directory_name(e->directory, &author));
+                    member_state_word(m->state), report.reason,
+                    directory_name(e->directory, &m->report->author));
     else
         actions_log(&e->out, level, "node %s is %s", name,
                     member_state_word(m->state));
@@ -636,6 +632,8 @@ int engine_new(const struct engine_options *options, struct engine **out)
         rc = new_routing(e, prng_next(&seeds));
     if (rc == ARGUS_OK)
         rc = engine_bundles_new(e, prng_next(&seeds));
+    if (rc == ARGUS_OK)
+        rc = engine_publishers_new(e);
     open_reach(e, prng_next(&seeds));
     if (rc != ARGUS_OK) {
         engine_free(e);
@@ -658,6 +656,7 @@ void engine_free(struct engine *e)
     spool_free(e->spool);
     directory_free(e->directory);
     timeline_free(e->timeline);
+    publishers_free(e->publishers);
     overlay_free(e->overlay);
     free(e->aggregators);
     free(e->changed);
@@ -745,6 +744,7 @@ static void on_timeout(struct engine *e)
     intake_on_timeout(e->intake, e->now_ms, &e->out);
     bundles_on_timeout(e->bundles, e->now_ms, e->wall_us);
     bundle_sync_on_timeout(e->bundle_sync, e->now_ms, e->wall_us, &e->out);
+    engine_publishers_on_timeout(e);
     insiders_on_timeout(e);
     engine_events_on_timeout(e);
 }
@@ -791,11 +791,9 @@ static void on_address(struct engine *e, const struct node_id *id,
 static void on_values(struct engine *e, const struct value_input *values,
                       uint32_t count)
 {
-    if (!e->options.route) {
-        e->stats.value_unrouted += count;
-        return;
-    }
-    spool_on_values(e->spool, e->now_ms, values, count, &e->out);
+    engine_publishers_on_values(e, values, count);
+    if (e->options.route)
+        spool_on_values(e->spool, e->now_ms, values, count, &e->out);
 }
 
 static void on_call(struct engine *e, const struct event *event)
@@ -926,6 +924,7 @@ uint64_t engine_deadline_ms(const struct engine *e)
     d = least(d, bundles_deadline_ms(e->bundles));
     d = least(d, bundle_sync_deadline_ms(e->bundle_sync));
     d = least(d, insiders_deadline_ms(e));
+    d = least(d, publishers_deadline_ms(e->publishers));
     d = least(d, reach_deadline_ms(&e->reach));
     d = least(d, timeline_deadline_ms(e->timeline));
     return least(d, intake_deadline_ms(e->intake));

@@ -234,6 +234,17 @@ bool engine_member(const struct engine *e, uint32_t index, uint64_t now_ms,
 bool engine_offline(struct engine *e, uint32_t index, uint64_t wall_us,
                     argus_OfflineReply *out);
 
+/** Who publishes what: first this node's, a row each, as it is now; then the
+ *  records of those that are online or suspect and publish something.
+ *  @param index  from 0; moved on to the next one that there is.
+ *  @return false: there is none from there on. */
+bool engine_publisher(struct engine *e, uint32_t *index, uint64_t wall_us,
+                      argus_PublisherReply *out);
+
+/** As engine_coverage(); nodes whose digest does not name all lower it. */
+void engine_publishers_coverage(const struct engine *e, uint64_t wall_us,
+                                argus_Coverage *out);
+
 /** Our wall clock against the median of others', by what is measured now. */
 void engine_clock(const struct engine *e, uint64_t now_ms, uint64_t wall_us,
                   argus_ClockReply *out);

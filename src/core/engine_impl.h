@@ -6,6 +6,7 @@
  *   engine_insiders.c  what insiders may not do: rates, quarantine
  *   engine_offline.c  who is gone
  *   engine_orders.c   the same for orders of operators
+ *   engine_publishers.c  what is published here and elsewhere
  *   engine_query.c    all other questions */
 #ifndef ARGUS_CORE_ENGINE_IMPL_H
 #define ARGUS_CORE_ENGINE_IMPL_H
@@ -19,6 +20,7 @@
 #include "core/intake.h"
 #include "core/origins.h"
 #include "core/overlay.h"
+#include "core/publishers.h"
 #include "core/quarantine.h"
 #include "core/reach.h"
 #include "core/router.h"
@@ -32,7 +34,6 @@ struct engine_stats {
     uint64_t event_unread;    /* a row on disk that is damaged */
     uint64_t event_mild;      /* below Forward */
     uint64_t event_unsealed;  /* too large to sign */
-    uint64_t value_unrouted;  /* came although routing is off */
     uint64_t bundle_unsealed; /* too large to sign */
     uint64_t memory_refused;
     uint64_t statement_limited;     /* over the rate of its author */
@@ -92,6 +93,7 @@ struct engine {
     struct directory *directory;
     struct timeline *timeline;
     struct event_sync event_sync; /* between timelines */
+    struct publishers *publishers;
     struct spool *spool;
     struct intake *intake;
     struct router *router; /* with this node in it: for questions */
@@ -214,6 +216,13 @@ uint64_t engine_time_us(const struct engine *e, uint64_t now_ms,
 
 /* ---- engine_offline.c */
 void engine_offline_free(struct engine *e);
+
+/* ---- engine_publishers.c */
+int engine_publishers_new(struct engine *e);
+void engine_publishers_on_values(struct engine *e,
+                                 const struct value_input *values,
+                                 uint32_t count);
+void engine_publishers_on_timeout(struct engine *e);
 
 /* ---- engine_orders.c */
 

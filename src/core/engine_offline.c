@@ -46,20 +46,15 @@ static void take_view(struct engine *e)
     departures_free(&all);
 }
 
-static void fill_reason(const struct engine *e, const struct member *m,
-                        argus_OfflineReply *out)
+static void fill_reason(const struct member *m, argus_OfflineReply *out)
 {
-    static argus_Statement s; /* large; one thread owns all engines */
-    struct node_id author;
+    argus_Report report;
 
     if (m->is_unheard)
         text_copy(out->reason, sizeof out->reason,
                   "known from this node's disk alone");
-    else if (m->report != NULL &&
-             e->options.seal.open(e->options.seal.context, m->report->packed,
-                                  m->report->packed_size, &s, &author) &&
-             s.which_body == argus_Statement_report_tag)
-        text_copy(out->reason, sizeof out->reason, s.body.report.reason);
+    else if (directory_report(m, &report))
+        text_copy(out->reason, sizeof out->reason, report.reason);
 }
 
 static void fill_row(const struct engine *e, const struct offline_row *row,
@@ -87,7 +82,7 @@ static void fill_row(const struct engine *e, const struct offline_row *row,
     if (row->group != DEPARTURES_NO_GROUP)
         text_copy(out->group, sizeof out->group, e->offline.groups[row->group]);
     out->unsure = row->is_unsure;
-    fill_reason(e, m, out);
+    fill_reason(m, out);
 }
 
 bool engine_offline(struct engine *e, uint32_t index, uint64_t wall_us,

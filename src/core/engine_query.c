@@ -410,7 +410,12 @@ bool engine_series_moved(const struct engine *e, const char *host,
     X(own, "events_unread", event_unread)                                      \
     X(own, "events_mild", event_mild)                                          \
     X(own, "events_unsealed", event_unsealed)                                  \
-    X(own, "values_unrouted", value_unrouted)                                  \
+    X(published, "publishers_come", come)                                      \
+    X(published, "publishers_stopped", stopped)                                \
+    X(published, "publishers_back", back)                                      \
+    X(published, "publishers_refused", refused)                                \
+    X(published, "publishers_excused", excused)                                \
+    X(published, "digests_published", digests)                                 \
     X(own, "memory_refused", memory_refused)                                   \
     X(clock, "hlc_merged", remote_merged)                                      \
     X(clock, "hlc_refused", remote_refused)                                    \
@@ -434,6 +439,7 @@ bool engine_series_moved(const struct engine *e, const char *host,
     X("passive", membership_passive_count(e->membership))                      \
     X("lost", membership_lost_count(e->membership))                            \
     X("events", timeline_count(e->timeline))                                   \
+    X("publishers", publishers_count(e->publishers))                           \
     X("queue_values", spool->values)                                           \
     X("queue_bytes", spool->bytes)                                             \
     X("intake_waiting", intake->values_waiting)                                \
@@ -478,6 +484,7 @@ uint32_t engine_counters(const struct engine *e, struct engine_counter *out,
     const struct bundles_stats *bundles = bundles_stats(e->bundles);
     const struct bundle_sync_stats *content = bundle_sync_stats(e->bundle_sync);
     const struct engine_stats *own = &e->stats;
+    const struct publishers_stats *published = publishers_stats(e->publishers);
     const struct quarantine_stats *insiders = &e->insiders.quarantine.stats;
     const struct reach_stats *reach = &e->reach.stats;
     const struct origins_stats *authors = &e->insiders.origins.stats;

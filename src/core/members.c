@@ -213,6 +213,9 @@ bool members_set_record(struct members *t, struct member *m,
     m->hlc = record->hlc;
     m->role = (uint8_t)record->role;
     m->has_left = record->left;
+    m->publishers_missing = (uint16_t)(record->publishers_missing < UINT16_MAX
+                                           ? record->publishers_missing
+                                           : UINT16_MAX);
     m->has_clock_alarm = record->has_clock && record->clock.alarm;
     m->weight =
         isfinite(record->weight) && record->weight > 0 ? record->weight : 0;

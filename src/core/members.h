@@ -70,8 +70,9 @@ struct member {
     struct member_report *report;      /* NULL: none in force */
     float weight;
     uint32_t packed_size;
-    uint8_t state; /* argus_MemberState */
-    uint8_t role;  /* argus_Role */
+    uint16_t publishers_missing; /* in its record; 65535: so many and more */
+    uint8_t state;               /* argus_MemberState */
+    uint8_t role;                /* argus_Role */
     bool is_self : 1;
     bool has_left : 1;        /* its record says so */
     bool is_neighbor : 1;     /* a mesh link to it is up */

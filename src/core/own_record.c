@@ -44,13 +44,19 @@ static bool raise_generation(struct directory *d, uint32_t above)
 }
 
 /* Texts of bundles give way until the record fits: warnings first, then errors
- * are cut shorter. Names and versions always fit. @return false: no more. */
-static bool trim(argus_NodeRecord *record, unsigned step)
+ * are cut shorter; then what is published. Names and versions always fit.
+ * @return false: no more. */
+static bool trim(argus_NodeRecord *record, uint32_t publishers, unsigned step)
 {
     static const size_t error_sizes[] = {256, 160, 96, 48, 1};
+    const unsigned steps = sizeof error_sizes / sizeof error_sizes[0];
 
-    if (step >= sizeof error_sizes / sizeof error_sizes[0])
-        return false;
+    if (step == steps) {
+        record->publishers.size = 0;
+        record->publishers_missing = publishers;
+    }
+    if (step >= steps)
+        return step == steps;
     for (pb_size_t i = 0; i < record->bundles_count; i++) {
         record->bundles[i].warnings_count = 0;
         record->bundles[i].error[error_sizes[step] - 1] = '\0';
@@ -67,7 +73,8 @@ static size_t seal_own(struct directory *d, uint8_t packed[SEALED_SIZE_MAX])
 
     if (size > 0)
         return size;
-    for (unsigned step = 0; size == 0 && trim(&statement.body.record, step);
+    for (unsigned step = 0;
+         size == 0 && trim(&statement.body.record, d->own.publishers, step);
          step++)
         size = d->seal.close(d->seal.context, &statement, packed);
     d->stats.records_trimmed += size > 0;
@@ -203,6 +210,22 @@ void own_set_clock(struct directory *d, const argus_ClockState *clock,
     if (is_other)
         own_publish_soon(d, out);
     else
+        publish_in_turn(d, out);
+}
+
+void own_set_publishers(struct directory *d, const uint8_t *digest, size_t size,
+                        uint32_t count, uint32_t missing, bool is_news,
+                        struct actions *out)
+{
+    argus_NodeRecord *r = &d->own.record;
+
+    if (size > sizeof r->publishers.bytes)
+        return; /* the owner's mistake: it never gets so far */
+    memcpy(r->publishers.bytes, digest, size);
+    r->publishers.size = (pb_size_t)size;
+    r->publishers_missing = missing;
+    d->own.publishers = count;
+    if (is_news)
         publish_in_turn(d, out);
 }
 

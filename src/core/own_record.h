@@ -27,6 +27,7 @@
 struct own {
     argus_NodeRecord record; /* as last published */
     struct member *member;
+    uint32_t publishers; /* that there are, in the record or not */
     bool is_started;
     bool is_silent; /* stopped, left, or yielded to a clone */
     bool was_alone; /* published while nobody was there to hear it */
@@ -58,6 +59,11 @@ void own_set_keys(struct directory *d, const argus_HeldKey *held,
 /** How this node's clock is; alarms are published soon, the others in turn. */
 void own_set_clock(struct directory *d, const argus_ClockState *clock,
                    struct actions *out);
+
+/** What is published here: a digest of at most DIGEST_SIZE_MAX bytes. */
+void own_set_publishers(struct directory *d, const uint8_t *digest, size_t size,
+                        uint32_t count, uint32_t missing, bool is_news,
+                        struct actions *out);
 
 /** An order forgets this node up to that version: publish one above it. */
 void own_on_forgotten(struct directory *d, uint32_t generation,

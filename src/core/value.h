@@ -22,7 +22,8 @@ struct value_input {
     uint64_t time;
     uint64_t interval;
     const uint64_t *numbers;
-    uint32_t count; /* 1..SOURCES_MAX */
+    uint32_t count;     /* 1..SOURCES_MAX */
+    const char *source; /* plugin that dispatched it; NULL or "": plugin */
 };
 
 /** Fill def->sources from a data set. Called once a series, in the loop. */

@@ -224,6 +224,19 @@ static enum answer_step next_offline(struct answer *a, argus_Reply *out)
     return ANSWER_ROW;
 }
 
+static enum answer_step next_publisher(struct answer *a, argus_Reply *out)
+{
+    if (a->hooks->publisher(a->hooks->context, &a->index,
+                            answer_row_begin(out, argus_Reply_publisher_tag))) {
+        a->index++;
+        return ANSWER_ROW;
+    }
+    answer_end(out, "", "");
+    out->body.end.has_coverage = true;
+    a->hooks->publishers_coverage(a->hooks->context, &out->body.end.coverage);
+    return ANSWER_END;
+}
+
 static enum answer_step next_peer(struct answer *a, argus_Reply *out)
 {
     if (!a->hooks->peer(a->hooks->context, a->index++,
@@ -370,6 +383,7 @@ enum answer_step answer_next(struct answer *a, argus_Reply *out)
     case argus_Request_status_tag: return next_status(a, out);
     case argus_Request_members_tag: return next_member(a, out);
     case argus_Request_offline_tag: return next_offline(a, out);
+    case argus_Request_publishers_tag: return next_publisher(a, out);
     case argus_Request_peers_tag: return next_peer(a, out);
     case argus_Request_route_tag: return next_route(a, out);
     case argus_Request_events_tag: return next_event(a, out);

@@ -21,6 +21,7 @@ struct in_value {
 
 bool runtime_post_value(struct runtime *rt, const struct value_input *value)
 {
+    const char *source = value->source != NULL ? value->source : "";
     const struct in_value head = {value->set, value->time, value->interval,
                                   value->count, 0};
     const struct mailbox_part parts[] = {
@@ -31,6 +32,7 @@ bool runtime_post_value(struct runtime *rt, const struct value_input *value)
         {value->plugin_instance, strlen(value->plugin_instance) + 1},
         {value->type, strlen(value->type) + 1},
         {value->type_instance, strlen(value->type_instance) + 1},
+        {source, strlen(source) + 1},
     };
 
     return mailbox_post(rt->in, IN_VALUE, parts,
@@ -174,8 +176,9 @@ static void unpack_value(const struct mailbox_record *r,
     out->numbers = (const uint64_t *)(const void *)data;
 
     const char *text = (const char *)(data + head.count * sizeof(uint64_t));
-    const char **names[] = {&out->host, &out->plugin, &out->plugin_instance,
-                            &out->type, &out->type_instance};
+    const char **names[] = {
+        &out->host, &out->plugin,        &out->plugin_instance,
+        &out->type, &out->type_instance, &out->source};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         *names[i] = text;
         text += strlen(text) + 1;

@@ -60,6 +60,10 @@ struct control_hooks {
     bool (*member)(void *context, uint32_t index, argus_MemberReply *out);
     /** As engine_offline(). */
     bool (*offline)(void *context, uint32_t index, argus_OfflineReply *out);
+    /** As engine_publisher() and engine_publishers_coverage(). */
+    bool (*publisher)(void *context, uint32_t *index,
+                      argus_PublisherReply *out);
+    void (*publishers_coverage)(void *context, argus_Coverage *out);
     /** As engine_peer(), queued_bytes filled in. */
     bool (*peer)(void *context, uint32_t index, argus_PeerReply *out);
     /** As engine_route(); key is never empty for a RouteRequest that has one,

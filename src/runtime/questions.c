@@ -52,6 +52,19 @@ static bool on_offline(void *context, uint32_t index, argus_OfflineReply *out)
     return engine_offline(rt->engine, index, runtime_wall_us(), out);
 }
 
+static bool on_publisher(void *context, uint32_t *index,
+                         argus_PublisherReply *out)
+{
+    struct runtime *rt = context;
+    return engine_publisher(rt->engine, index, runtime_wall_us(), out);
+}
+
+static void on_publishers_coverage(void *context, argus_Coverage *out)
+{
+    struct runtime *rt = context;
+    engine_publishers_coverage(rt->engine, runtime_wall_us(), out);
+}
+
 static bool on_peer(void *context, uint32_t index, argus_PeerReply *out)
 {
     struct runtime *rt = context;
@@ -172,6 +185,8 @@ struct control_hooks questions_hooks(struct runtime *rt)
         .status = on_status,
         .member = on_member,
         .offline = on_offline,
+        .publisher = on_publisher,
+        .publishers_coverage = on_publishers_coverage,
         .peer = on_peer,
         .route = on_route,
         .events_count = on_events_count,

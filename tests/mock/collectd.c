@@ -67,6 +67,7 @@ bool mock_cached;
 value_t mock_cached_value;
 cdtime_t mock_cached_time;
 plugin_ctx_t mock_notified_ctx;
+const char *mock_loaded;
 notification_meta_t mock_notified_metas[METAS_MAX];
 unsigned mock_notified_metas_count;
 char mock_trace[4096];
@@ -726,7 +727,8 @@ plugin_ctx_t plugin_set_ctx(plugin_ctx_t ctx)
 
 bool plugin_is_loaded(char const *name)
 {
-    return strcmp(name, "cpu") == 0;
+    return strcmp(name, "cpu") == 0 ||
+           (mock_loaded != NULL && strcmp(name, mock_loaded) == 0);
 }
 
 cdtime_t cf_get_default_interval(void)

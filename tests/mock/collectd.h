@@ -61,6 +61,7 @@ extern unsigned mock_queue_lost;     /* freed unwritten at shutdown */
 extern notification_t mock_notified; /* the last one dispatched, without meta */
 extern unsigned mock_notifications;
 extern plugin_ctx_t mock_notified_ctx;
+extern const char *mock_loaded; /* a plugin besides cpu; NULL: none */
 extern notification_meta_t mock_notified_metas[]; /* texts are gone */
 extern unsigned mock_notified_metas_count;
 extern unsigned mock_writers, mock_readers, mock_cache_watchers;

@@ -115,7 +115,10 @@ static void keep_value(const struct value_input *value)
     (void)snprintf(def->plugin, sizeof def->plugin, "%s", value->plugin);
     (void)snprintf(def->type, sizeof def->type, "%s", value->type);
     def->interval = value->interval;
-    mock_rt.hooks.describe(value->set, def);
+    if (value->set != NULL)
+        mock_rt.hooks.describe(value->set, def);
+    (void)snprintf(mock_rt.value_source, sizeof mock_rt.value_source, "%s",
+                   value->source != NULL ? value->source : "");
     mock_rt.value_time = value->time;
     mock_rt.value_count = value->count;
     memcpy(mock_rt.value_numbers, value->numbers,

@@ -26,6 +26,7 @@ struct mock_runtime {
     argus_SeriesDef value; /* the last value's series, as described */
     uint64_t value_time;
     uint64_t value_numbers[SOURCES_MAX];
+    char value_source[128];
     uint32_t value_count;
     argus_Event notice;
     unsigned downs;
