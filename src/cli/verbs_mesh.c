@@ -131,7 +131,7 @@ static json_t *member_json(const argus_MemberReply *row)
     for (pb_size_t i = 0; i < row->witnesses_count; i++)
         (void)json_array_append_new(witnesses, json_text(row->witnesses[i]));
     return json_pack("{s:o, s:o, s:o, s:s, s:o, s:o, s:s, s:o, s:o, s:o, s:o,"
-                     " s:o, s:I}",
+                     " s:o, s:I, s:b}",
                      "name", json_text(record->name), "id", json_id(row->id),
                      "address", json_text(record->address), "role",
                      role_text(record->role), "zone", json_text(record->zone),
@@ -139,7 +139,8 @@ static json_t *member_json(const argus_MemberReply *row)
                      "since", json_time(row->since_us), "version",
                      json_text(record->software), "bundles", bundles,
                      "last_heard", json_time(row->last_heard_us), "witnesses",
-                     witnesses, "generation", (json_int_t)record->generation);
+                     witnesses, "generation", (json_int_t)record->generation,
+                     "duplicate", (int)row->namesake);
 }
 
 static enum table_color member_color(argus_MemberState state)
@@ -181,7 +182,8 @@ static void cell_bundles(struct table *t, const argus_NodeRecord *record)
 
 static void member_row(struct table *t, const argus_MemberReply *row)
 {
-    table_cell(t, COLOR_PLAIN, "%s", row->record.name);
+    table_cell(t, row->namesake ? COLOR_WARN : COLOR_PLAIN, "%s%s",
+               row->record.name, row->namesake ? " (name twice)" : "");
     table_cell(t, member_color(row->state), "%s",
                member_state_text(row->state));
     table_cell(t, COLOR_PLAIN, "%s", role_text(row->record.role));

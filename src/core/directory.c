@@ -518,6 +518,33 @@ uint64_t directory_heard_us(const struct member *m, uint64_t wall_us)
     return m->is_self || m->is_neighbor ? wall_us : m->heard_us;
 }
 
+static int by_name(const void *a, const void *b)
+{
+    const struct member *x = *(struct member *const *)a;
+    const struct member *y = *(struct member *const *)b;
+
+    return strcmp(x->name, y->name);
+}
+
+void directory_find_namesakes(struct directory *d)
+{
+    struct member **list = malloc(d->members.count * sizeof(struct member *));
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < d->members.count; i++) {
+        struct member *m = d->members.list[i];
+        m->has_namesake = false;
+        if (list != NULL && !member_is_gone(m) && m->packed != NULL)
+            list[count++] = m;
+    }
+    if (list != NULL)
+        qsort(list, count, sizeof(struct member *), by_name);
+    for (uint32_t i = 1; i < count; i++)
+        if (strcmp(list[i - 1]->name, list[i]->name) == 0)
+            list[i - 1]->has_namesake = list[i]->has_namesake = true;
+    free(list);
+}
+
 bool directory_departures(const struct directory *d, struct departures *out)
 {
     return departures_of(&d->members, out);

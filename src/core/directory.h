@@ -286,6 +286,9 @@ const uint8_t *directory_publishers(const struct member *m, size_t *size);
 /** Time of the last sign of life, Unix; now, where a link is up. 0: hearsay. */
 uint64_t directory_heard_us(const struct member *m, uint64_t wall_us);
 
+/** Mark the members that are there and have the name of another that is. */
+void directory_find_namesakes(struct directory *d);
+
 /** Who is suspect or offline. Members in it hold until the next input. */
 bool directory_departures(const struct directory *d, struct departures *out);
 

@@ -221,11 +221,15 @@ static void member_changed(void *context, const struct member *m,
         return;
     if (old_state != m->state && e->is_started)
         log_change(e, m);
+    if (old_state != m->state)
+        engine_alarms_on_change(e, m, old_state);
+    engine_namesake_on_change(e, m);
     note_changed(e, &m->id);
 }
 
 static void member_forgotten(void *context, const struct node_id *id)
 {
+    engine_alarms_forget(context, id);
     note_changed(context, id);
 }
 
@@ -621,6 +625,7 @@ int engine_new(const struct engine_options *options, struct engine **out)
         return ARGUS_ENOMEM;
     e->options = *options;
     insiders_open(e);
+    engine_alarms_open(e);
     /* A generator of its own for each part: a change in one does not change
      * the run of the others. */
     prng_seed(&seeds, options->seed);
@@ -650,6 +655,7 @@ void engine_free(struct engine *e)
         return;
     insiders_close(e);
     engine_offline_free(e);
+    engine_alarms_free(e);
     engine_bundles_free(e);
     router_free(e->router);
     intake_free(e->intake);
@@ -745,6 +751,7 @@ static void on_timeout(struct engine *e)
     bundles_on_timeout(e->bundles, e->now_ms, e->wall_us);
     bundle_sync_on_timeout(e->bundle_sync, e->now_ms, e->wall_us, &e->out);
     engine_publishers_on_timeout(e);
+    engine_alarms_on_timeout(e);
     insiders_on_timeout(e);
     engine_events_on_timeout(e);
 }
@@ -927,6 +934,7 @@ uint64_t engine_deadline_ms(const struct engine *e)
     d = least(d, publishers_deadline_ms(e->publishers));
     d = least(d, reach_deadline_ms(&e->reach));
     d = least(d, timeline_deadline_ms(e->timeline));
+    d = least(d, engine_alarms_deadline_ms(e));
     return least(d, intake_deadline_ms(e->intake));
 }
 

@@ -1,6 +1,7 @@
 /* engine_impl.h - what the files of the engine share. Nobody else includes it.
  *   engine.c          inputs, wiring
  *   engine_events.c   events, and what is kept of them
+ *   engine_alarms.c   what collectd is told of nodes that go and come
  *   engine_clock.c    what is told of this node's clock, and asked of it
  *   engine_bundles.c  the same for bundles, and the questions about them
  *   engine_insiders.c  what insiders may not do: rates, quarantine
@@ -39,7 +40,8 @@ struct engine_stats {
     uint64_t statement_limited;     /* over the rate of its author */
     uint64_t statement_quarantined; /* by an author in quarantine */
     uint64_t quarantine_link_refused, quarantine_dial_refused;
-    uint64_t log_held; /* lines that were too many */
+    uint64_t log_held;   /* lines that were too many */
+    uint64_t alarm_told; /* notifications of nodes that go and come */
 };
 
 /** Dials refused here in one step; beyond, the other end is refused. */
@@ -76,6 +78,23 @@ struct bundle_cursor {
     uint32_t member; /* its place in the directory */
 };
 
+/** Nodes that go and come; see engine_alarms.c. */
+#define ALARMS_FLAPS 3
+#define ALARMS_FLAP_MS 600000u
+
+struct alarms {
+    struct alarm *table; /* nodes that went not long ago */
+    uint64_t due_ms;     /* UINT64_MAX: nothing is to be told */
+    uint64_t hold_ms;    /* not later than */
+    uint64_t sweep_ms;
+};
+
+/* Another node of our name, online. */
+struct namesake {
+    struct node_id id;
+    uint64_t due_ms; /* UINT64_MAX: there is none, or it was told of */
+};
+
 /* What engine_offline() reads on from: members come and go between two rows. */
 struct offline_view {
     struct offline_row *rows;
@@ -101,6 +120,8 @@ struct engine {
     struct bundle_sync *bundle_sync;
     struct bundle_cursor *bundle_cursor;
     struct offline_view offline;
+    struct alarms alarms;
+    struct namesake namesake;
     struct insiders insiders;
     struct reach reach;
     uint64_t steps;
@@ -213,6 +234,17 @@ uint64_t engine_cdtime(uint64_t wall_us);
 /** What a stamp would be made of at that time; see overlay_time_us(). */
 uint64_t engine_time_us(const struct engine *e, uint64_t now_ms,
                         uint64_t wall_us);
+
+/* ---- engine_alarms.c */
+void engine_alarms_open(struct engine *e);
+void engine_alarms_free(struct engine *e);
+void engine_alarms_on_change(struct engine *e, const struct member *m,
+                             argus_MemberState old_state);
+void engine_alarms_forget(struct engine *e, const struct node_id *id);
+/** A record or state of another node is new. */
+void engine_namesake_on_change(struct engine *e, const struct member *m);
+void engine_alarms_on_timeout(struct engine *e);
+uint64_t engine_alarms_deadline_ms(const struct engine *e);
 
 /* ---- engine_offline.c */
 void engine_offline_free(struct engine *e);

@@ -116,15 +116,17 @@ void engine_status(const struct engine *e, uint64_t now_ms, uint64_t wall_us,
 bool engine_member(const struct engine *e, uint32_t index, uint64_t now_ms,
                    uint64_t wall_us, argus_MemberReply *out)
 {
-    const struct member *m = directory_member(e->directory, index);
-
     (void)now_ms;
+    if (index == 0)
+        directory_find_namesakes(e->directory);
+    const struct member *m = directory_member(e->directory, index);
     if (m == NULL)
         return false;
     memset(out, 0, sizeof *out);
     memcpy(out->id, m->id.bytes, NODE_ID_SIZE);
     out->state = (argus_MemberState)m->state;
     out->since_us = m->since_us;
+    out->namesake = m->has_namesake;
     out->last_heard_us = directory_heard_us(m, wall_us);
     out->has_record = m->packed != NULL && directory_record(m, &out->record);
     for (uint32_t i = 0; m->report != NULL && i < m->report->witnesses_count;
@@ -404,6 +406,7 @@ bool engine_series_moved(const struct engine *e, const char *host,
     X(overlay, "frames_misplaced", frame_misplaced)                            \
     X(overlay, "sends_dropped", send_dropped)                                  \
     X(own, "statements_bad", statement_bad)                                    \
+    X(own, "member_alarms", alarm_told)                                        \
     X(own, "events_sent", event_sent)                                          \
     X(own, "events_received", event_received)                                  \
     X(own, "events_learned", event_learned)                                    \

@@ -80,6 +80,7 @@ struct member {
     bool is_accused : 1;      /* this node has reported this life of it */
     bool is_undialable : 1;   /* it lives, yet a dial from here failed */
     bool has_clock_alarm : 1; /* its record says so */
+    bool has_namesake : 1;    /* as of directory_find_namesakes() */
     bool is_superseded : 1;   /* another id holds its name and address */
     bool spreads_record : 1;  /* either: in the queue of what is */
     bool spreads_report : 1;  /* ... broadcast again */
