@@ -52,6 +52,7 @@
     X(engine)                                                                  \
     X(engine_bundles)                                                          \
     X(engine_orders)                                                           \
+    X(alarms)                                                                  \
     X(crowd)                                                                   \
     X(mesh)                                                                    \
     X(sim)                                                                     \

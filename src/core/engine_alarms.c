@@ -35,7 +35,7 @@ struct alarm {
     struct node_id id;
     uint8_t news;  /* enum alarm_news, to be told */
     uint8_t stops; /* since stops_ms */
-    bool is_told_gone, is_flapping;
+    bool is_gone, is_told_gone, is_flapping;
     uint64_t stops_ms, changed_ms;
 };
 
@@ -76,12 +76,12 @@ static struct alarm *find(const struct engine *e, const struct node_id *id)
     return a;
 }
 
-static struct alarm *find_or_add(struct engine *e, const struct node_id *id)
+static struct alarm *add(struct engine *e, const struct node_id *id)
 {
-    struct alarm *a = find(e, id);
+    struct alarm *a = calloc(1, sizeof *a);
 
-    if (a != NULL || (a = calloc(1, sizeof *a)) == NULL)
-        return a;
+    if (a == NULL)
+        return NULL;
     a->id = *id;
     HASH_ADD(hh, e->alarms.table, id, sizeof a->id, a);
     if (!table_has_taken(&a->hh)) {
@@ -110,19 +110,22 @@ static void plan(struct engine *e)
         all->sweep_ms = e->now_ms + ALARMS_SWEEP_MS;
 }
 
-static enum alarm_news news_of(const struct member *m, argus_MemberState old)
+/* On its way back a node may be suspect first, with a link to us and the report
+ * still in force. */
+static enum alarm_news news_of(const struct member *m, argus_MemberState old,
+                               const struct alarm *a)
 {
     bool was_there = old == argus_MemberState_MEMBER_ONLINE ||
                      old == argus_MemberState_MEMBER_SUSPECT;
+    bool was_gone = a != NULL && a->is_gone;
 
-    if (m->state == argus_MemberState_MEMBER_OFFLINE && was_there)
+    if (m->state == argus_MemberState_MEMBER_OFFLINE && was_there && !was_gone)
         return NEWS_GONE;
+    if (m->state == argus_MemberState_MEMBER_ONLINE && was_gone)
+        return NEWS_BACK;
     if (m->state == argus_MemberState_MEMBER_LEFT &&
         old != argus_MemberState_MEMBER_UNKNOWN)
         return NEWS_LEFT;
-    if (m->state == argus_MemberState_MEMBER_ONLINE && !was_there &&
-        old != argus_MemberState_MEMBER_UNKNOWN)
-        return NEWS_BACK;
     return NEWS_NONE;
 }
 
@@ -149,18 +152,18 @@ static void count_stop(struct engine *e, struct alarm *a)
 void engine_alarms_on_change(struct engine *e, const struct member *m,
                              argus_MemberState old_state)
 {
-    enum alarm_news news = news_of(m, old_state);
-    struct alarm *a;
+    struct alarm *a = find(e, &m->id);
+    enum alarm_news news = news_of(m, old_state, a);
 
     if (e->options.role != argus_Role_ROLE_AGGREGATOR || !e->is_started ||
         e->is_stopped || news == NEWS_NONE)
         return;
-    a = news == NEWS_BACK ? find(e, &m->id) : find_or_add(e, &m->id);
-    if (a == NULL) {
-        e->stats.memory_refused += news != NEWS_BACK;
+    if (a == NULL && (a = add(e, &m->id)) == NULL) {
+        e->stats.memory_refused++;
         return;
     }
     a->changed_ms = e->now_ms;
+    a->is_gone = news == NEWS_GONE;
     if (news == NEWS_GONE)
         count_stop(e, a);
     if (a->is_flapping)
