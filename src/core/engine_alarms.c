@@ -63,7 +63,6 @@ static void notify(struct engine *e, argus_Severity severity, const char *host,
     a.event.origin = &e->options.id;
     a.event.received_us = e->wall_us;
     e->owner->emit(e->owner->context, &a);
-    e->stats.alarm_told++;
 }
 
 /* ------------------------------------------------------------- changes */

@@ -40,8 +40,7 @@ struct engine_stats {
     uint64_t statement_limited;     /* over the rate of its author */
     uint64_t statement_quarantined; /* by an author in quarantine */
     uint64_t quarantine_link_refused, quarantine_dial_refused;
-    uint64_t log_held;   /* lines that were too many */
-    uint64_t alarm_told; /* notifications of nodes that go and come */
+    uint64_t log_held; /* lines that were too many */
 };
 
 /** Dials refused here in one step; beyond, the other end is refused. */

@@ -406,19 +406,13 @@ bool engine_series_moved(const struct engine *e, const char *host,
     X(overlay, "frames_misplaced", frame_misplaced)                            \
     X(overlay, "sends_dropped", send_dropped)                                  \
     X(own, "statements_bad", statement_bad)                                    \
-    X(own, "member_alarms", alarm_told)                                        \
     X(own, "events_sent", event_sent)                                          \
     X(own, "events_received", event_received)                                  \
     X(own, "events_learned", event_learned)                                    \
     X(own, "events_unread", event_unread)                                      \
     X(own, "events_mild", event_mild)                                          \
     X(own, "events_unsealed", event_unsealed)                                  \
-    X(published, "publishers_come", come)                                      \
-    X(published, "publishers_stopped", stopped)                                \
-    X(published, "publishers_back", back)                                      \
     X(published, "publishers_refused", refused)                                \
-    X(published, "publishers_excused", excused)                                \
-    X(published, "digests_published", digests)                                 \
     X(own, "memory_refused", memory_refused)                                   \
     X(clock, "hlc_merged", remote_merged)                                      \
     X(clock, "hlc_refused", remote_refused)                                    \
@@ -442,7 +436,6 @@ bool engine_series_moved(const struct engine *e, const char *host,
     X("passive", membership_passive_count(e->membership))                      \
     X("lost", membership_lost_count(e->membership))                            \
     X("events", timeline_count(e->timeline))                                   \
-    X("publishers", publishers_count(e->publishers))                           \
     X("queue_values", spool->values)                                           \
     X("queue_bytes", spool->bytes)                                             \
     X("intake_waiting", intake->values_waiting)                                \
