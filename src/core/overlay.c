@@ -159,6 +159,9 @@ static void neighbor_up(void *context, link_id link,
     plumtree_neighbor_up(o->tree, o->now_ms, link, out);
     if (o->listener.neighbor_up != NULL)
         o->listener.neighbor_up(o->listener.context, link, peer, out);
+    /* So that a link that the tree does not need leaves it at once. */
+    if (links_dial(o->links, link) != 0)
+        links_ping(o->links, o->now_ms, o->wall_us, link, out);
 }
 
 static void neighbor_down(void *context, link_id link,
