@@ -124,6 +124,21 @@ static bool no_clock_node(void *context, uint32_t *index,
     return false;
 }
 
+static bool no_place(void *context, uint32_t index, struct timeline_place *out)
+{
+    (void)context;
+    (void)index;
+    (void)out;
+    return false;
+}
+
+static void no_order(void *context, uint32_t index, argus_EventReply *out)
+{
+    (void)context;
+    (void)index;
+    (void)out;
+}
+
 static void fake_coverage(void *context, argus_Coverage *out)
 {
     (void)context;
@@ -138,6 +153,8 @@ static const struct control_hooks hooks = {
     .route = no_route,
     .events_count = fake_events_count,
     .event = fake_event,
+    .event_place = no_place,
+    .event_order = no_order,
     .coverage = fake_coverage,
     .bundle = no_bundle,
     .operator_key = no_operator,

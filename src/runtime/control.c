@@ -16,7 +16,7 @@
 #include "wire/frame.h"
 
 /* Bytes of an answer that are written at a time; the longest reply fits. */
-#define OUT_SIZE (32 * 1024)
+#define OUT_SIZE (48 * 1024)
 /* What most requests need; a chunk of a bundle makes it grow for a while. */
 #define IN_SIZE 1024
 #define IN_SIZE_MAX (FRAME_HEADER_SIZE + CONTROL_REQUEST_MAX)

@@ -9,7 +9,7 @@
 #include "runtime/worker.h"
 
 /** Counters of all parts together; as StatusReply.counters in argus.options. */
-#define COUNTERS_MAX 256
+#define COUNTERS_MAX 384
 
 struct counters {
     struct engine_counter list[COUNTERS_MAX];
