@@ -124,6 +124,15 @@ static bool no_clock_node(void *context, uint32_t *index,
     return false;
 }
 
+static bool no_publisher(void *context, uint32_t *index,
+                         argus_PublisherReply *out)
+{
+    (void)context;
+    (void)index;
+    (void)out;
+    return false;
+}
+
 static bool no_place(void *context, uint32_t index, struct timeline_place *out)
 {
     (void)context;
@@ -149,6 +158,8 @@ static const struct control_hooks hooks = {
     .status = fake_status,
     .member = fake_member,
     .offline = no_offline,
+    .publisher = no_publisher,
+    .publishers_coverage = fake_coverage,
     .peer = no_peer,
     .route = no_route,
     .events_count = fake_events_count,
