@@ -150,7 +150,7 @@ BROKEN = [
     ('<Membership>\nShuffleInterval "soon"\n</Membership>', ["ShuffleInterval"]),
     ('<Events>\nForward "LOUD"\n</Events>', ["Forward", "LOUD"]),
     ("<Route>\nCopies 2\n</Route>", ["Copies"]),
-    ("Multicast true", ["Multicast"]),
+    ("Multicast \"perhaps\"", ["Multicast"]),
 ]
 
 
