@@ -106,7 +106,7 @@ def ctl_watch(bed, full):
     t.type("\033[C")
     t.shows("[members]", "n2")
     t.type("\t")
-    t.shows("[events]")
+    t.shows("[publishers]")
     t.type("\033[D")
     t.shows("[members]")
     t.resize(8, 60)

@@ -55,7 +55,8 @@ def who(bed, full):
     for app in ("shop", "backup", "kitchen"):
         rows = publishers(asked, "--app", app)
         check(len(rows) == 1 and rows[0]["host"] == "a1", "application %s: %s" % (app, rows))
-    check(any(r["host"] == "g1" for r in publishers(asked)), "the aggregator publishes nothing")
+    wait_for(lambda: any(r["host"] == "g1" for r in publishers(asked)), 20,
+             "the aggregator publishes nothing")
 
     wait_for(lambda: of(asked, "a1")["exec", "backup"]["state"] == "stopped", 30,
              "that exec-backup stopped is not known elsewhere")
