@@ -33,6 +33,8 @@ class Terminal:
         def own_terminal():
             os.setsid()
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+            # What a shell starts in the background begins with it ignored.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
         self.process = subprocess.Popen([ARGUSCTL, "-s", node.socket] + list(arguments),
                                         stdin=slave, stdout=slave, stderr=slave,
                                         preexec_fn=own_terminal, env=environment)
