@@ -20,7 +20,7 @@ def wait_joined(nodes, count, limit_s=LIMIT_S):
                  lambda n=node: "%s knows %d of %d" % (n.name, members_of(n), count))
 
 
-def names(bed, full):
+def seed_names(bed, full):
     """Seeds by name: many addresses of which one lives, seeds that come later, a name that moves,
     a name server that says nothing."""
     port = bed.free_port()
@@ -187,4 +187,4 @@ def advertise(bed, full):
         % shown("wrongport")
 
 
-SCENARIOS = [names, services, multicast, advertise]
+SCENARIOS = [seed_names, services, multicast, advertise]

@@ -358,4 +358,5 @@ def lifecycle(bed, full):
 
 SCENARIOS = [routing, replay_kill, chain_bypass, chain_stop, chain_narrow, queue_limit]
 FULL_ONLY = [chain_none, chain_stop_all, replay_stop, replay_freeze, lifecycle]
-ALONE = SCENARIOS + FULL_ONLY
+ALONE = [replay_kill]
+BUSY = [chain_bypass, chain_stop, chain_narrow, queue_limit]

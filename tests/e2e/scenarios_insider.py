@@ -79,3 +79,4 @@ def insiders(bed, full):
 
 
 SCENARIOS = [insiders]
+BUSY = SCENARIOS

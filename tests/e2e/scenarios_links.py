@@ -233,5 +233,5 @@ def tls_cost(bed, full):
 
 
 SCENARIOS = [plaintext, keys_differ, certificates, hostile]
-ALONE = [tls_cost]
+BUSY = [hostile]
 FULL_ONLY = [tls_cost]

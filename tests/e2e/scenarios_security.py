@@ -284,3 +284,4 @@ def key_requests(bed, full):
 
 
 SCENARIOS = [forget, revoke, key_requests, rotation]
+BUSY = [rotation]

@@ -82,7 +82,7 @@ def who(bed, full):
     return "6 plugins and 3 applications known elsewhere after %.1f s" % known_s
 
 
-def names(bed, full):
+def twin_names(bed, full):
     """Two nodes of one name: both say so, and members shows it."""
     first = bed.daemon("first").start()
     twins = [bed.daemon("twin%d" % i, seeds=[first.address], block='NodeName "twin"').start()
@@ -97,4 +97,4 @@ def names(bed, full):
     return "told by both"
 
 
-SCENARIOS = [who, names]
+SCENARIOS = [who, twin_names]

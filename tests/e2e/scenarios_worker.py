@@ -680,14 +680,15 @@ def worker_floods(bed, full):
 
 
 def worker_greed(bed, full):
-    """Closing what is not its own ends it, and so does forking without end."""
+    """Closing what is not its own ends it, and so does forking without end (as a user of
+    its own, all of whose processes it takes)."""
     w = naughty(bed, "close-read", 1)
     w.wait_end(5)
     check(not w.all("BYE") and not is_alive(w.pid), w.said())
-    w = naughty(bed, "fork-read", user="nobody", lines=["Processes 60"])
+    w = naughty(bed, "fork-read", user="news", lines=["Processes 60"])
     text = expect(w, "FAILED", "first read", "plugin `naughty' forks without end")
     wait_for(lambda: not any(is_alive(p) for p in children_of(w.pid)), 4, "forks live on")
-    w = naughty(bed, "fork-thread", 2, user="nobody", lines=["Processes 60"])
+    w = naughty(bed, "fork-thread", 2, user="news", lines=["Processes 60"])
     w.ready()
     w.first("FAILED")
     w.wait_end(3)
@@ -726,4 +727,4 @@ SCENARIOS = [
     worker_down, worker_chains, worker_types, worker_denied, worker_rights, worker_orphan,
     worker_drains, worker_signals, worker_floods, worker_greed, worker_cost,
 ]
-ALONE = [worker_floods, worker_greed, worker_cost]
+BUSY = [worker_floods, worker_greed]
