@@ -15,6 +15,7 @@ current one), COLLECTD, COLLECTD_PLUGINS.
 
 import ctypes
 import datetime
+import itertools
 import json
 import os
 import shutil
@@ -42,6 +43,7 @@ PAUSE_S = 0.05  # between two looks at a condition
 PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 _never = threading.Event()
+_lans = itertools.count()  # no name twice in the network of a run
 
 
 class Failure(Exception):
@@ -384,6 +386,44 @@ def run(*arguments):
     done = subprocess.run(arguments, capture_output=True, text=True)
     check(done.returncode == 0, "%s: %s" % (" ".join(arguments), done.stderr.strip()))
     return done.stdout
+
+
+class Lan:
+    """Network namespaces on one bridge, with the addresses 10.9.0.1, fd09::1 and so on; any
+    of them can be cut off, and nobody is told: packets are just not carried any more."""
+
+    def __init__(self, bed, count):
+        self.name = "lan%d" % next(_lans)
+        self.places = ["argus-%d-%s-%d" % (os.getpid(), self.name, i + 1) for i in range(count)]
+        self.bridges = set()
+        self.bridge(0)
+        for i, place in enumerate(self.places):
+            bed.netns(place)
+            run("ip", "link", "add", self.cable(i), "type", "veth", "peer", "name", "eth0",
+                "netns", place)
+            self.move(i, 0)
+            run("ip", "link", "set", self.cable(i), "up")
+            run("ip", "-n", place, "addr", "add", "%s/24" % self.host(i), "dev", "eth0")
+            run("ip", "-n", place, "addr", "add", "fd09::%d/64" % (i + 1), "dev", "eth0", "nodad")
+            run("ip", "-n", place, "link", "set", "eth0", "up")
+
+    def host(self, i):
+        return "10.9.0.%d" % (i + 1)
+
+    def cable(self, i):
+        return "%s-%d" % (self.name, i + 1)
+
+    def bridge(self, island):
+        name = "%s.%d" % (self.name, island)
+        if island not in self.bridges:
+            run("ip", "link", "add", name, "type", "bridge")
+            run("ip", "link", "set", name, "up")
+            self.bridges.add(island)
+        return name
+
+    def move(self, i, island):
+        """From now on place i reaches those on the same island (a number) alone."""
+        run("ip", "link", "set", self.cable(i), "master", self.bridge(island))
 
 
 # ------------------------------------------------------------- the mesh

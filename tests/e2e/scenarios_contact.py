@@ -1,13 +1,9 @@
 """scenarios_contact.py - how a node finds a first other one: names, services, beacons."""
 
-import itertools
-import os
-
-from bed import check, run, wait_for
+from bed import Lan, check, run, wait_for
 from names import NameServer, asks
 
 LIMIT_S = 20
-lans = itertools.count()  # no name twice in the network of a run
 
 
 def members_of(node):
@@ -85,30 +81,11 @@ def services(bed, full):
     return "6 nodes of one service, started at once, are one mesh; a seventh finds records that came later"
 
 
-def lan(bed, count):
-    """Network namespaces on one bridge, 10.9.0.1 and fd09::1 and so on -> their names."""
-    bridge = "lan%d" % next(lans)
-    run("ip", "link", "add", bridge, "type", "bridge")
-    run("ip", "link", "set", bridge, "up")
-    names_made = []
-    for i in range(1, count + 1):
-        name = "argus-%d-%s-%d" % (os.getpid(), bridge, i)
-        bed.netns(name)
-        cable = "%s-%d" % (bridge, i)
-        run("ip", "link", "add", cable, "type", "veth", "peer", "name", "eth0", "netns", name)
-        run("ip", "link", "set", cable, "master", bridge, "up")
-        run("ip", "-n", name, "addr", "add", "10.9.0.%d/24" % i, "dev", "eth0")
-        run("ip", "-n", name, "addr", "add", "fd09::%d/64" % i, "dev", "eth0", "nodad")
-        run("ip", "-n", name, "link", "set", "eth0", "up")
-        names_made.append(name)
-    return names_made
-
-
 def multicast(bed, full):
     """Nodes in namespaces on one bridge find each other without a Seed; who has another key is
     not dialed, and nobody is who only sends bytes."""
     count = 6
-    places = lan(bed, count + 1)
+    places = Lan(bed, count + 1).places
     port = bed.free_port()
     nodes = [bed.daemon("m%d" % i, netns=place, host="::", port=port, block="Multicast true").spawn()
              for i, place in enumerate(places[:count])]
@@ -145,7 +122,7 @@ def multicast(bed, full):
 def advertise(bed, full):
     """A wrong Advertise is told, once, and others are given the address that works; where none
     does, that is told too."""
-    places = lan(bed, 5)
+    places = Lan(bed, 5).places
     port = bed.free_port()
     nodes = []
 
