@@ -1,5 +1,6 @@
-/* What an aggregator tells its collectd of nodes that go and come, and what a
- * node does about another of its name; see core/engine_alarms.c. */
+/* What an aggregator tells its collectd: of nodes that go and come, of another
+ * of its name (core/engine_alarms.c), of events of other nodes that
+ * anti-entropy brings (core/engine_events.c). */
 #include "test.h"
 
 #include <stdio.h>
@@ -20,6 +21,9 @@ static struct {
     argus_Event last;
     uint32_t versions[64];
     uint64_t back_us; /* the wall clock was set back by so much */
+    uint64_t born_ms;
+    uint8_t row[1024]; /* the event that went to disk last */
+    size_t row_size;
 } at;
 
 static void on_action(void *context, const struct action *a)
@@ -32,6 +36,11 @@ static void on_action(void *context, const struct action *a)
         at.timeline++;
     } else if (a->type == ACTION_LOG) {
         at.logged += strstr(a->log.line, "two nodes are named") != NULL;
+    } else if (a->type == ACTION_STORE && a->store.what == STORE_EVENT &&
+               a->store.data != NULL) {
+        CU_ASSERT_TRUE_FATAL(a->store.size <= sizeof at.row);
+        memcpy(at.row, a->store.data, a->store.size);
+        at.row_size = a->store.size;
     }
 }
 
@@ -61,11 +70,10 @@ static void step(struct event event)
     engine_step(at.e, &event, &out);
 }
 
-static void begin(argus_Role role)
+static void start(argus_Role role)
 {
     static struct engine_options o;
 
-    memset(&at, 0, sizeof at);
     memset(&o, 0, sizeof o);
     o.seal = (struct seal){.context = &o.id,
                            .close = fake_close,
@@ -92,7 +100,14 @@ static void begin(argus_Role role)
     o.forward = argus_Severity_SEVERITY_WARNING;
     o.retain_events = 100;
     o.event_rate = 10;
+    o.born_ms = at.born_ms;
     CU_ASSERT_EQUAL_FATAL(engine_new(&o, &at.e), ARGUS_OK);
+}
+
+static void begin(argus_Role role)
+{
+    memset(&at, 0, sizeof at);
+    start(role);
     step((struct event){.type = EVENT_START});
 }
 
@@ -347,6 +362,127 @@ static void test_clock_set_back_by_a_year(void)
     end();
 }
 
+/* ------------------------------------------------ events of other nodes */
+
+static argus_Statement happening(uint64_t wall_ms, uint64_t number)
+{
+    argus_Statement s = {.which_body = argus_Statement_event_tag};
+
+    s.body.event.hlc = wall_ms << 16;
+    s.body.event.generation = 1;
+    s.body.event.number = number;
+    s.body.event.severity = argus_Severity_SEVERITY_WARNING;
+    (void)snprintf(s.body.event.message, sizeof s.body.event.message,
+                   "event %u", (unsigned)number);
+    return s;
+}
+
+/* An event as a neighbor's anti-entropy brings it. */
+static enum event_taken learns(const argus_Statement *s)
+{
+    struct node_id author = id_of(1);
+    uint8_t packed[SEALED_SIZE_MAX];
+    size_t size = fake_close(&author, s, packed);
+
+    at.e->owner = &out;
+    enum event_taken taken = at.e->event_sync.take(at.e, packed, size);
+    at.e->owner = NULL;
+    return taken;
+}
+
+/* Goal: an aggregator tells its collectd of an event once, also when it was
+ * restarted meanwhile and hears of it anew, and tells of none that came before
+ * the age that is worth an alarm or before its own first start.
+ * Method: what goes to disk at the first telling is loaded by a second engine,
+ * to which a neighbor brings the event again. */
+static void test_event_is_told_once_over_a_restart(void)
+{
+    const uint64_t now_ms = START_US / 1000 + 5000;
+    argus_Statement s = happening(now_ms - 1000, 1);
+
+    begin(argus_Role_ROLE_AGGREGATOR);
+    comes(1, "");
+    pass(5000);
+    CU_ASSERT_EQUAL(learns(&s), EVENT_TAKEN_NEW);
+    CU_ASSERT_EQUAL(at.notified, 1);
+    CU_ASSERT_EQUAL(learns(&s), EVENT_TAKEN_OLD);
+    CU_ASSERT_EQUAL(at.notified, 1);
+    end();
+
+    CU_ASSERT_TRUE_FATAL(at.row_size > 0);
+    start(argus_Role_ROLE_AGGREGATOR);
+    step((struct event){.type = EVENT_EVENT_ROW,
+                        .event_row = {.data = at.row, .size = at.row_size}});
+    step((struct event){.type = EVENT_START});
+    at.versions[1] = 0;
+    comes(1, "");
+    CU_ASSERT_EQUAL(engine_events_count(at.e), 1);
+    CU_ASSERT_EQUAL(learns(&s), EVENT_TAKEN_OLD);
+    CU_ASSERT_EQUAL(at.notified, 1);
+    s = happening(now_ms, 2); /* it happened while this one was away */
+    CU_ASSERT_EQUAL(learns(&s), EVENT_TAKEN_NEW);
+    CU_ASSERT_EQUAL(at.notified, 2);
+    CU_ASSERT_TRUE(tells("event 2"));
+    end();
+}
+
+/* Goal: of what anti-entropy brings, history is on the timeline and raises no
+ * alarm: what is older than an hour, or than this node. */
+static void test_history_raises_no_alarm(void)
+{
+    const uint64_t now_ms = START_US / 1000 + 5000;
+    const struct {
+        uint64_t ms, born_ms;
+        bool is_told;
+    } cases[] = {{now_ms - ENGINE_ALARM_AGE_MS - 1, 0, false},
+                 {now_ms - ENGINE_ALARM_AGE_MS, 0, true},
+                 {now_ms - 1001, now_ms - 1000, false},
+                 {now_ms - 1000, now_ms - 1000, true}};
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        argus_Statement s = happening(cases[i].ms, 1);
+        memset(&at, 0, sizeof at);
+        at.born_ms = cases[i].born_ms;
+        start(argus_Role_ROLE_AGGREGATOR);
+        step((struct event){.type = EVENT_START});
+        comes(1, "");
+        pass(5000);
+        CU_ASSERT_EQUAL(learns(&s), EVENT_TAKEN_NEW);
+        CU_ASSERT_EQUAL(at.timeline, 1);
+        CU_ASSERT_EQUAL(at.notified, cases[i].is_told ? 1 : 0);
+        end();
+    }
+}
+
+/* Goal: an event that is stamped a year ahead and comes by anti-entropy is
+ * kept, shown and told as any other, and moves nobody's clock: an event of this
+ * node's own is stamped by its own time, and so is before that one. */
+static void test_learned_event_a_year_ahead_moves_no_clock(void)
+{
+    const uint64_t now_ms = START_US / 1000 + 5000;
+    const uint64_t year_ms = UINT64_C(365) * 86400 * 1000;
+    argus_Statement s = happening(now_ms + year_ms, 1);
+    argus_Event own = {.severity = argus_Severity_SEVERITY_WARNING};
+    uint64_t hlc = 0, number = 0;
+    argus_EventReply last;
+
+    begin(argus_Role_ROLE_AGGREGATOR);
+    comes(1, "");
+    pass(5000);
+    CU_ASSERT_EQUAL(learns(&s), EVENT_TAKEN_NEW);
+    CU_ASSERT_EQUAL(at.timeline, 1);
+    CU_ASSERT_EQUAL(at.notified, 1);
+    step((struct event){
+        .type = EVENT_NOTICE,
+        .notice = {
+            .event = &own, .always = true, .hlc = &hlc, .number = &number}});
+    CU_ASSERT_EQUAL(hlc >> 16, now_ms);
+    CU_ASSERT_EQUAL_FATAL(engine_events_count(at.e), 2);
+    CU_ASSERT_TRUE(engine_event(at.e, 1, &last));
+    CU_ASSERT_STRING_EQUAL(last.event.message, "event 1");
+    end();
+}
+
 #define ROW(name)                                                              \
     {                                                                          \
 #name, name                                                            \
@@ -357,5 +493,8 @@ CU_TestInfo suite_alarms[] = {
     ROW(test_flapping_node_is_told_once),
     ROW(test_two_of_one_name_are_told),
     ROW(test_clock_set_back_by_a_year),
+    ROW(test_event_is_told_once_over_a_restart),
+    ROW(test_history_raises_no_alarm),
+    ROW(test_learned_event_a_year_ahead_moves_no_clock),
     CU_TEST_INFO_NULL,
 };
