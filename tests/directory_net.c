@@ -23,22 +23,31 @@ static uint64_t checksum(const argus_Signed *s)
     return h;
 }
 
-size_t fake_close(void *context, const argus_Statement *statement,
-                  uint8_t out[SEALED_SIZE_MAX])
+size_t fake_seal(const struct node_id *author, const uint8_t *statement,
+                 size_t size, uint8_t out[SEALED_SIZE_MAX])
 {
     argus_Signed s = argus_Signed_init_zero;
-    pb_ostream_t inner =
-        pb_ostream_from_buffer(s.statement.bytes, sizeof s.statement.bytes);
 
-    if (!pb_encode(&inner, argus_Statement_fields, statement))
-        return 0;
-    s.statement.size = (pb_size_t)inner.bytes_written;
-    memcpy(s.key, context, NODE_ID_SIZE);
+    assert(size <= sizeof s.statement.bytes);
+    s.statement.size = (pb_size_t)size;
+    memcpy(s.statement.bytes, statement, size);
+    memcpy(s.key, author->bytes, NODE_ID_SIZE);
     memset(s.signature, 0x5a, sizeof s.signature);
     uint64_t sum = checksum(&s);
     memcpy(s.signature, &sum, sizeof sum);
     pb_ostream_t outer = pb_ostream_from_buffer(out, SEALED_SIZE_MAX);
     return pb_encode(&outer, argus_Signed_fields, &s) ? outer.bytes_written : 0;
+}
+
+size_t fake_close(void *context, const argus_Statement *statement,
+                  uint8_t out[SEALED_SIZE_MAX])
+{
+    uint8_t bytes[argus_Statement_size];
+    pb_ostream_t inner = pb_ostream_from_buffer(bytes, sizeof bytes);
+
+    if (!pb_encode(&inner, argus_Statement_fields, statement))
+        return 0;
+    return fake_seal(context, bytes, inner.bytes_written, out);
 }
 
 bool fake_open(void *context, const uint8_t *data, size_t size,

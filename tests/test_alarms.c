@@ -411,8 +411,9 @@ static void test_event_is_told_once_over_a_restart(void)
 
     CU_ASSERT_TRUE_FATAL(at.row_size > 0);
     start(argus_Role_ROLE_AGGREGATOR);
-    step((struct event){.type = EVENT_EVENT_ROW,
-                        .event_row = {.data = at.row, .size = at.row_size}});
+    step((struct event){
+        .type = EVENT_EVENT_ROW,
+        .event_row = {.data = at.row, .size = (uint32_t)at.row_size}});
     step((struct event){.type = EVENT_START});
     at.versions[1] = 0;
     comes(1, "");

@@ -451,7 +451,7 @@ static void test_too_many_are_refused(void)
     oconfig_item_t *listens = mock_block(), *tags = mock_block();
     for (int i = 0; i < 9; i++)
         (void)mock_line(listens, "Listen \"127.0.0.1\"");
-    for (int i = 0; i < 17; i++) {
+    for (int i = 0; i < 100000; i++) {
         char line[32];
         (void)snprintf(line, sizeof line, "Tag \"k%d\" \"v\"", i);
         (void)mock_line(tags, line);

@@ -133,7 +133,11 @@ void json_print(json_t *object)
 
 const char *role_text(argus_Role role)
 {
-    return role == argus_Role_ROLE_AGGREGATOR ? "aggregator" : "agent";
+    switch (role) {
+    case argus_Role_ROLE_AGENT: return "agent";
+    case argus_Role_ROLE_AGGREGATOR: return "aggregator";
+    }
+    return "unknown"; /* of a newer version */
 }
 
 const char *node_state_text(argus_NodeState state)
