@@ -10,8 +10,8 @@
 #define WORDS_MAX 40
 
 struct output {
-    char text[65536];
-    size_t used;
+    char *text;
+    size_t room, used; /* with a NUL behind what is used */
     uv_pipe_t pipe;
 };
 
@@ -21,6 +21,7 @@ static struct {
     char path[104];
     struct output out, err;
     int64_t exit_code;
+    uint64_t begun_ns;
     bool has_ended;
 } at;
 
@@ -49,6 +50,8 @@ void bed_begin(const struct control_hooks *hooks)
 void bed_finish(void)
 {
     json_decref(bed.json);
+    free(at.out.text);
+    free(at.err.text);
     control_close(at.control);
     CU_ASSERT_EQUAL(uv_run(&at.loop, UV_RUN_DEFAULT), 0);
     CU_ASSERT_EQUAL(uv_loop_close(&at.loop), 0);
@@ -60,9 +63,12 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
     struct output *o = handle->data;
 
-    (void)suggested;
-    *buf = uv_buf_init(o->text + o->used,
-                       (unsigned)(sizeof o->text - 1 - o->used));
+    if (o->room - o->used <= suggested) {
+        o->room = 2 * o->room + suggested + 1;
+        o->text = realloc(o->text, o->room);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(o->text);
+    }
+    *buf = uv_buf_init(o->text + o->used, (unsigned)suggested);
 }
 
 static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buf)
@@ -71,7 +77,7 @@ static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buf)
 
     (void)buf;
     if (count > 0)
-        o->used += (size_t)count;
+        o->text[o->used += (size_t)count] = '\0';
     else if (count < 0)
         uv_close((uv_handle_t *)stream, NULL);
 }
@@ -81,6 +87,7 @@ static void on_exit_status(uv_process_t *process, int64_t code, int signal)
     (void)signal;
     at.exit_code = code;
     at.has_ended = true;
+    bed.took_ms = (double)(uv_hrtime() - at.begun_ns) / 1e6;
     uv_close((uv_handle_t *)process, NULL);
 }
 
@@ -91,7 +98,9 @@ static bool is_running(const struct output *o)
 
 static void open_output(struct output *o, uv_stdio_container_t *stdio)
 {
-    memset(o, 0, sizeof *o);
+    free(o->text);
+    *o = (struct output){.text = calloc(1, 1), .room = 1};
+    CU_ASSERT_PTR_NOT_NULL_FATAL(o->text);
     CU_ASSERT_EQUAL_FATAL(uv_pipe_init(&at.loop, &o->pipe, 0), 0);
     o->pipe.data = o;
     stdio->flags = UV_CREATE_PIPE | UV_WRITABLE_PIPE;
@@ -141,6 +150,7 @@ int run(const char *words)
         .stdio_count = 3,
         .exit_cb = on_exit_status,
     };
+    at.begun_ns = uv_hrtime();
     CU_ASSERT_EQUAL_FATAL(uv_spawn(&at.loop, &process, &options), 0);
     (void)uv_read_start((uv_stream_t *)&at.out.pipe, on_alloc, on_read);
     (void)uv_read_start((uv_stream_t *)&at.err.pipe, on_alloc, on_read);

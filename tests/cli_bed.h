@@ -17,6 +17,7 @@ extern struct cli_bed {
     json_t *json;        /* out, if it is JSON */
     const char *columns; /* "COLUMNS=60" if nothing else is said */
     const char *path;    /* "PATH=...", or NULL: none is set */
+    double took_ms;      /* the last run, from fork to exit */
 } bed;
 
 void bed_begin(const struct control_hooks *hooks);

@@ -7,8 +7,10 @@ an aggregator and agents. In each round of about a minute some are killed, stopp
 made all the while, the former by the nodes that are never killed ("steady"). All that is
 known of argus is what argusctl says. It must hold:
 
-  - no node says of another that is up and was reachable for OFFLINE_S that it is offline or
-    left, at any time; nor of one that is down, paused or cut off for GONE_S that it is online;
+  - no node says of another that is up and can be reached that it is offline or left, for
+    longer than OFFLINE_S after the cause ended: what was done to one of the two, or to any
+    node last before it was first said; nor of one that is down, paused or cut off that it
+    is online for longer than GONE_S;
   - who is up answers, and no daemon ends by itself;
   - once all is mended all nodes know all within KNOWN_S, are one mesh, and have every event
     that was published (but one whose node was killed within KEPT_S of it);
@@ -262,23 +264,37 @@ class Soak:
             if f is observer or not observer.is_up():
                 continue
             state, pair = states.get(f.name, "absent"), (observer.name, f.name)
-            since_s = at - max(observer.changed, f.changed)
-            if observer.can_reach(f):
-                wrong, limit_s = state in ("offline", "left"), OFFLINE_S
-                self.suspected += state == "suspect" and since_s > OFFLINE_S
-            else:
-                wrong, limit_s = state == "online", GONE_S
-                self.gone[state] += 1
-            if wrong and since_s > 0:
-                self.longest[state] = max(self.longest[state], since_s)
+            since = max(observer.changed, f.changed)
+            if at <= since:  # disturbed while it was asked
+                self.wrong.pop(pair, None)
+                continue
             self.looks += 1
-            if wrong and since_s > limit_s and pair not in self.wrong:
-                self.wrong[pair] = at
-                self.problem("%s says that %s is %s, %.1f s after that ended"
-                             % (pair + (state, since_s)))
-            elif not wrong and pair in self.wrong:
-                print("  %s no longer says so of %s after %.1f s more"
-                      % (pair + (at - self.wrong.pop(pair),)), flush=True)
+            if observer.can_reach(f):
+                # Also third parties spread what they believed while they were cut off.
+                cause = max(other.changed for other in self.fates)
+                self.suspected += state == "suspect" and at - cause > OFFLINE_S
+                self.note(pair, state, at, since, cause if state in ("offline", "left")
+                          else None, OFFLINE_S)
+            else:
+                self.gone[state] += 1
+                self.note(pair, state, at, since, since if state == "online" else None, GONE_S)
+
+    def note(self, pair, state, at, since, cause, limit_s):
+        """What one says of another at that time, both as they are since then; cause: when what
+        made it wrong ended, None: it is right. What is wrong keeps the cause that it had when
+        it was first seen."""
+        if cause is None:
+            if self.wrong.pop(pair, (0, False))[1]:
+                print("  %s no longer says so of %s" % pair, flush=True)
+            return
+        kept = self.wrong.get(pair)
+        cause, is_told = kept if kept and kept[0] >= since else (cause, False)
+        self.longest[state] = max(self.longest[state], at - cause)
+        if at - cause > limit_s and not is_told:
+            self.problem("%s says that %s is %s, %.1f s after the cause of it ended"
+                         % (pair + (state, at - cause)))
+            is_told = True
+        self.wrong[pair] = (cause, is_told)
 
     def publish(self):
         f = self.random.choice([f for f in self.fates if f.is_up()])
