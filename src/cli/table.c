@@ -37,10 +37,16 @@ static bool is_direction_mark(wchar_t c)
            (c >= 0x202a && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
 }
 
-/* Bytes of the printable character at text; 0: it must be escaped. */
+/* Bytes of the printable character at text; 0: it must be escaped. Most are
+ * ASCII, and there are tables of 10,000 rows. */
 static size_t printable(const char *text, size_t size, int *width)
 {
     wchar_t c;
+
+    if (*text >= ' ' && *text <= '~') {
+        *width = 1;
+        return 1;
+    }
     mbstate_t state = {0};
     size_t length = mbrtowc(&c, text, size, &state);
 
@@ -108,9 +114,10 @@ int table_put(FILE *out, const char *text, int width)
     int columns;
     const char *mark = MB_CUR_MAX > 1 ? "\xe2\x80\xa6" : "~";
 
-    if (width <= 0 || table_width(text) <= width) {
+    int whole = table_width(text);
+    if (width <= 0 || whole <= width) {
         fputs(text, out);
-        return table_width(text);
+        return whole;
     }
     size_t size = head_size(text, width - 1, &columns);
     (void)fwrite(text, 1, size, out);
