@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/prng.h"
+#include "base/srv.h"
 #include "runtime/resolve.h"
 #include "runtime/resolve_dns.h"
 
@@ -127,7 +128,7 @@ static void test_broken_answers_do_no_harm(void)
     for (unsigned i = 0; i < 1000; i++)
         put_service(1, 1, i + 1, "a.test");
     CU_ASSERT_TRUE(dns_parse_services(message, used, &s));
-    CU_ASSERT_EQUAL(s.count, RESOLVE_SERVICES_MAX);
+    CU_ASSERT_EQUAL(s.count, DNS_SERVICES_MAX);
     CU_ASSERT_TRUE(s.is_truncated);
 }
 

@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/srv.h"
 #include "cli/doctor.h"
 
 #define DIALS_MAX 64 /* addresses of all seeds together */
@@ -189,17 +190,16 @@ static unsigned begin_dials(struct doctor *d, const struct doctor_address *to,
 /* -------------------------------------------------------------- verdicts */
 
 /* One address that answers is enough for a seed. */
-static bool tell_seed(struct doctor *d, unsigned seed, const struct dial *dials,
-                      unsigned count)
+static bool tell_seed(struct doctor *d, const char *name, unsigned seed,
+                      const struct dial *dials, unsigned count)
 {
-    const struct doctor_address *s = &d->settings.seeds[seed];
     const struct dial *failed = NULL;
 
     for (unsigned i = 0; i < count; i++) {
         if (dials[i].seed != seed)
             continue;
         if (dials[i].error == 0) {
-            doctor_find(d, "seeds", DOCTOR_OK, "%s answers at %s", s->host,
+            doctor_find(d, "seeds", DOCTOR_OK, "%s answers at %s", name,
                         dials[i].text);
             return true;
         }
@@ -207,13 +207,39 @@ static bool tell_seed(struct doctor *d, unsigned seed, const struct dial *dials,
     }
     if (failed == NULL)
         return false; /* its name told nothing; said already */
-    doctor_find(d, "seeds", DOCTOR_WARN, "%s at %s: %s", s->host, failed->text,
+    doctor_find(d, "seeds", DOCTOR_WARN, "%s at %s: %s", name, failed->text,
                 strerror(failed->error));
     doctor_mend(d,
                 "is collectd up there, and does the firewall let port %s "
                 "through?",
-                s->port);
+                strrchr(failed->text, ':') + 1);
     return false;
+}
+
+/* The hosts of SeedService count as the addresses of one more seed. */
+static unsigned dial_service(struct doctor *d, struct dial *dials,
+                             unsigned count)
+{
+    const struct doctor_settings *s = &d->settings;
+    struct dns_services found;
+    char why[64];
+
+    if (s->service[0] == '\0')
+        return count;
+    if (!dns_service(s->service, &found, why, sizeof why)) {
+        doctor_find(d, "seeds", DOCTOR_BAD, "SeedService %s: %s", s->service,
+                    why);
+        doctor_mend(d, "mend its SRV records, or the name; argus looks it up "
+                       "again and again");
+        return count;
+    }
+    for (unsigned i = 0; i < found.count; i++) {
+        struct doctor_address to;
+        (void)snprintf(to.host, sizeof to.host, "%s", found.list[i].target);
+        (void)snprintf(to.port, sizeof to.port, "%u", found.list[i].port);
+        count = begin_dials(d, &to, s->seeds_count, dials, count);
+    }
+    return count;
 }
 
 void doctor_check_seeds(struct doctor *d)
@@ -221,24 +247,54 @@ void doctor_check_seeds(struct doctor *d)
     const struct doctor_settings *s = &d->settings;
     struct dial dials[DIALS_MAX];
     unsigned count = 0, answer = 0;
+    bool is_any = s->seeds_count > 0 || s->service[0] != '\0';
 
     if (!s->is_known)
         return;
     for (unsigned i = 0; i < s->seeds_count; i++)
         count = begin_dials(d, &s->seeds[i], i, dials, count);
+    count = dial_service(d, dials, count);
     end_dials(dials, count);
     for (unsigned i = 0; i < s->seeds_count; i++)
-        answer += tell_seed(d, i, dials, count);
-    if (s->seeds_count > 0 && answer == 0 &&
+        answer += tell_seed(d, s->seeds[i].host, i, dials, count);
+    answer += tell_seed(d, s->service, s->seeds_count, dials, count);
+    if (is_any && answer == 0 &&
         !(d->answers && d->status.state == argus_NodeState_NODE_JOINED)) {
         doctor_find(d, "seeds", DOCTOR_BAD, "no Seed answers");
         doctor_mend(d, "a node meets its mesh by a Seed: name one that is up");
     }
-    if (s->seeds_count == 0 && s->service[0] == '\0' && !s->uses_multicast) {
+    if (!is_any && !s->uses_multicast) {
         doctor_find(d, "seeds", DOCTOR_WARN, "no Seed is named");
         doctor_mend(d, "fine for the first node, and for one that all others "
                        "name; else set Seed");
     }
+}
+
+/* What peers found when they dialed this node. @return false: nothing yet. */
+static bool tell_reach(struct doctor *d)
+{
+    const argus_StatusReply *s = &d->status;
+    bool is_named = s->advertised[0] != '\0';
+
+    if (strcmp(s->reach, "reachable") == 0) {
+        doctor_find(d, "port", DOCTOR_OK, "peers reach this node at %s",
+                    s->address);
+    } else if (strcmp(s->reach, "elsewhere") == 0) {
+        doctor_find(d, "port", DOCTOR_WARN,
+                    "peers cannot dial this node at %s; they were given %s",
+                    is_named ? s->advertised : "the address it had",
+                    s->address);
+        doctor_mend(d, "set Advertise to what peers reach this node by, or "
+                       "leave it out");
+    } else if (strcmp(s->reach, "unreachable") == 0) {
+        doctor_find(d, "port", DOCTOR_BAD, "no peer can dial this node at %s",
+                    is_named ? s->advertised : s->address);
+        doctor_mend(d, "set Advertise to what peers reach this node by, and "
+                       "look at its firewall and at Listen");
+    } else {
+        return false;
+    }
+    return true;
 }
 
 /* Where peers are told to dial. */
@@ -275,7 +331,8 @@ void doctor_check_ports(struct doctor *d)
     const struct doctor_address any = {"::", PORT_DEFAULT};
 
     if (d->answers) {
-        check_reached(d);
+        if (!tell_reach(d))
+            check_reached(d);
         return;
     }
     if (!s->is_known)

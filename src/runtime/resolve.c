@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/srv.h"
 #include "base/text.h"
 #include "runtime/resolve_dns.h"
 

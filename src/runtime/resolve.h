@@ -24,9 +24,8 @@
 
 /** Names looked up at a time; more are refused with ARGUS_EFULL. */
 #define RESOLVE_MAX 32
-/** Addresses kept of one name, services of one SRV name. */
+/** Addresses kept of one name; of services see base/srv.h. */
 #define RESOLVE_ADDRESSES_MAX 64
-#define RESOLVE_SERVICES_MAX 32
 /** Whoever waits gets what there is, or a failure. */
 #define RESOLVE_WAIT_MS 10000
 

@@ -1,6 +1,10 @@
 """scenarios_contact.py - how a node finds a first other one: names, services, beacons."""
 
-from bed import Lan, check, run, wait_for
+import json
+import subprocess
+import time
+
+from bed import ARGUSCTL, Lan, check, run, wait_for
 from names import NameServer, asks
 
 LIMIT_S = 20
@@ -14,6 +18,18 @@ def wait_joined(nodes, count, limit_s=LIMIT_S):
     for node in nodes:
         wait_for(lambda n=node: members_of(n) == count, limit_s,
                  lambda n=node: "%s knows %d of %d" % (n.name, members_of(n), count))
+
+
+def doctor(node, prefix=()):
+    """{check: [finding...]} of argusctl doctor, in the network of that node."""
+    place = ["ip", "netns", "exec", node.netns] if node.netns else []
+    done = subprocess.run(place + list(prefix) + [ARGUSCTL, "-s", node.socket, "--json", "doctor",
+                                          "--config", node.conf],
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30)
+    found = {}
+    for finding in json.loads(done.stdout)["findings"]:
+        found.setdefault(finding["check"], []).append(finding)
+    return found
 
 
 def seed_names(bed, full):
@@ -72,10 +88,18 @@ def services(bed, full):
         wait_joined(nodes, len(nodes))
         check(("_argus._tcp.test", "SRV") in server.asked, "nobody asked for SRV records")
         check(("gone.test", "A") in server.asked, "the target of the first priority was left out")
+        seeds = doctor(nodes[0], asks(bed))["seeds"]
+        check([f["text"].split(":")[0] for f in seeds] ==
+              ["gone.test", "_argus._tcp.test answers at 127.0.0.1"],
+              "doctor says of the seeds: %s" % seeds)
         # Alone again: the records have moved.
         records["_argus._tcp.test"]["SRV"] = []
         late = bed.daemon("late", block=block, prefix=asks(bed)).start()
         late.wait_log("cannot look up", "_argus._tcp.test")
+        seeds = doctor(late, asks(bed))["seeds"]
+        check([f["level"] for f in seeds] == ["bad", "bad"] and
+              "_argus._tcp.test: the name has no SRV record" in seeds[0]["text"],
+              "doctor says of a name without records: %s" % seeds)
         records["_argus._tcp.test"]["SRV"] = [(0, 0, ports[3], "n.test")]
         wait_joined([late] + nodes, 7)
     return "6 nodes of one service, started at once, are one mesh; a seventh finds records that came later"
@@ -150,6 +174,13 @@ def advertise(bed, full):
     stolen.wait_log("Advertise", "10.9.0.1:%d" % port, "somebody else answers")
     nowhere.wait_log("Advertise", "cannot dial this node at 10.9.0.5:%d" % port, "firewall")
     check(wrong_port.status()["advertised"] == "10.9.0.3:9", "status does not name it")
+    for n, level, words in ((good, "ok", "peers reach this node at"),
+                            (wrong_port, "warn", "cannot dial this node at 10.9.0.3:9"),
+                            (nowhere, "bad", "no peer can dial this node at 10.9.0.5")):
+        port_finding = doctor(n)["port"][0]
+        check(port_finding["level"] == level and words in port_finding["text"] and
+              (level == "ok") == (port_finding["mend"] in (None, "")),
+              "doctor on %s says %s" % (n.name, port_finding))
 
     def shown(name):
         return next(m["address"] for m in good.members() if m["name"] == name)
@@ -164,4 +195,39 @@ def advertise(bed, full):
         % shown("wrongport")
 
 
-SCENARIOS = [seed_names, services, multicast, advertise]
+def silent(bed, full):
+    """An address that swallows packets without a word: as Advertise, as a Seed among others and
+    alone, and what doctor says of it."""
+    lan = Lan(bed, 4)
+    for place in lan.places:  # a hardware address that nobody has: no answer, no error
+        run("ip", "-n", place, "neigh", "add", "10.9.0.99", "lladdr", "02:00:00:00:00:63", "dev",
+            "eth0", "nud", "permanent")
+    port = bed.free_port()
+    hole = "10.9.0.99:%d" % port
+    first = bed.daemon("first", netns=lan.places[0], host=lan.host(0), port=port).start()
+    both = bed.daemon("both", netns=lan.places[1], host=lan.host(1), port=port,
+                      seeds=[hole, first.address]).start()
+    wait_joined([first, both], 2, 5)
+    lost = bed.daemon("lost", netns=lan.places[2], host=lan.host(2), port=port,
+                      seeds=[hole]).start()
+    named = bed.daemon("named", netns=lan.places[3], host=lan.host(3), port=port,
+                       block='Advertise "10.9.0.99" "%d"' % port, seeds=[first.address]).start()
+    wait_joined([first, both, named], 3, 5)
+    since = time.monotonic()
+    findings = doctor(both)["seeds"]
+    took = time.monotonic() - since
+    check(took < 8, "doctor takes %.1f s" % took)
+    check([f["level"] for f in findings] == ["warn", "ok"] and
+          "Connection timed out" in findings[0]["text"], "doctor says %s" % findings)
+    lost.wait_log("cannot reach %s" % hole, limit_s=LIMIT_S)
+    check(members_of(lost) == 1 and lost.status()["state"] == "alone", "it met somebody")
+    named.wait_log("cannot dial this node at %s" % hole, limit_s=LIMIT_S)
+    wait_for(lambda: next(m["address"] for m in first.members() if m["name"] == "named") ==
+             named.address, LIMIT_S, "the address that works is not given to others")
+    finding = doctor(named)["port"][0]
+    check(finding["level"] == "warn" and hole in finding["text"], "doctor says %s" % finding)
+    return "met by the other Seed at once; told as an Advertise that nobody can dial; doctor took %.1f s" \
+        % took
+
+
+SCENARIOS = [seed_names, services, multicast, advertise, silent]

@@ -11,13 +11,13 @@
 
 #include <pb_decode.h>
 
+#include "base/srv.h"
 #include "base/text.h"
 #include "core/actions.h" /* ADDRESS_SIZE */
 #include "core/content.h"
 #include "core/manifest.h"
 #include "core/seal.h"
 #include "core/target.h"
-#include "runtime/resolve_dns.h"
 #include "wire/beacon.h"
 #include "wire/frame.h"
 #include "wire/hello.h"
@@ -350,7 +350,7 @@ static void try_services(const uint8_t *data, size_t size)
 
     if (!dns_parse_services(data, size, &s))
         return;
-    assert(s.count > 0 && s.count <= RESOLVE_SERVICES_MAX);
+    assert(s.count > 0 && s.count <= DNS_SERVICES_MAX);
     dns_order_services(&s, draw_last, NULL);
     for (unsigned i = 0; i < s.count; i++) {
         assert(s.list[i].port > 0 && has_nul(s.list[i].target, 256));
