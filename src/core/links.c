@@ -748,6 +748,16 @@ bool links_clock(const struct links *l, link_id link, int64_t *rtt_us,
     return true;
 }
 
+void links_prefetch(const struct links *l)
+{
+    uint32_t few = l->count < FEW_LINKS ? l->count : FEW_LINKS;
+
+    for (uint32_t i = 0; i < few; i++) {
+        __builtin_prefetch(&l->pulses[i]);
+        __builtin_prefetch(&l->pulses[i].kind);
+    }
+}
+
 uint32_t links_count(const struct links *l)
 {
     return l->count;

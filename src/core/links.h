@@ -152,6 +152,9 @@ dial_id links_dial(const struct links *l, link_id link);
 bool links_clock(const struct links *l, link_id link, int64_t *rtt_us,
                  int64_t *offset_us);
 
+/** See overlay_prefetch(). */
+void links_prefetch(const struct links *l);
+
 uint32_t links_count(const struct links *l);
 const struct links_stats *links_stats(const struct links *l);
 

@@ -172,6 +172,11 @@ uint64_t overlay_deadline_ms(const struct overlay *o);
 /** To everyone but this node. @return false: see plumtree_broadcast(). */
 bool overlay_broadcast(struct overlay *o, const uint8_t *payload, size_t size);
 
+/** What the next input will read is asked for in stage 1, what that points to
+ *  in 2, and so on to 3; for owners of thousands of nodes, whose memory no cache
+ *  holds, some time before the input. Changes nothing. */
+void overlay_prefetch(const struct overlay *o, unsigned stage);
+
 /* Its parts, for questions, and for inputs that are theirs alone: offers and
  * losses of members, budgets of peers. Borrowed. */
 struct links *overlay_links(struct overlay *o);

@@ -194,6 +194,13 @@ void plumtree_usage(const struct plumtree *p, struct plumtree_usage *out)
             out->neighbors++;
 }
 
+void plumtree_prefetch(const struct plumtree *p)
+{
+    __builtin_prefetch(p->slot_links);
+    __builtin_prefetch(p->neighbors);
+    __builtin_prefetch(&p->shape.switch_ms);
+}
+
 void plumtree_advance(struct plumtree *p, uint64_t now_ms)
 {
     assert(now_ms >= p->now_ms);

@@ -170,6 +170,9 @@ uint64_t plumtree_deadline_ms(const struct plumtree *p);
 /** false for a link that is lazy, and for one that is no neighbor. */
 bool plumtree_is_eager(const struct plumtree *p, link_id link);
 
+/** See overlay_prefetch(). */
+void plumtree_prefetch(const struct plumtree *p);
+
 const struct plumtree_stats *plumtree_stats(const struct plumtree *p);
 
 /* How full the tables are now. */

@@ -117,6 +117,7 @@ void sim_heal(struct sim *s)
     s->fault_us = s->now_us;
     s->flap_at_us = UINT64_MAX;
     s->options.cut_ppm = 0;
+    s->is_any_slow = false;
     for (uint32_t i = 0; i < s->nodes_count; i++)
         s->nodes[i]->slow_us = 0;
     release(s);
@@ -126,9 +127,19 @@ void sim_heal(struct sim *s)
 
 /* ----------------------------------------------------------- slow, frozen */
 
+/* A slow node takes one frame after another, each in its time. */
+uint64_t faults_queue(struct sim_node *n, uint64_t at_us)
+{
+    if (n->slow_us == 0)
+        return at_us;
+    n->work_us = (at_us > n->work_us ? at_us : n->work_us) + n->slow_us;
+    return n->work_us;
+}
+
 void sim_slow(struct sim *s, uint32_t node, uint32_t us)
 {
     s->fault_us = s->now_us;
+    s->is_any_slow |= us > 0;
     s->nodes[node]->slow_us = us;
     if (s->line != NULL)
         sim_tell(s, node, "takes %u us for a frame", us);

@@ -188,6 +188,7 @@ struct sim {
     struct happening **stuck; /* behind a partition, in order */
     uint32_t stuck_count, stuck_room;
     bool is_parted, is_one_way;
+    bool is_any_slow;
     uint32_t flap_cut_ms, flap_whole_ms;
     uint64_t flap_at_us; /* UINT64_MAX: not flapping */
     uint64_t fault_us;   /* when the last fault began or ended */
@@ -242,6 +243,10 @@ struct wheel *wheel_new(void);
 void wheel_free(struct sim *s);
 struct happening *sim_schedule(struct sim *s, uint64_t at_us, enum what what,
                                uint32_t node);
+/** The same in a life of the node that the caller knows (SIM_NOBODY: whichever
+ *  there is then), so that the node itself need not be looked at. */
+struct happening *sim_schedule_in(struct sim *s, uint64_t at_us, enum what what,
+                                  uint32_t node, uint32_t life);
 /** One that was taken out is put in again. */
 void sim_schedule_again(struct sim *s, struct happening *h, uint64_t at_us);
 /** Gives it back to the pool. */
@@ -249,6 +254,8 @@ void sim_drop(struct sim *s, struct happening *h);
 
 /* sim_faults.c */
 void faults_hold_back(struct sim *s, struct happening *h);
+/** When a node gets to a frame that arrives at at_us. */
+uint64_t faults_queue(struct sim_node *n, uint64_t at_us);
 bool faults_is_parted(const struct sim *s, uint32_t from, uint32_t to);
 void faults_flap(struct sim *s);
 void faults_new_clock(struct sim *s, struct sim_node *n);

@@ -169,8 +169,8 @@ static void with_dialing(struct happening *h, struct dialing *d)
 static void end_dial(struct sim *s, struct dialing *d, uint64_t at_us,
                      enum link_end why, argus_RefuseCode code)
 {
-    struct happening *h = sim_schedule(s, at_us, WHAT_DIAL_END, d->node);
-    h->life = d->life;
+    struct happening *h =
+        sim_schedule_in(s, at_us, WHAT_DIAL_END, d->node, d->life);
     h->why = (uint8_t)why;
     h->code = (uint8_t)code;
     with_dialing(h, d);
@@ -209,9 +209,9 @@ void simnet_dial(struct sim *s, struct sim_node *n, const struct action *a)
     uint64_t arrival_us = s->now_us +
                           2 * (uint64_t)one_way(s, n->index, target) +
                           one_way(s, target, n->index);
-    struct happening *h = sim_schedule(s, arrival_us, WHAT_CONNECT, target);
-    h->life = SIM_NOBODY; /* whoever listens there then */
-    with_dialing(h, d);
+    /* whoever listens there then */
+    with_dialing(
+        sim_schedule_in(s, arrival_us, WHAT_CONNECT, target, SIM_NOBODY), d);
 }
 
 /* When `size` bytes have left the node: they queue at its one wire. */
@@ -227,23 +227,19 @@ static uint64_t departure(struct sim *s, uint32_t node, size_t size)
     return n->sent_us;
 }
 
-/* A slow node takes one frame after another, each in its time. */
 static struct happening *send_packet(struct sim *s, struct cable *c, int to,
                                      enum what what, size_t size)
 {
     uint64_t at = departure(s, c->side[!to].node, size) +
                   distance_vary(s, c->side[to].distance_us);
-    struct sim_node *n = s->nodes[c->side[to].node];
 
-    if (n->slow_us > 0) {
-        at = (at > n->work_us ? at : n->work_us) + n->slow_us;
-        n->work_us = at;
-    }
+    if (s->is_any_slow)
+        at = faults_queue(s->nodes[c->side[to].node], at);
     if (at <= c->side[to].last_us)
         at = c->side[to].last_us + 1;
     c->side[to].last_us = at;
-    struct happening *h = sim_schedule(s, at, what, c->side[to].node);
-    h->life = c->side[to].life;
+    struct happening *h =
+        sim_schedule_in(s, at, what, c->side[to].node, c->side[to].life);
     h->cable = c;
     c->references++;
     return h;
@@ -477,10 +473,9 @@ static void link_down(struct sim *s, struct sim_node *n, link_id link,
 
 static void send_reset(struct sim *s, struct cable *c, int to)
 {
-    struct happening *h =
-        sim_schedule(s, s->now_us + distance_vary(s, c->side[to].distance_us),
-                     WHAT_RESET, c->side[to].node);
-    h->life = c->side[to].life;
+    struct happening *h = sim_schedule_in(
+        s, s->now_us + distance_vary(s, c->side[to].distance_us), WHAT_RESET,
+        c->side[to].node, c->side[to].life);
     h->cable = c;
     c->references++;
 }

@@ -1,9 +1,11 @@
 /* sim_time.c - what happens when. See sim.h.
  *
- * Happenings wait in a wheel of three rounds: 64 us, a quarter of a second and
- * 18 minutes a slot, 4096 slots each. What is in the slot at hand is a heap, by
- * time and then by the order in which it was scheduled. So most are put in and
- * taken out in constant time, whatever waits. */
+ * Happenings wait in a wheel of three rounds: a quarter of a millisecond, a
+ * second and 71 minutes a slot, 4096 slots each. What is in the slot at hand is
+ * sorted by time, and then by the order in which it was scheduled; what comes
+ * later for the same slot is a heap. So most are put in and taken out in
+ * constant time, whatever waits, and it is known what comes next: see
+ * look_ahead(). */
 #include "sim/sim_impl.h"
 
 #include <stdlib.h>
@@ -12,7 +14,7 @@
 #define ROUNDS 3
 #define SLOT_BITS 12
 #define SLOTS (1u << SLOT_BITS)
-#define TICK_BITS 6 /* 64 us */
+#define TICK_BITS 8 /* 256 us */
 
 /** Happenings at one and the same microsecond that mean an endless loop. */
 #define STANDSTILL_MAX 2000000
@@ -38,7 +40,9 @@ struct block {
 
 struct wheel {
     struct round rounds[ROUNDS];
-    uint64_t tick; /* what is due up to and with this one is in the heap */
+    uint64_t tick;    /* what is due up to and with this one is in these two */
+    struct due *line; /* in order */
+    uint32_t line_next, line_count, line_room;
     struct due *heap;
     uint32_t heap_count, heap_room;
     struct happening *free;
@@ -50,7 +54,19 @@ struct wheel *wheel_new(void)
     return sim_alloc(sizeof(struct wheel));
 }
 
-/* ------------------------------------------------------------------ heap */
+/* ------------------------------------------------------- the slot at hand */
+
+/* Room for one more. */
+static struct due *due_room(struct due *array, uint32_t *room, uint32_t count)
+{
+    if (count < *room)
+        return array;
+    *room = *room == 0 ? 64 : 2 * *room;
+    array = realloc(array, *room * sizeof *array);
+    if (array == NULL)
+        abort();
+    return array;
+}
 
 static bool is_before(const struct due *a, const struct due *b)
 {
@@ -58,16 +74,16 @@ static bool is_before(const struct due *a, const struct due *b)
                                 : a->sequence < b->sequence;
 }
 
+static struct due due_of(struct happening *h)
+{
+    return (struct due){.at_us = h->at_us, .sequence = h->sequence, .h = h};
+}
+
 static void heap_push(struct wheel *w, struct happening *h)
 {
-    struct due d = {.at_us = h->at_us, .sequence = h->sequence, .h = h};
+    struct due d = due_of(h);
 
-    if (w->heap_count == w->heap_room) {
-        w->heap_room = w->heap_room == 0 ? 64 : 2 * w->heap_room;
-        w->heap = realloc(w->heap, w->heap_room * sizeof *w->heap);
-        if (w->heap == NULL)
-            abort();
-    }
+    w->heap = due_room(w->heap, &w->heap_room, w->heap_count);
     uint32_t i = w->heap_count++;
     while (i > 0 && is_before(&d, &w->heap[(i - 1) / 2])) {
         w->heap[i] = w->heap[(i - 1) / 2];
@@ -94,6 +110,41 @@ static struct happening *heap_pop(struct wheel *w)
     if (w->heap_count > 0)
         w->heap[i] = last;
     return top;
+}
+
+static int by_time(const void *a, const void *b)
+{
+    return is_before(a, b) ? -1 : 1;
+}
+
+/* A whole slot; the line is used up. */
+static void line_fill(struct wheel *w, struct happening *h)
+{
+    w->line_next = w->line_count = 0;
+    for (; h != NULL; h = h->next) {
+        w->line = due_room(w->line, &w->line_room, w->line_count);
+        w->line[w->line_count++] = due_of(h);
+    }
+    if (w->line_count > 1)
+        qsort(w->line, w->line_count, sizeof *w->line, by_time);
+}
+
+static bool line_is_first(const struct wheel *w)
+{
+    return w->line_next < w->line_count &&
+           (w->heap_count == 0 ||
+            is_before(&w->line[w->line_next], &w->heap[0]));
+}
+
+/* What comes first; there is something. */
+static uint64_t first_us(const struct wheel *w)
+{
+    return line_is_first(w) ? w->line[w->line_next].at_us : w->heap[0].at_us;
+}
+
+static struct happening *take_first(struct wheel *w)
+{
+    return line_is_first(w) ? w->line[w->line_next++].h : heap_pop(w);
 }
 
 /* ----------------------------------------------------------------- wheel */
@@ -151,7 +202,7 @@ static void put(struct wheel *w, struct happening *h)
             return;
         }
     }
-    abort(); /* beyond 52 days */
+    abort(); /* beyond half a year */
 }
 
 /* Spread the next slot of a round over those below. @return false: none. */
@@ -169,6 +220,10 @@ static bool turn(struct wheel *w, uint32_t round)
      * but of the same slot above, so that all of it falls below. */
     w->tick = at << shift;
     struct happening *h = slot_take(r, slot), *next;
+    if (round == 0) {
+        line_fill(w, h);
+        return true;
+    }
     for (; h != NULL; h = next) {
         next = h->next;
         put(w, h);
@@ -176,10 +231,10 @@ static bool turn(struct wheel *w, uint32_t round)
     return true;
 }
 
-/* @return false: nothing waits. Else the heap has what comes first. */
+/* @return false: nothing waits. Else first_us() says when that comes. */
 static bool wheel_look(struct wheel *w)
 {
-    while (w->heap_count == 0)
+    while (w->heap_count == 0 && w->line_next == w->line_count)
         if (!turn(w, 0) && !turn(w, 1) && !turn(w, 2))
             return false;
     return true;
@@ -207,14 +262,21 @@ static struct happening *take_free(struct wheel *w)
 struct happening *sim_schedule(struct sim *s, uint64_t at_us, enum what what,
                                uint32_t node)
 {
+    return sim_schedule_in(s, at_us, what, node,
+                           what == WHAT_START ? SIM_NOBODY
+                                              : s->nodes[node]->life);
+}
+
+struct happening *sim_schedule_in(struct sim *s, uint64_t at_us, enum what what,
+                                  uint32_t node, uint32_t life)
+{
     struct happening *h = take_free(s->wheel);
 
     *h = (struct happening){.at_us = at_us,
                             .sequence = ++s->sequence,
                             .what = (uint8_t)what,
                             .node = node,
-                            .life = what == WHAT_START ? SIM_NOBODY
-                                                       : s->nodes[node]->life};
+                            .life = life};
     s->starts_pending += what == WHAT_START;
     put(s->wheel, h);
     return h;
@@ -244,12 +306,13 @@ void wheel_free(struct sim *s)
     struct wheel *w = s->wheel;
 
     while (wheel_look(w))
-        sim_drop(s, heap_pop(w));
+        sim_drop(s, take_first(w));
     while (w->blocks != NULL) {
         struct block *b = w->blocks;
         w->blocks = b->next;
         free(b);
     }
+    free(w->line);
     free(w->heap);
     free(w);
 }
@@ -274,28 +337,44 @@ static void wait_for_thaw(struct sim *s, struct sim_node *n,
     sim_schedule_again(s, h, n->frozen_until_us);
 }
 
-/* With thousands of nodes, what the next happening needs is not in the cache.
- * While this one is dealt with it can come. */
-static void look_ahead(const struct sim *s)
-{
-    const struct wheel *w = s->wheel;
+/* With thousands of nodes, what a happening needs is not in the cache, and one
+ * place says where the next is. So those that are to come are asked for in
+ * stages, each so many happenings ahead: several are on their way at a time. */
+#define AHEAD 12
 
-    if (w->heap_count == 0)
-        return;
-    const struct happening *h = w->heap[0].h;
+static void ask_for_node(const struct sim *s, const struct happening *h)
+{
     const char *n = (const char *)s->nodes[h->node];
-    __builtin_prefetch(n);
-    __builtin_prefetch(n + 64);
-    __builtin_prefetch(n + 128);
-    if (what_is_packet(h->what))
+
+    for (size_t line = 0; line < 3; line++)
+        __builtin_prefetch(n + 64 * line);
+    if (what_is_packet(h->what)) {
         __builtin_prefetch(h->cable);
+        __builtin_prefetch((const char *)h->cable + 64);
+    }
     if (h->what == WHAT_FRAME)
         __builtin_prefetch(h->bytes);
 }
 
+static void look_ahead(const struct sim *s)
+{
+    const struct wheel *w = s->wheel;
+
+    for (uint32_t stage = 0; stage < 4; stage++) {
+        uint32_t at = w->line_next + AHEAD - stage * AHEAD / 4;
+        if (at >= w->line_count)
+            continue;
+        const struct happening *h = w->line[at].h;
+        if (stage == 0)
+            ask_for_node(s, h);
+        else if (s->nodes[h->node]->light != NULL)
+            overlay_prefetch(s->nodes[h->node]->light, stage);
+    }
+}
+
 static void advance(struct sim *s)
 {
-    struct happening *h = heap_pop(s->wheel);
+    struct happening *h = take_first(s->wheel);
     struct sim_node *n = s->nodes[h->node];
 
     s->now_us = h->at_us;
@@ -340,8 +419,8 @@ bool sim_run_until(struct sim *s, bool (*predicate)(struct sim *s), uint32_t ms)
     uint32_t standstill = 0;
 
     while (!s->is_failed) {
-        bool is_over = !wheel_look(w) || w->heap[0].at_us > end_us;
-        uint64_t next_us = is_over ? end_us : w->heap[0].at_us;
+        bool is_over = !wheel_look(w) || first_us(w) > end_us;
+        uint64_t next_us = is_over ? end_us : first_us(w);
         uint64_t before_us = s->now_us;
         if (s->flap_at_us <= next_us || s->check_at_us <= next_us) {
             keep_house(s, next_us);
