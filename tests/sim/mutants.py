@@ -115,6 +115,20 @@ MUTANTS = [
        "        return va < vb ? 1 : -1;\n"
        "    return memcmp(hb, ha, n);")],
      ["swarm.sim", "MINUTES=3"]),
+    ("stale-disconnect", "a Disconnect counts for whatever link there is with its sender",
+     [("membership.c",
+       "    struct membership_peer peer = membership_peer_at(hl);\n"
+       "    bool was_active = hl->state == HLINK_ACTIVE;\n",
+       "    if (membership_link_of(v, &hl->peer.id, HLINK_ACTIVE) != NULL)\n"
+       "        hl = membership_link_of(v, &hl->peer.id, HLINK_ACTIVE);\n"
+       "    struct membership_peer peer = membership_peer_at(hl);\n"
+       "    bool was_active = hl->state == HLINK_ACTIVE;\n")],
+     ["late.sim"]),
+    ("early-graves", "who is forgotten can come back at once",
+     [("members.c",
+       "    stone->expires_ms = expires_ms;",
+       "    stone->expires_ms = expires_ms > 0 ? 0 : expires_ms;")],
+     ["graves.sim"]),
     ("no-eviction", "a full active view takes one more",
      [("membership.c",
        "        evict(v, victim, NULL, out);",

@@ -129,6 +129,11 @@ static void do_start(struct play *p)
     each(p, sim_start, false);
 }
 
+static void do_late(struct play *p)
+{
+    each(p, sim_late_disconnect, true);
+}
+
 static void do_restart(struct play *p)
 {
     struct chosen c = choose(p, true);
@@ -323,20 +328,35 @@ bool play_verb(struct play *p, const char *word)
         const char *word;
         void (*verb)(struct play *p);
     } verbs[] = {
-        {"run", do_run},         {"broadcast", do_broadcast},
-        {"forget", do_forget},   {"start", do_start},
-        {"restart", do_restart}, {"crash", do_crash},
-        {"unplug", do_unplug},   {"stop", do_stop},
-        {"clone", do_clone},     {"freeze", do_freeze},
-        {"slow", do_slow},       {"partition", do_partition},
-        {"heal", do_heal},       {"clock", do_clock},
-        {"cut", do_cut},         {"meet", do_meet},
-        {"push", do_push},       {"values", do_values},
-        {"insider", do_insider}, {"healing", do_healing},
-        {"shape", do_shape},     {"count", do_count},
-        {"say", do_say},         {"chaos", play_chaos},
-        {"peace", play_peace},   {"demand", play_demand},
-        {"row", play_row},       {"mark", do_mark},
+        {"run", do_run},
+        {"broadcast", do_broadcast},
+        {"forget", do_forget},
+        {"start", do_start},
+        {"restart", do_restart},
+        {"crash", do_crash},
+        {"late", do_late},
+        {"unplug", do_unplug},
+        {"stop", do_stop},
+        {"clone", do_clone},
+        {"freeze", do_freeze},
+        {"slow", do_slow},
+        {"partition", do_partition},
+        {"heal", do_heal},
+        {"clock", do_clock},
+        {"cut", do_cut},
+        {"meet", do_meet},
+        {"push", do_push},
+        {"values", do_values},
+        {"insider", do_insider},
+        {"healing", do_healing},
+        {"shape", do_shape},
+        {"count", do_count},
+        {"say", do_say},
+        {"chaos", play_chaos},
+        {"peace", play_peace},
+        {"demand", play_demand},
+        {"row", play_row},
+        {"mark", do_mark},
         {"fates", play_fates},
     };
 

@@ -312,6 +312,8 @@ static bool set_defaults(struct sim *s)
         return false;
     if (o->retain_events == 0)
         o->retain_events = 10000;
+    if (o->forget_ms < 1000)
+        o->forget_ms = 604800000;
     o->strategy = NULL; /* the caller's */
     s->flap_at_us = UINT64_MAX;
     s->check_at_us =

@@ -60,6 +60,7 @@ struct sim_options {
     uint32_t suspect_ms;    /* 0: 3500 */
     uint32_t shuffle_ms;    /* 0: 10000; one cycle */
     uint32_t retain_events; /* 0: 10000 */
+    uint32_t forget_ms;     /* RetainOffline; 0: a week */
 
     /* ---- network */
     enum sim_latency latency;
@@ -169,6 +170,10 @@ int64_t sim_clock_error(const struct sim *s, uint32_t node);
 void sim_join(struct sim *s, uint32_t node, uint32_t contact);
 /** Break one link of the active view of a node, as a network does. */
 void sim_cut_random(struct sim *s);
+
+/** A Disconnect that a neighbor sent long ago arrives, by an old connection; the
+ *  link that the two have now is another. */
+void sim_late_disconnect(struct sim *s, uint32_t node);
 
 /** At random among the living; UINT32_MAX: there is none. */
 uint32_t sim_random_alive(struct sim *s);

@@ -407,6 +407,31 @@ void simnet_inject(struct sim *s, struct sim_node *n, struct cable *c, int side,
     h->is_encoded = packed.is_encoded;
 }
 
+/* By a connection that its node knows nothing of any more, as a half-open one
+ * that was resent at last. */
+void sim_late_disconnect(struct sim *s, uint32_t node)
+{
+    static argus_Frame frame;
+    struct sim_node *n = s->nodes[node];
+    struct sim_peer peer;
+
+    uint32_t count = node_is_up(n) ? node_active_count(n) : 0;
+    if (count == 0 || !node_active(n, prng_below(&s->prng, count), &peer))
+        return;
+    const struct cable *now = simnet_find(s, peer.link);
+    if (now == NULL)
+        return;
+    struct sim_node *from = s->nodes[now->side[!(peer.link & 1)].node];
+    struct dialing old = {.node = from->index,
+                          .life = from->life,
+                          .target = node,
+                          .kind = argus_LinkKind_LINK_MESH};
+    struct cable *c = new_cable(s, &old, n);
+    link_up(s, n, c, 1, &old, from->index);
+    frame.which_body = argus_Frame_disconnect_tag;
+    simnet_inject(s, from, c, 0, &frame);
+}
+
 void simnet_send(struct sim *s, struct sim_node *n, const struct action *a)
 {
     struct cable *c = simnet_find(s, a->send.link);

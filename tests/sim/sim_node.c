@@ -35,7 +35,7 @@ static void fill_options(struct sim *s, struct sim_node *n,
     o->shuffle_ms = s->options.shuffle_ms;
     o->ping_ms = s->options.ping_ms;
     o->suspect_ms = s->options.suspect_ms;
-    o->retain_offline_s = 604800;
+    o->retain_offline_s = s->options.forget_ms / 1000;
     o->route = !n->is_aggregator;
     o->spool_bytes_max = 16 << 20;
     o->intake_queue_max = 1024;
