@@ -139,7 +139,7 @@ bool play_setting(struct play *p, const char *word)
         {"suspect", AT(suspect_ms), play_ms},
         {"cycle", AT(shuffle_ms), play_ms},
         {"check", AT(check_ms), play_ms},
-        {"forget", AT(forget_ms), play_ms},
+        {"retain-offline", AT(forget_ms), play_ms},
     };
     static const struct {
         const char *word;
