@@ -54,6 +54,21 @@ static bool on_member(void *context, uint32_t index, argus_MemberReply *out)
     return index < at.rows;
 }
 
+static bool on_offline(void *context, uint32_t index, argus_OfflineReply *out)
+{
+    (void)context;
+    memset(out->reason, 'r', sizeof out->reason - 1);
+    return index < at.rows;
+}
+
+static bool on_publisher(void *context, uint32_t *index,
+                         argus_PublisherReply *out)
+{
+    (void)context;
+    name_it(out->node, sizeof out->node, *index);
+    return *index < at.rows;
+}
+
 static bool on_peer(void *context, uint32_t index, argus_PeerReply *out)
 {
     (void)context;
@@ -259,6 +274,9 @@ static bool on_clock_node(void *context, uint32_t *index,
 static const struct control_hooks hooks = {
     .status = on_status,
     .member = on_member,
+    .offline = on_offline,
+    .publisher = on_publisher,
+    .publishers_coverage = on_coverage,
     .peer = on_peer,
     .route = on_route,
     .events_count = on_events_count,

@@ -310,6 +310,108 @@ static void op_digest(struct fuzz_input *in)
     world_frame(&w, slot, &frame);
 }
 
+/* Of what a node with one of these keeps: ours is 100, or 8. */
+static uint32_t retain_of(uint8_t n)
+{
+    static const uint32_t retains[] = {0, 1, 8, 100, 200};
+    return retains[n % 5];
+}
+
+/* The beginning, a moment of late, or no place at all. */
+static argus_EventPlace place_of(uint8_t n)
+{
+    argus_EventPlace place = {.number = n % 3};
+
+    if (n != 0)
+        place.hlc = ((w.wall_us / 1000) << 16) - n;
+    place.origin.size = n == 255 ? 3 : 0;
+    return place;
+}
+
+static void fill_event_digest(argus_EventDigest *d, uint8_t n)
+{
+    d->retain = retain_of(n & 15);
+    d->has_from = (n & 64) == 0;
+    d->from = place_of(0);
+    d->ranges_count = 1 + (n >> 4 & 3);
+    for (pb_size_t i = 0; i < d->ranges_count; i++) {
+        bool is_last = i + 1 == d->ranges_count;
+        d->ranges[i].count = i;
+        d->ranges[i].has_to = is_last == ((n & 128) != 0);
+        d->ranges[i].to = place_of((uint8_t)(200 - i));
+    }
+}
+
+static void fill_event_keys(argus_EventKeys *k, uint8_t n)
+{
+    k->retain = retain_of(n & 15);
+    k->same = (n & 16) != 0;
+    k->has_from = (n & 64) == 0;
+    k->from = place_of(n & 32 ? 255 : 0);
+    k->has_to = (n & 128) != 0;
+    k->to = place_of(n & 32 ? 0 : 1);
+    k->keys_count = 3;
+    k->keys[0] = w.event_key;
+    k->keys[1] = k->keys[2] = n;
+}
+
+/* The part of a session that is about events; see event_sync.h. */
+static void op_event_session(struct fuzz_input *in)
+{
+    uint8_t slot = fuzz_u8(in), what = fuzz_u8(in), n = fuzz_u8(in);
+    struct node_id author = world_id(1 + n % 8);
+
+    memset(&frame, 0, sizeof frame);
+    switch (what % 4) {
+    case 0:
+        frame.which_body = argus_Frame_event_digest_tag;
+        fill_event_digest(&frame.body.event_digest, n);
+        break;
+    case 1:
+        frame.which_body = argus_Frame_event_keys_tag;
+        fill_event_keys(&frame.body.event_keys, n);
+        break;
+    case 2:
+        frame.which_body = argus_Frame_event_want_tag;
+        frame.body.event_want.keys_count = n % 8;
+        frame.body.event_want.keys[0] = w.event_key;
+        break;
+    default: {
+        argus_Items *items = &frame.body.event_items;
+        frame.which_body = argus_Frame_event_items_tag;
+        items->last = (n & 8) != 0;
+        items->payloads_count = 1 + n % 2;
+        memset(&statement, 0, sizeof statement);
+        statement.which_body = argus_Statement_event_tag;
+        fill_event(in, &statement.body.event);
+        for (pb_size_t i = 0; i < items->payloads_count; i++)
+            items->payloads[i].size = (pb_size_t)world_seal(
+                &author, &statement, items->payloads[i].bytes);
+    }
+    }
+    world_frame(&w, slot, &frame);
+}
+
+/* Can we be dialed, somebody says, or: can I? */
+static void op_reach(struct fuzz_input *in)
+{
+    uint8_t slot = fuzz_u8(in), number = fuzz_u8(in), what = fuzz_u8(in);
+
+    memset(&frame, 0, sizeof frame);
+    if ((what & 128) != 0) {
+        argus_AddressCheck *check = &frame.body.address_check;
+        frame.which_body = argus_Frame_address_check_tag;
+        check->number = number;
+        (void)snprintf(check->address, sizeof check->address, "%s:1",
+                       what & 1 ? "" : "10.0.0.1");
+    } else {
+        frame.which_body = argus_Frame_address_result_tag;
+        frame.body.address_result.number = number;
+        frame.body.address_result.outcome = (argus_AddressOutcome)(what % 8);
+    }
+    world_frame(&w, slot, &frame);
+}
+
 /* A bundle whose content is at hand somewhere: here (a push), or with whoever
  * offers it. */
 static void make_bundle(struct fuzz_input *in, bool here,
@@ -578,12 +680,12 @@ static void op_stop(struct fuzz_input *in)
 FUZZ_TARGET(engine)
 {
     static void (*const operations[])(struct fuzz_input *) = {
-        op_pass,           op_accept, op_dialed,  op_dial_failed,
-        op_down,           op_frame,  op_drained, op_membership,
-        op_statement,      op_digest, op_push,    op_bundle_items,
-        op_bundle_session, op_values, op_ack,     op_series,
-        op_batch,          op_tokens, op_notice,  op_operator,
-        op_states,         op_stop,
+        op_pass,           op_accept, op_dialed,        op_dial_failed,
+        op_down,           op_frame,  op_drained,       op_membership,
+        op_statement,      op_digest, op_push,          op_bundle_items,
+        op_bundle_session, op_values, op_ack,           op_series,
+        op_batch,          op_tokens, op_notice,        op_operator,
+        op_states,         op_stop,   op_event_session, op_reach,
     };
     const size_t count = sizeof operations / sizeof operations[0];
     struct fuzz_input in = {data, size};

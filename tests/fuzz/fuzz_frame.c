@@ -15,6 +15,7 @@
 #include "base/text.h"
 #include "core/actions.h" /* ADDRESS_SIZE */
 #include "core/content.h"
+#include "core/digest.h"
 #include "core/manifest.h"
 #include "core/seal.h"
 #include "core/target.h"
@@ -124,8 +125,38 @@ static void judge_target(const char *expression, const char *text)
         assert(target_glob("*", text));
 }
 
+/* What a digest says can be said again, and means the same. */
+static void judge_digest(const uint8_t *data, size_t size, uint64_t started_ms)
+{
+    static uint8_t again[1 << 16];
+    static struct digest_reader one, other;
+    struct digest_entry e, same;
+    struct digest d;
+
+    digest_begin(&d, "self", started_ms, again, sizeof again);
+    digest_open(&one, "self", started_ms, data, size);
+    while (digest_next(&one, &e)) {
+        size_t before = d.size;
+        struct digest_reader at = {.p = d.before, .started_ms = started_ms};
+        assert(e.plugin[0] != '\0' && strlen(e.app) < sizeof one.p.app);
+        if (!digest_put(&d, &e))
+            return; /* no room for so many */
+        other = at;
+        other.data = again + before;
+        other.size = d.size - before;
+        assert(digest_next(&other, &same) && other.size == 0);
+        assert(strcmp(e.host, same.host) == 0 &&
+               strcmp(e.plugin, same.plugin) == 0 &&
+               strcmp(e.plugin_instance, same.plugin_instance) == 0 &&
+               strcmp(e.app, same.app) == 0);
+        assert(digest_rate_code(e.rate) == digest_rate_code(same.rate));
+    }
+}
+
 static void judge_record(const argus_NodeRecord *record)
 {
+    judge_digest(record->publishers.bytes, record->publishers.size,
+                 record->started_ms);
     (void)target_matches_record("name=*; zone=eu1, tag:os=[a-z]*", record);
     judge_address(record->address);
 }
@@ -343,6 +374,11 @@ static uint32_t draw_last(void *context, uint32_t bound)
     return bound - 1;
 }
 
+static void try_digest(const uint8_t *data, size_t size)
+{
+    judge_digest(data, size, 1700000000000);
+}
+
 /* What a name server says. */
 static void try_services(const uint8_t *data, size_t size)
 {
@@ -362,8 +398,9 @@ static void try_services(const uint8_t *data, size_t size)
 FUZZ_TARGET(frame)
 {
     static void (*const tries[])(const uint8_t *, size_t) = {
-        try_frame,    try_request,     try_reply, try_stream, try_manifest,
-        judge_sealed, judge_statement, try_texts, try_beacon, try_services,
+        try_frame,    try_request,  try_reply,       try_stream,
+        try_manifest, judge_sealed, judge_statement, try_texts,
+        try_beacon,   try_services, try_digest,
     };
     struct fuzz_input in = {data, size};
 

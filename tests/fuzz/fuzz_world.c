@@ -125,6 +125,9 @@ static void on_send(struct world *w, const struct action *a)
 
     assert(l != NULL && !l->is_closed);
     assert(a->send.frame->hlc > w->last_hlc);
+    if (a->send.frame->which_body == argus_Frame_event_keys_tag &&
+        a->send.frame->body.event_keys.keys_count > 0)
+        w->event_key = a->send.frame->body.event_keys.keys[0];
     w->last_hlc = a->send.frame->hlc;
     int size = frame_encode(argus_Frame_fields, a->send.frame, bytes,
                             sizeof bytes, &err);

@@ -39,6 +39,7 @@ struct world {
     link_id last_link;
     uint64_t tokens[WORLD_TOKENS]; /* dispatched; 0: free */
     uint64_t last_token, last_hlc;
+    uint64_t event_key; /* of an event that the engine listed last */
     struct kit_pool *pool;
     struct kit_chunks *chunks;
     bool is_stopped;

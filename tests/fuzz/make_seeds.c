@@ -15,6 +15,7 @@
 
 #include "argus.pb.h"
 #include "base/prng.h"
+#include "core/digest.h"
 #include "core/orders.h"
 #include "wire/frame.h"
 #include "wire/pair.h"
@@ -202,6 +203,7 @@ static size_t make(const pb_msgdesc_t *fields, pb_size_t tag, bool is_long,
 /* --------------------------------------------------------------- the seeds */
 
 static uint8_t bytes[1 << 16];
+static struct digest digest;
 
 /* Each message of a oneof, as parts of kind `kind`. */
 static void put_messages(const pb_msgdesc_t *fields, pb_size_t first,
@@ -397,18 +399,48 @@ static void put_services(void)
     put_part(answer, sizeof answer - 1);
 }
 
+static void put_publisher(const char *host, const char *plugin,
+                          const char *instance, const char *app,
+                          uint64_t silent_us, double rate)
+{
+    const struct digest_entry e = {.host = host,
+                                   .plugin = plugin,
+                                   .plugin_instance = instance,
+                                   .app = app,
+                                   .since_us = 5000000,
+                                   .silent_us = silent_us,
+                                   .rate = rate};
+    if (!digest_put(&digest, &e))
+        abort();
+}
+
+/* What a node publishes, of every kind of application; then one that is broken.
+ */
+static void put_digest(void)
+{
+    digest_begin(&digest, "self", 1000, bytes, sizeof bytes);
+    put_publisher("self", "cpu", "0", "", 0, 4);
+    put_publisher("self", "exec", "backup", "backup", 9000000, 0);
+    put_publisher("other", "kitchen", "", "kitchen", 0, 1e-9);
+    put_publisher("other", "statsd", "", "shop", 0, 1e30);
+    put_number(10, 1);
+    put_part(bytes, digest.size);
+    put_number(10, 1);
+    put_part("\2\10\1", 3);
+}
+
 static void seed_frame(void)
 {
     put_messages(argus_Frame_fields, argus_Frame_hello_tag,
-                 argus_Frame_address_result_tag, 0, false);
+                 argus_Frame_event_items_tag, 0, false);
     write_seed("frame", "frames");
     put_messages(argus_Frame_fields, argus_Frame_hello_tag,
-                 argus_Frame_address_result_tag, 0, true);
+                 argus_Frame_event_items_tag, 0, true);
     write_seed("frame", "long_frames");
     put_messages(argus_Request_fields, argus_Request_status_tag,
-                 argus_Request_key_wrap_tag, 1, false);
+                 argus_Request_publishers_tag, 1, false);
     put_messages(argus_Reply_fields, argus_Reply_status_tag,
-                 argus_Reply_key_wrap_tag, 2, true);
+                 argus_Reply_publisher_tag, 2, true);
     write_seed("frame", "control");
     put_messages(argus_Statement_fields, argus_Statement_record_tag,
                  argus_Statement_bundle_tag, 6, true);
@@ -427,6 +459,8 @@ static void seed_frame(void)
     put_texts("types.db", "x");
     put_texts("[[[[a]:b", "x");
     write_seed("frame", "texts");
+    put_digest();
+    write_seed("frame", "publishers");
 }
 
 static void seed_pair(void)
@@ -540,7 +574,9 @@ enum {
     NOTICE,
     OPERATOR,
     STATES,
-    STOP
+    STOP,
+    EVENT_SESSION,
+    REACH
 };
 enum { MESH, METRICS, SYNC, PROBE, BUNDLE };
 
@@ -710,12 +746,81 @@ static void seed_members(void)
     write_seed("engine", "members");
 }
 
+/* What differs is looked for by somebody who dialed us. */
+static void seed_event_answers(void)
+{
+    put_number(0, 1);
+    op_neighbor();
+    for (int i = 0; i < 3; i++) {
+        op(NOTICE, 1, 1);
+        put_text("it is so");
+        op(PASS, 100, 2);
+    }
+    op_accept(2, 2, SYNC);
+    op(DIGEST, 0x020200, 3); /* the only page */
+    op(EVENT_SESSION, 0x020003, 3);
+    op(EVENT_SESSION, 0x020202, 3); /* a want: two keys that it listed */
+    op(EVENT_SESSION, 0x020003, 3);
+    op(EVENT_SESSION, 0x020300, 3); /* what we lack */
+    put_number(0x10010102, 4);
+    put_text("of another");
+    op(EVENT_SESSION, 0x020200, 3);
+    op(EVENT_SESSION, 0x020004, 3); /* with more Retain than here */
+    op(EVENT_SESSION, 0x020023, 3); /* two ranges */
+    op(EVENT_SESSION, 0x020400, 3); /* we have all that it has */
+    op(EVENT_SESSION, 0x0200c3, 3); /* not sound */
+    write_seed("engine", "event_answers");
+}
+
+/* We dial: the other side lists what it has. */
+static void seed_event_questions(void)
+{
+    put_number(0, 1);
+    op_neighbor();
+    op_record(2, 4, 1);
+    op(NOTICE, 1, 1);
+    put_text("it is so");
+    op(PASS, 0x8100, 2);
+    for (uint8_t dial = 0; dial < 8; dial++)
+        op(DIALED, (uint64_t)dial << 16 | (uint64_t)(2 + dial % 5) << 8 | 2, 3);
+    for (uint8_t slot = 2; slot < 7; slot++) {
+        op(DIGEST, (uint64_t)slot << 16 | 0x0300, 3); /* a want, the last */
+        op(EVENT_SESSION, (uint64_t)slot << 16 | 0x0105, 3);
+        op(EVENT_SESSION, (uint64_t)slot << 16 | 0x0113, 3);
+        op(EVENT_SESSION, (uint64_t)slot << 16 | 0x0308, 3);
+        put_number(0x10010102, 4);
+        put_text("of another");
+        op(EVENT_SESSION, (uint64_t)slot << 16 | 0x0183, 3);
+    }
+    write_seed("engine", "event_questions");
+}
+
+/* Can others dial us? And they ask the same. */
+static void seed_reach(void)
+{
+    put_number(0, 1);
+    op_neighbor();
+    op(OPERATOR, 2, 1);
+    put_text("");
+    op(PASS, 0x8100, 2);
+    for (uint8_t n = 1; n < 8; n++) {
+        op(REACH, (uint64_t)1 << 16 | (uint64_t)n << 8 | (n % 6), 3);
+        op(PASS, 0x8100, 2);
+    }
+    for (uint8_t n = 0; n < 6; n++) {
+        op(REACH, (uint64_t)1 << 16 | (uint64_t)n << 8 | 0x80, 3);
+        op(DIAL_FAILED, (uint64_t)n << 16 | (uint64_t)n << 8 | n, 3);
+        op(DIALED, (uint64_t)n << 16 | (uint64_t)(2 + n) << 8 | 1, 3);
+    }
+    write_seed("engine", "reach");
+}
+
 /* Each verb once, by three clients in turn; then in one go, and a follower. */
 static void seed_control(void)
 {
     put_number(0x32, 1);
     for (pb_size_t tag = argus_Request_status_tag;
-         tag <= argus_Request_key_wrap_tag; tag++) {
+         tag <= argus_Request_publishers_tag; tag++) {
         size_t size =
             make(argus_Request_fields, tag, false, bytes, sizeof bytes);
         put_number((tag % 3) << 4 | 1, 1);
@@ -726,7 +831,7 @@ static void seed_control(void)
     write_seed("control", "verbs");
     put_number(0xf1, 1);
     for (pb_size_t tag = argus_Request_status_tag;
-         tag <= argus_Request_key_wrap_tag; tag++) {
+         tag <= argus_Request_publishers_tag; tag++) {
         size_t size =
             make(argus_Request_fields, tag, true, bytes, sizeof bytes);
         put_number(1 << 8, 2);
@@ -996,9 +1101,12 @@ static void seed_vet(void)
 int main(int argc, char **argv)
 {
     static void (*const makers[])(void) = {
-        seed_frame,   seed_pair,    seed_engine,  seed_agent, seed_aggregator,
-        seed_bundles, seed_members, seed_control, seed_conn,  seed_rows,
-        seed_keys,    seed_vet,     seed_orders};
+        seed_frame,   seed_pair,          seed_engine,
+        seed_agent,   seed_aggregator,    seed_bundles,
+        seed_members, seed_control,       seed_conn,
+        seed_rows,    seed_keys,          seed_vet,
+        seed_orders,  seed_event_answers, seed_event_questions,
+        seed_reach};
 
     if (argc != 2) {
         fprintf(stderr, "usage: make_seeds FOLDER\n");
