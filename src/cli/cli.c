@@ -13,6 +13,15 @@
 #define WATCH_DEFAULT_S 2.0
 #define WATCH_MAX_S 86400.0
 
+/* The daemon may quote the mesh. */
+static void complain(const char *text)
+{
+    char *safe = table_escape(text);
+
+    fprintf(stderr, "argusctl: %s\n", safe != NULL ? safe : "out of memory");
+    free(safe);
+}
+
 int cli_fail(const struct cli *cli, int exit_code, const char *code,
              const char *format, ...)
 {
@@ -26,9 +35,7 @@ int cli_fail(const struct cli *cli, int exit_code, const char *code,
     if (cli->json)
         json_print(json_pack("{s:{s:s, s:o}}", "error", "code", code, "message",
                              json_text(text)));
-    char *safe = table_escape(text); /* the daemon may quote the mesh */
-    fprintf(stderr, "argusctl: %s\n", safe != NULL ? safe : "out of memory");
-    free(safe);
+    complain(text);
     return exit_code;
 }
 
@@ -40,9 +47,20 @@ void cli_note(const char *format, ...)
     va_start(ap, format);
     (void)vsnprintf(text, sizeof text, format, ap);
     va_end(ap);
-    char *safe = table_escape(text);
-    fprintf(stderr, "argusctl: %s\n", safe != NULL ? safe : "out of memory");
-    free(safe);
+    complain(text);
+}
+
+void *cli_grow(void *array, size_t count, size_t *room, size_t element_size)
+{
+    if (count < *room)
+        return array;
+    *room = *room == 0 ? 16 : 2 * *room;
+    void *more = realloc(array, *room * element_size);
+    if (more == NULL) {
+        complain("out of memory");
+        exit(EXIT_BAD);
+    }
+    return more;
 }
 
 /* ------------------------------------------------------------- options */
@@ -190,6 +208,20 @@ int cli_connect(const struct cli *cli, struct client *c)
     int rc = client_open(c, cli->socket, &err);
 
     return rc == ARGUS_OK ? EXIT_DONE : complain_about(cli, rc, &err);
+}
+
+int cli_open_plain(struct cli *cli, int argc, char **argv, const char *verb,
+                   struct client *c)
+{
+    static const struct cli_options options;
+
+    int at = cli_parse(cli, argc, argv, &options);
+    if (at < 0 || cli->help)
+        return at < 0 ? EXIT_USAGE : EXIT_DONE;
+    if (argc != at)
+        return cli_fail(cli, EXIT_USAGE, "usage", "%s takes no arguments",
+                        verb);
+    return cli_connect(cli, c);
 }
 
 int cli_next(const struct cli *cli, struct client *c,

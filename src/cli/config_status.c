@@ -122,15 +122,7 @@ static enum node_phase phase_of(const argus_BundleNodeReply *row,
 
 static void add_node(struct survey *s, const argus_BundleNodeReply *row)
 {
-    if (s->count == s->room) {
-        s->room = s->room == 0 ? 64 : 2 * s->room;
-        struct node *more = realloc(s->nodes, s->room * sizeof *more);
-        if (more == NULL) {
-            fputs("argusctl: out of memory\n", stderr);
-            exit(EXIT_BAD);
-        }
-        s->nodes = more;
-    }
+    s->nodes = cli_grow(s->nodes, s->count, &s->room, sizeof *s->nodes);
     struct node *n = &s->nodes[s->count++];
     memset(n, 0, sizeof *n);
     n->id = node_id_of(row->id);

@@ -190,15 +190,8 @@ static bool add_node(void *context, const argus_Reply *row)
 
     if (row->which_body != argus_Reply_member_tag)
         return true;
-    if (all->count == all->room) {
-        all->room = all->room == 0 ? 16 : 2 * all->room;
-        struct order_node *more = realloc(all->nodes, all->room * sizeof *more);
-        if (more == NULL) {
-            fputs("argusctl: out of memory\n", stderr);
-            exit(EXIT_BAD);
-        }
-        all->nodes = more;
-    }
+    all->nodes =
+        cli_grow(all->nodes, all->count, &all->room, sizeof *all->nodes);
     struct order_node *n = &all->nodes[all->count++];
     memset(n, 0, sizeof *n);
     n->id = node_id_of(m->id);

@@ -28,16 +28,8 @@ static bool keep_clock(void *context, const argus_Reply *row)
     }
     if (row->which_body != argus_Reply_clock_node_tag)
         return true;
-    if (all->count == all->room) {
-        all->room = all->room == 0 ? 16 : 2 * all->room;
-        argus_ClockNodeReply *more =
-            realloc(all->nodes, all->room * sizeof *more);
-        if (more == NULL) {
-            fputs("argusctl: out of memory\n", stderr);
-            exit(EXIT_BAD);
-        }
-        all->nodes = more;
-    }
+    all->nodes =
+        cli_grow(all->nodes, all->count, &all->room, sizeof *all->nodes);
     all->nodes[all->count++] = row->body.clock_node;
     return true;
 }

@@ -46,15 +46,7 @@ static struct key_row *row_get(struct survey *s, const uint8_t id[ID_SIZE])
     for (size_t i = 0; i < s->count; i++)
         if (memcmp(s->rows[i].id, id, ID_SIZE) == 0)
             return &s->rows[i];
-    if (s->count == s->room) {
-        s->room = s->room == 0 ? 16 : 2 * s->room;
-        struct key_row *more = realloc(s->rows, s->room * sizeof *more);
-        if (more == NULL) {
-            fputs("argusctl: out of memory\n", stderr);
-            exit(EXIT_BAD);
-        }
-        s->rows = more;
-    }
+    s->rows = cli_grow(s->rows, s->count, &s->room, sizeof *s->rows);
     struct key_row *row = &s->rows[s->count++];
     memset(row, 0, sizeof *row);
     memcpy(row->id, id, ID_SIZE);
@@ -245,18 +237,11 @@ static void print_survey(const struct cli *cli, const struct survey *s)
 
 static int keys_list(struct cli *cli, int argc, char **argv)
 {
-    static const struct cli_options options;
     struct survey s;
     struct client c;
 
-    int at = cli_parse(cli, argc, argv, &options);
-    if (at < 0 || cli->help)
-        return at < 0 ? EXIT_USAGE : EXIT_DONE;
-    if (argc != at)
-        return cli_fail(cli, EXIT_USAGE, "usage",
-                        "keys list takes no arguments");
-    int code = cli_connect(cli, &c);
-    if (code != EXIT_DONE)
+    int code = cli_open_plain(cli, argc, argv, "keys list", &c);
+    if (code != EXIT_DONE || cli->help)
         return code;
     code = survey_take(cli, &c, &s);
     client_close(&c);

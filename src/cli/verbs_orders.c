@@ -57,16 +57,8 @@ static void keep_bundle(struct operators *o, const argus_BundleReply *b)
 
     signer_id(b, id);
     (void)operator_get(o, id);
-    if (o->bundles_count == o->bundles_room) {
-        o->bundles_room = o->bundles_room == 0 ? 16 : 2 * o->bundles_room;
-        argus_BundleReply *more =
-            realloc(o->bundles, o->bundles_room * sizeof *more);
-        if (more == NULL) {
-            fputs("argusctl: out of memory\n", stderr);
-            exit(EXIT_BAD);
-        }
-        o->bundles = more;
-    }
+    o->bundles = cli_grow(o->bundles, o->bundles_count, &o->bundles_room,
+                          sizeof *o->bundles);
     o->bundles[o->bundles_count++] = *b;
 }
 
@@ -189,18 +181,11 @@ static void print_operators(const struct cli *cli, const struct operators *o)
 
 static int operators_list(struct cli *cli, int argc, char **argv)
 {
-    static const struct cli_options options;
     static struct operators all;
     struct client c;
 
-    int at = cli_parse(cli, argc, argv, &options);
-    if (at < 0 || cli->help)
-        return at < 0 ? EXIT_USAGE : EXIT_DONE;
-    if (argc != at)
-        return cli_fail(cli, EXIT_USAGE, "usage",
-                        "operators list takes no arguments");
-    int code = cli_connect(cli, &c);
-    if (code != EXIT_DONE)
+    int code = cli_open_plain(cli, argc, argv, "operators list", &c);
+    if (code != EXIT_DONE || cli->help)
         return code;
     code = take_operators(cli, &c, &all);
     client_close(&c);
