@@ -122,10 +122,9 @@ void membership_add_passive(struct membership *v,
 
 static void make_lost_room(struct membership *v)
 {
-    const struct peer_entry *oldest = &v->lost.entries[0];
-
     if (v->lost.count < v->lost.max)
         return;
+    const struct peer_entry *oldest = &v->lost.entries[0];
     for (uint32_t i = 1; i < v->lost.count; i++)
         if (v->lost.entries[i].since_ms < oldest->since_ms)
             oldest = &v->lost.entries[i];
