@@ -800,17 +800,17 @@ static void seed_reach(void)
 {
     put_number(0, 1);
     op_neighbor();
+    for (uint8_t n = 0; n < 6; n++) {
+        op(REACH, (uint64_t)1 << 16 | (uint64_t)n << 8 | 0x80 | (n == 5), 3);
+        op(DIAL_FAILED, (uint64_t)n << 8 | n, 3);
+        op(DIALED, (uint64_t)(2 + n) << 8 | 1, 3);
+    }
     op(OPERATOR, 2, 1);
     put_text("");
-    op(PASS, 0x8100, 2);
+    op(PASS, 3000, 2);
     for (uint8_t n = 1; n < 8; n++) {
         op(REACH, (uint64_t)1 << 16 | (uint64_t)n << 8 | (n % 6), 3);
-        op(PASS, 0x8100, 2);
-    }
-    for (uint8_t n = 0; n < 6; n++) {
-        op(REACH, (uint64_t)1 << 16 | (uint64_t)n << 8 | 0x80, 3);
-        op(DIAL_FAILED, (uint64_t)n << 16 | (uint64_t)n << 8 | n, 3);
-        op(DIALED, (uint64_t)n << 16 | (uint64_t)(2 + n) << 8 | 1, 3);
+        op(PASS, 300, 2);
     }
     write_seed("engine", "reach");
 }
