@@ -245,7 +245,6 @@ static void put_frame(void)
         frame.which_body = argus_Frame_ping_tag;
         frame.body.ping = (argus_Ping){
             .number = (uint32_t)it.frames,
-            .sent_us = 1,
             .has_standing = true,
             .standing = {.active = true}};
     } else if (is_kind("ihave")) {

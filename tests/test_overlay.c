@@ -167,7 +167,7 @@ static void test_bare_owner_joins_and_delivers(void)
     carry_all();
     CU_ASSERT_EQUAL(bed.delivered[0], 1);
     CU_ASSERT_EQUAL(bed.delivered[1], 0);
-    for (int i = 0; i < 10; i++) {
+    for (int i = 0; i < 20; i++) {
         advance(1000);
         for (uint32_t n = 0; n < NODES; n++)
             if (overlay_deadline_ms(bed.nodes[n]) <= bed.now_ms)

@@ -264,12 +264,12 @@ static void test_frames_out_of_order_end_the_session(void)
     static argus_Frame frame;
     struct net *net;
 
-    for (int what = 0; what < 6; what++) {
+    for (int what = 0; what < 8; what++) {
         net = attacked(1000, 1);
         fill_page(&frame, 3);
         switch (what) {
         case 0: frame.body.digest.entries[1].id[0] = 1; break; /* twice */
-        case 1: frame.body.digest.from[15] = 9; break;         /* a gap */
+        case 1: frame.body.digest.last = false; break; /* to the end, and on */
         case 2: /* entries beyond the page */
             memset(frame.body.digest.to, 0, NODE_ID_SIZE);
             break;
@@ -281,6 +281,12 @@ static void test_frames_out_of_order_end_the_session(void)
             memset(&frame, 0, sizeof frame);
             frame.which_body = argus_Frame_items_tag;
             frame.body.items.payloads_count = 1;
+            break;
+        case 5: /* sums of ranges are the other side's */
+        case 6: /* no number of ranges */
+            memset(&frame, 0, sizeof frame);
+            frame.which_body = argus_Frame_sums_tag;
+            frame.body.sums.sums_count = what == 5 ? 16 : 0;
             break;
         default: frame.which_body = argus_Frame_ping_tag; break;
         }

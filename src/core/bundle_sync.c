@@ -60,6 +60,7 @@ static void sync_soon(struct bundle_sync *s)
 {
     uint64_t when_ms = after(s, BUNDLE_SETTLE_MS);
 
+    s->is_soon = true;
     if (when_ms < s->due_ms)
         s->due_ms = when_ms;
 }
@@ -73,6 +74,21 @@ void bundle_sync_start(struct bundle_sync *s, uint64_t now_ms, uint64_t wall_us,
     for (uint32_t i = 0; i < bundles_slots_count(s->bundles); i++)
         fetch_begin(s, bundles_slot(s->bundles, i), NULL);
     fetch_run(s, out);
+}
+
+uint64_t bundle_sync_sum(const struct bundle_sync *s)
+{
+    struct bundle_slot *slot;
+    uint64_t sum = 0;
+
+    for (uint32_t i = 0; (slot = bundles_slot(s->bundles, i)) != NULL; i++) {
+        const uint8_t *hash = bundle_slot_head(slot)->hash;
+        uint64_t head = 0; /* the same on machines of either byte order */
+        for (uint32_t k = 0; k < 8; k++)
+            head = head << 8 | hash[k];
+        sum += head;
+    }
+    return sum;
 }
 
 void bundle_sync_stop(struct bundle_sync *s)
@@ -137,6 +153,21 @@ void bundle_sync_neighbor_down(struct bundle_sync *s, const struct node_id *id)
     *n = s->neighbors[--s->neighbors_count];
     if (s->neighbors_count == 0)
         s->is_established = false;
+}
+
+void bundle_sync_on_summary(struct bundle_sync *s, uint64_t now_ms,
+                            uint64_t wall_us, const struct node_id *neighbor,
+                            uint64_t sum)
+{
+    struct bundle_neighbor *n = find_neighbor(s, neighbor);
+
+    enter(s, now_ms, wall_us);
+    if (n == NULL || !s->is_started || n->due_ms != UINT64_MAX ||
+        s->now_ms < n->deaf_until_ms || sum == bundle_sync_sum(s))
+        return;
+    n->deaf_until_ms = s->now_ms + BUNDLE_SETTLE_MS;
+    n->retries = 0;
+    n->due_ms = s->now_ms;
 }
 
 /* ---------------------------------------------------------- sessions */
@@ -732,15 +763,17 @@ static void sync_neighbors(struct bundle_sync *s, struct actions *out)
 
 static void sync_somebody(struct bundle_sync *s, struct actions *out)
 {
+    bool is_neighbor = s->is_soon;
     struct node_id id;
 
+    s->is_soon = false;
     s->due_ms = after(s, BUNDLE_PERIOD_MS);
     if (s->neighbors_count == 0)
         return;
-    if (++s->turn % BUNDLE_STRANGER_TURN == 0 &&
-        s->listener.any_member(s->listener.context,
-                               (uint32_t)prng_next(&s->prng), &id)) {
-        (void)begin_exchange(s, &id, out);
+    if (!is_neighbor) {
+        if (s->listener.any_member(s->listener.context,
+                                   (uint32_t)prng_next(&s->prng), &id))
+            (void)begin_exchange(s, &id, out);
         return;
     }
     uint32_t at = prng_below(&s->prng, s->neighbors_count);

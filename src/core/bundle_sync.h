@@ -15,10 +15,10 @@
  *          <- BundleWant       slots that are higher there; always one
  *          -> BundleItems      those
  * When: with a new neighbor (the lower id dials at once, the other one if that
- * has not happened), with a random neighbor shortly after each change, then
- * every 30 to 60 s with a random neighbor, each BUNDLE_STRANGER_TURN-th time
- * with a member that is none. A difference too large for one exchange
- * (BUNDLE_ITEMS_BYTES) is news, so the next follows soon.
+ * has not happened), with a random neighbor shortly after each change, with one
+ * whose Summary shows that it knows something else (core/sync.h), and every two
+ * to four minutes with a member that is no neighbor. A difference too large for
+ * one exchange (BUNDLE_ITEMS_BYTES) is news, so the next follows soon.
  *
  * What came by it and is news to an established node (see directory.h) is
  * broadcast again, for the same reason.
@@ -57,9 +57,8 @@
 #define BUNDLE_BACKOFF_MAX_MS 30000
 #define BUNDLE_DELAY_MS 200
 #define BUNDLE_FALLBACK_MS 1500
-#define BUNDLE_SETTLE_MS 1000  /* to twice this */
-#define BUNDLE_PERIOD_MS 30000 /* to twice this */
-#define BUNDLE_STRANGER_TURN 4
+#define BUNDLE_SETTLE_MS 1000   /* to twice this */
+#define BUNDLE_PERIOD_MS 120000 /* to twice this */
 #define BUNDLE_RETRIES 5
 #define BUNDLE_SPREAD_BURST 8
 #define BUNDLE_SPREAD_MS 50
@@ -115,6 +114,13 @@ void bundle_sync_neighbor_up(struct bundle_sync *s, uint64_t now_ms,
                              uint64_t wall_us, const struct peer_info *peer,
                              struct actions *out);
 void bundle_sync_neighbor_down(struct bundle_sync *s, const struct node_id *id);
+
+/** Sum of the heads known here, as in a Summary. */
+uint64_t bundle_sync_sum(const struct bundle_sync *s);
+/** A neighbor's summary came. */
+void bundle_sync_on_summary(struct bundle_sync *s, uint64_t now_ms,
+                            uint64_t wall_us, const struct node_id *neighbor,
+                            uint64_t sum);
 
 /** Links of kind BUNDLE, dialed or accepted. */
 void bundle_sync_on_link_up(struct bundle_sync *s, uint64_t now_ms,

@@ -57,7 +57,8 @@ struct bundle_fetch {
 struct bundle_neighbor {
     struct node_id id;
     char address[ADDRESS_SIZE];
-    uint64_t due_ms; /* of an exchange; UINT64_MAX: none */
+    uint64_t due_ms;        /* of an exchange; UINT64_MAX: none */
+    uint64_t deaf_until_ms; /* to its summaries: no more than one exchange */
     uint32_t retries;
 };
 
@@ -77,7 +78,7 @@ struct bundle_sync {
     struct bundle_neighbor *neighbors;
     uint32_t neighbors_count, neighbors_room;
     uint64_t due_ms; /* of the periodic exchange */
-    uint32_t turn;
+    bool is_soon;    /* the next is with a neighbor */
     bool is_established;
 
     struct bundle_fetch *fetches[BUNDLES_MAX]; /* one a slot at most */

@@ -6,6 +6,7 @@
 
 #include "base/text.h"
 #include "core/directory_state.h"
+#include "core/sums.h"
 
 /* ---------------------------------------------------------------- life */
 
@@ -345,6 +346,19 @@ void directory_on_frame(struct directory *d, uint64_t now_ms, uint64_t wall_us,
 {
     enter(d, now_ms, wall_us);
     sync_on_frame(d, link, frame, out);
+}
+
+void directory_on_summary(struct directory *d, uint64_t now_ms,
+                          uint64_t wall_us, const struct node_id *neighbor,
+                          uint64_t records, bool are_events_same)
+{
+    enter(d, now_ms, wall_us);
+    sync_on_summary(d, neighbor, records, are_events_same);
+}
+
+uint64_t directory_sum(const struct directory *d)
+{
+    return sums_of_all(&d->members);
 }
 
 /* Goes backwards, since a member that is forgotten moves those behind it. */

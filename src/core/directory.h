@@ -87,6 +87,11 @@ struct directory_listener {
      *  generation, and the owner stores it. */
     void (*generation_raised)(void *context, uint32_t generation);
 
+    /** Send a Summary to a neighbor, with that sum of records. NULL, or false:
+     *  open a session instead. */
+    bool (*summarize)(void *context, const struct node_id *neighbor,
+                      uint64_t records);
+
     /** The second part of a session, about events (core/event_sync.h); both
      *  NULL: there is none. Begun by the dialer. */
     void (*events_begin)(void *context, struct event_session *session,
@@ -125,7 +130,8 @@ struct directory_stats {
     uint64_t syncs_begun, syncs_accepted, syncs_done, syncs_failed;
     uint64_t syncs_refused;   /* too many at once, or a second of one peer */
     uint64_t syncs_malformed; /* a peer broke the rules of a session */
-    uint64_t frames_stranger; /* of no session */
+    uint64_t summaries_same, summaries_other; /* that neighbors sent */
+    uint64_t frames_stranger;                 /* of no session */
     uint64_t items_sent, items_received, items_bad;
     uint64_t spread_again; /* statements broadcast after a sync */
 };
@@ -237,7 +243,14 @@ void directory_on_link_down(struct directory *d, uint64_t now_ms,
 void directory_on_dial_failed(struct directory *d, uint64_t now_ms,
                               uint64_t wall_us, dial_id dial, enum link_end why,
                               argus_RefuseCode code, struct actions *out);
-/** Digest, Want, Items. */
+/** A neighbor sent a Summary. */
+void directory_on_summary(struct directory *d, uint64_t now_ms,
+                          uint64_t wall_us, const struct node_id *neighbor,
+                          uint64_t records, bool are_events_same);
+/** Sum of the records and reports that are here, as in a Summary. */
+uint64_t directory_sum(const struct directory *d);
+
+/** Sums, Digest, Want, Items. */
 void directory_on_frame(struct directory *d, uint64_t now_ms, uint64_t wall_us,
                         link_id link, const argus_Frame *frame,
                         struct actions *out);

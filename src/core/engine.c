@@ -502,13 +502,22 @@ static void open_reach(struct engine *e, uint64_t seed)
     reach_set_own(&e->reach, 0, e->options.address);
 }
 
+static bool on_mesh_frame(struct engine *e, link_id link,
+                          const struct peer_info *peer, const argus_Frame *f)
+{
+    if (f->which_body != argus_Frame_summary_tag)
+        return on_address_frame(e, link, peer, f);
+    engine_on_summary(e, link, peer, &f->body.summary);
+    return true;
+}
+
 static bool on_frame(void *context, link_id link, const struct peer_info *peer,
                      const argus_Frame *f)
 {
     struct engine *e = context;
 
     switch (peer->kind) {
-    case argus_LinkKind_LINK_MESH: return on_address_frame(e, link, peer, f);
+    case argus_LinkKind_LINK_MESH: return on_mesh_frame(e, link, peer, f);
     case argus_LinkKind_LINK_METRICS: on_metrics_frame(e, link, f); break;
     case argus_LinkKind_LINK_SYNC: on_sync_frame(e, link, f); break;
     case argus_LinkKind_LINK_BUNDLE:
@@ -586,6 +595,7 @@ static int new_statements(struct engine *e)
         .member_changed = member_changed,
         .member_forgotten = member_forgotten,
         .generation_raised = generation_raised,
+        .summarize = engine_summarize,
         .events_begin = engine_events_begin,
         .events_frame = engine_events_frame};
 

@@ -266,7 +266,8 @@ bool engine_route(const struct engine *e, const char *key, uint32_t index,
                   argus_RouteReply *out);
 
 /** Events oldest first, in HLC order. The second gives all but uncertainty and
- *  `concurrent`, which the last one fills in; the third only where it stands. */
+ *  `concurrent`, which the last one fills in; the third only where it stands.
+ */
 uint32_t engine_events_count(const struct engine *e);
 bool engine_event(const struct engine *e, uint32_t index,
                   argus_EventReply *out);

@@ -8,6 +8,7 @@
  *   engine_offline.c  who is gone
  *   engine_orders.c   the same for orders of operators
  *   engine_publishers.c  what is published here and elsewhere
+ *   engine_summary.c  what neighbors keep, compared
  *   engine_query.c    all other questions */
 #ifndef ARGUS_CORE_ENGINE_IMPL_H
 #define ARGUS_CORE_ENGINE_IMPL_H
@@ -247,6 +248,13 @@ uint64_t engine_alarms_deadline_ms(const struct engine *e);
 
 /* ---- engine_offline.c */
 void engine_offline_free(struct engine *e);
+
+/* ---- engine_summary.c */
+/** As directory_listener wants it. */
+bool engine_summarize(void *context, const struct node_id *neighbor,
+                      uint64_t records);
+void engine_on_summary(struct engine *e, link_id link,
+                       const struct peer_info *peer, const argus_Summary *s);
 
 /* ---- engine_publishers.c */
 int engine_publishers_new(struct engine *e);

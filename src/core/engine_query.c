@@ -324,6 +324,8 @@ bool engine_series_moved(const struct engine *e, const char *host,
     X(members, "mass_deaths", mass_deaths)                                     \
     X(members, "syncs_done", syncs_done)                                       \
     X(members, "syncs_failed", syncs_failed)                                   \
+    X(members, "summaries_same", summaries_same)                               \
+    X(members, "summaries_other", summaries_other)                             \
     X(members, "items_received", items_received)                               \
     X(members, "items_bad", items_bad)                                         \
     X(members, "syncs_refused", syncs_refused)                                 \

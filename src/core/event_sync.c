@@ -89,11 +89,10 @@ static void put_range(struct event_sync *s, const struct event_session *session,
     put_place(&out->to, &place);
 }
 
-static void send_digest(struct event_sync *s, struct event_session *session,
-                        link_id link, bool is_first, struct actions *out)
+static void fill_digest(struct event_sync *s,
+                        const struct event_session *session, bool is_first,
+                        argus_EventDigest *d)
 {
-    argus_Frame frame = {.which_body = argus_Frame_event_digest_tag};
-    argus_EventDigest *d = &frame.body.event_digest;
     uint32_t count = timeline_count(s->timeline);
     uint32_t from = timeline_index(s->timeline, &session->from);
     uint32_t pieces = is_first ? 1 : pieces_of(count - from);
@@ -107,8 +106,24 @@ static void send_digest(struct event_sync *s, struct event_session *session,
         put_range(s, session, &d->ranges[d->ranges_count++], from, to);
         from = to;
     } while (from < count);
+}
+
+static void send_digest(struct event_sync *s, struct event_session *session,
+                        link_id link, bool is_first, struct actions *out)
+{
+    argus_Frame frame = {.which_body = argus_Frame_event_digest_tag};
+
+    fill_digest(s, session, is_first, &frame.body.event_digest);
     session->turn = EVENT_TURN_KEYS;
     actions_send(out, link, &frame);
+}
+
+void event_sync_summary(struct event_sync *s, argus_EventDigest *out)
+{
+    struct event_session session = {.retain = s->retain};
+
+    timeline_floor(s->timeline, &session.from);
+    fill_digest(s, &session, true, out);
 }
 
 /* With Retain as it is here; what nobody would take is left out. */
@@ -258,6 +273,19 @@ static bool find_piece(struct event_sync *s, const argus_EventDigest *d,
         *to = high;
     }
     return is_found;
+}
+
+enum event_compared event_sync_compare(struct event_sync *s,
+                                       const argus_EventDigest *theirs)
+{
+    struct timeline_place from, to;
+
+    if (!ranges_are_sound(theirs))
+        return EVENT_COMPARED_OTHER;
+    if (theirs->retain > s->retain)
+        return EVENT_COMPARED_NOT;
+    return find_piece(s, theirs, &from, &to) ? EVENT_COMPARED_OTHER
+                                             : EVENT_COMPARED_SAME;
 }
 
 static void list_keys(struct event_sync *s, argus_EventKeys *k,

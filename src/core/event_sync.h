@@ -84,6 +84,17 @@ struct event_sync {
     struct event_sync_stats stats;
 };
 
+/** The dialer's first word, for those who have no session yet. */
+void event_sync_summary(struct event_sync *s, argus_EventDigest *out);
+
+enum event_compared {
+    EVENT_COMPARED_SAME,
+    EVENT_COMPARED_OTHER,
+    EVENT_COMPARED_NOT, /* they have a larger Retain: they must compare */
+};
+enum event_compared event_sync_compare(struct event_sync *s,
+                                       const argus_EventDigest *theirs);
+
 /** The dialer's first word. */
 void event_sync_begin(struct event_sync *s, struct event_session *session,
                       link_id link, struct actions *out);

@@ -220,6 +220,8 @@ static uint32_t cost_of(const struct pulse *e, const argus_Frame *f,
         return 1 + f->body.ihave.announced_count / IHAVE_IDS;
     case argus_Frame_event_items_tag:
         return 1 + f->body.event_items.payloads_count;
+    case argus_Frame_summary_tag:
+    case argus_Frame_sums_tag:
     case argus_Frame_digest_tag:
     case argus_Frame_event_digest_tag:
     case argus_Frame_event_keys_tag:
@@ -375,6 +377,13 @@ static uint64_t ping_due_ms(const struct links *l, const struct pulse *p)
     return own_ms > other_ms ? own_ms : other_ms;
 }
 
+/* A ping may wait a little for others, so that many links do not wake the loop
+ * one by one. */
+static uint64_t ping_latest_ms(const struct links *l, const struct pulse *p)
+{
+    return ping_due_ms(l, p) + l->options.ping_ms / 8;
+}
+
 /* Silence counts from the last frame, but a ping must have had its part of
  * the wait too: the peer may have had nothing to say before. */
 static uint64_t silent_due_ms(const struct links *l, const struct pulse *e)
@@ -397,7 +406,7 @@ static void find_deadline(struct links *l)
         const struct pulse *e = &l->pulses[i];
         if (!is_pinged(e))
             continue;
-        uint64_t ping = ping_due_ms(l, e), silent = silent_due_ms(l, e);
+        uint64_t ping = ping_latest_ms(l, e), silent = silent_due_ms(l, e);
         best = ping < best ? ping : best;
         best = silent < best ? silent : best;
     }
@@ -462,8 +471,8 @@ bool links_on_link_up(struct links *l, uint64_t now_ms, link_id link,
     e->answered_ms = now_ms;
     for (uint32_t i = 0; i < SAMPLES; i++)
         e->entry->samples[i].rtt_us = -1;
-    if (is_pinged(e) && ping_due_ms(l, e) < l->deadline_ms)
-        l->deadline_ms = ping_due_ms(l, e);
+    if (is_pinged(e) && ping_latest_ms(l, e) < l->deadline_ms)
+        l->deadline_ms = ping_latest_ms(l, e);
     if (dial == 0 && !account_charge(l, e->account, LINKS_UP_COST))
         l->listener.flooded(l->listener.context, link, peer, out);
     return true;
@@ -509,10 +518,8 @@ static void answer(const struct links *l, struct pulse *p, uint64_t now_ms,
 
     f.hlc = 0;
     f.which_body = argus_Frame_pong_tag;
-    f.body.pong = (argus_Pong){.number = ping->number,
-                               .sent_us = ping->sent_us,
-                               .received_us = (int64_t)wall_us,
-                               .replied_us = (int64_t)wall_us};
+    f.body.pong =
+        (argus_Pong){.number = ping->number, .received_us = (int64_t)wall_us};
     f.body.pong.has_standing = standing(l, p, &f.body.pong.standing);
     p->answered_ms = now_ms;
     /* Both pinged at once: who dialed goes first the next time. */
@@ -539,14 +546,14 @@ static bool measure(const struct pulse *p, const argus_Pong *pong,
                     uint64_t now_ms, uint64_t wall_us, struct sample *out)
 {
     const struct link_entry *e = p->entry;
-    int64_t t1 = pong->sent_us, t2 = pong->received_us;
-    int64_t t3 = pong->replied_us, t4 = (int64_t)wall_us;
+    int64_t t1 = e->ping_sent_us, t2 = pong->received_us;
+    int64_t t4 = (int64_t)wall_us;
 
-    if (e->ping_number == 0 || pong->number != e->ping_number ||
-        t1 != e->ping_sent_us)
+    if (e->ping_number == 0 || pong->number != e->ping_number)
         return false;
-    if (!is_near(t1, t2) || !is_near(t2, t3) || !is_near(t3, t4) || t3 < t2)
+    if (!is_near(t1, t2) || !is_near(t2, t4))
         return false;
+    int64_t t3 = t2 + pong->took_us;
     int64_t rtt = (t4 - t1) - (t3 - t2);
     int64_t elapsed_us = (int64_t)(now_ms - p->pinged_ms) * 1000;
     if (rtt < 0 || rtt > elapsed_us + 2000)
@@ -626,8 +633,7 @@ static void send_ping(struct links *l, struct pulse *p, uint64_t now_ms,
         p->unanswered_ms = now_ms;
     f.hlc = 0;
     f.which_body = argus_Frame_ping_tag;
-    f.body.ping =
-        (argus_Ping){.number = e->ping_number, .sent_us = e->ping_sent_us};
+    f.body.ping = (argus_Ping){.number = e->ping_number};
     f.body.ping.has_standing = standing(l, p, &f.body.ping.standing);
     l->stats.ping_sent++;
     actions_send(out, e->id, &f);
@@ -694,12 +700,9 @@ void links_on_timeout(struct links *l, uint64_t now_ms, uint64_t wall_us,
     while ((silent = next_silent(l, now_ms)) != NULL)
         end_silent(l, silent, out);
 
-    /* Pings that are nearly due go now too, so that many links do not wake
-     * the loop one by one; but none out of turn. */
-    uint64_t until_ms = now_ms + l->options.ping_ms / 8;
     for (uint32_t i = 0; i < l->count; i++) {
         struct pulse *e = &l->pulses[i];
-        if (is_pinged(e) && (late || ping_due_ms(l, e) <= until_ms))
+        if (is_pinged(e) && (late || ping_due_ms(l, e) <= now_ms))
             send_ping(l, e, now_ms, wall_us, out);
     }
     find_deadline(l);

@@ -117,6 +117,12 @@ struct members {
     uint32_t tombstones_max;
 };
 
+/** Does anti-entropy speak of it? */
+static inline bool member_is_listed(const struct member *m)
+{
+    return !m->is_unheard && m->packed != NULL;
+}
+
 /** Word for an argus_MemberState, as users read it. */
 const char *member_state_word(uint32_t state);
 

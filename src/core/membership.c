@@ -206,6 +206,7 @@ static void deactivate(struct membership *v, struct hlink *hl,
     hl->state = HLINK_WAITING;
     hl->deadline_ms = v->now_ms;
     v->active_count--;
+    membership_shuffle_soon(v);
     if (v->active_count == 0)
         membership_seek_alone(v);
     if (hl->is_near)
@@ -272,6 +273,7 @@ static void activate(struct membership *v, struct hlink *hl,
     hl->state = HLINK_ACTIVE;
     hl->up_ms = v->now_ms;
     hl->audit_misses = 0;
+    membership_shuffle_soon(v);
     if (v->active_count++ == 0)
         membership_seek_joined(v);
     v->rejected_row = 0;

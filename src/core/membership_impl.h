@@ -137,6 +137,7 @@ struct membership {
     uint64_t shuffle_answer_until_ms; /* a ShuffleReply is expected */
 
     uint64_t shuffle_at_ms, swap_at_ms, probe_at_ms;
+    uint64_t changed_ms; /* when a neighbor came or went last */
     uint64_t seek_at_ms; /* while without neighbors: next contact or lost */
     uint32_t seek_wait_ms;
     uint32_t contact_next;
@@ -280,6 +281,8 @@ struct hlink *membership_random_victim(struct membership *v,
 /** All places that are free and not asked for. */
 uint32_t membership_want_all(const struct membership *v);
 void membership_start_timers(struct membership *v);
+/** A neighbor came or went. */
+void membership_shuffle_soon(struct membership *v);
 /** Contacts and the lost: one after another quickly while alone, one now and
  *  then while joined; and shuffles. */
 void membership_seek_timeout(struct membership *v, struct actions *out);

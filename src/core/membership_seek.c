@@ -16,7 +16,9 @@
 #define SEARCH_MAX_MS 600000
 #define REFILL_MS 10000 /* the directory is asked for candidates */
 #define REFILL_PEERS 8
-#define RETRY_MS 500 /* after the first failed dial; doubles */
+#define SHUFFLE_REST_AFTER 12 /* shuffles; then each waits ... */
+#define SHUFFLE_REST 3        /* ... so many times as long */
+#define RETRY_MS 500          /* after the first failed dial; doubles */
 #define RETRY_MAX_MS 30000
 #define FILL_MIN_MS 500 /* after a rejection; doubles */
 #define FILL_MAX_MS 20000
@@ -415,6 +417,27 @@ static void shuffle(struct membership *v, struct actions *out)
     actions_send(out, hl->link, &f);
 }
 
+/* Neighbors that have long been the same, and are enough, leave little for a
+ * shuffle to mend: departs from one each cycle for ever, which in a mesh at
+ * rest is most of what it sends. The clock still meets enough others, see
+ * clock.h. */
+static uint32_t shuffle_wait_ms(const struct membership *v)
+{
+    bool is_at_rest = v->active_count >= v->limit &&
+                      v->now_ms - v->changed_ms >=
+                          (uint64_t)SHUFFLE_REST_AFTER * v->options.shuffle_ms;
+
+    return v->options.shuffle_ms * (is_at_rest ? SHUFFLE_REST : 1);
+}
+
+void membership_shuffle_soon(struct membership *v)
+{
+    v->changed_ms = v->now_ms;
+    if (v->shuffle_at_ms > v->now_ms + v->options.shuffle_ms)
+        v->shuffle_at_ms =
+            v->now_ms + prng_jitter(&v->prng, v->options.shuffle_ms);
+}
+
 /* --------------------------------------------------------------- timers */
 
 void membership_seek_alone(struct membership *v)
@@ -455,7 +478,7 @@ void membership_seek_timeout(struct membership *v, struct actions *out)
     if (v->now_ms >= v->shuffle_at_ms) {
         shuffle(v, out);
         v->shuffle_at_ms =
-            v->now_ms + prng_jitter(&v->prng, v->options.shuffle_ms);
+            v->now_ms + prng_jitter(&v->prng, shuffle_wait_ms(v));
     }
     if (v->now_ms >= v->probe_at_ms) {
         probe(v, out);

@@ -4,6 +4,7 @@
 
 #include "base/text.h"
 #include "core/directory_state.h"
+#include "core/sums.h"
 
 static const struct node_id lowest_id;
 static const struct node_id highest_id = {{0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
@@ -199,11 +200,6 @@ void sync_request(struct directory *d, const struct member *m,
 
 /* ------------------------------------------------------------- pages */
 
-static bool is_listed(const struct member *m)
-{
-    return !m->is_unheard && m->packed != NULL;
-}
-
 static void fill_entry(argus_DigestEntry *e, const struct member *m)
 {
     memcpy(e->id, m->id.bytes, NODE_ID_SIZE);
@@ -217,33 +213,104 @@ static size_t size_of(const struct member *m)
     return m->packed_size + (m->report == NULL ? 0 : m->report->packed_size);
 }
 
-static void send_page(struct directory *d, struct session *session,
-                      struct node_id from, struct actions *out)
+static bool range_differs(const struct session *session, uint32_t range)
 {
-    argus_Frame frame;
-    argus_Digest *page = &frame.body.digest;
-    const struct members *t = &d->members;
-    size_t bytes = 0;
-    uint32_t i = members_lower_bound(t, &from);
+    return session->differing[range / 64] >> range % 64 & 1;
+}
 
-    frame.hlc = 0;
-    frame.which_body = argus_Frame_digest_tag;
+/* Of the ranges that differ, from the one that *id is in: *id becomes the first
+ * id there, *to the last one before a range that does not. @return false: none.
+ */
+static bool next_piece(const struct session *session, struct node_id *id,
+                       struct node_id *to)
+{
+    uint32_t count = session->ranges, first = sums_range_of(id, count);
+    uint32_t range = first;
+
+    while (range < count && !range_differs(session, range))
+        range++;
+    if (range == count)
+        return false;
+    if (range > first)
+        *id = sums_first(range, count);
+    while (range + 1 < count && range_differs(session, range + 1))
+        range++;
+    *to = sums_last(range, count);
+    return true;
+}
+
+/* Does nothing differ behind that id? */
+static bool is_last_piece(const struct session *session,
+                          const struct node_id *to)
+{
+    struct node_id next = next_id(*to), end;
+
+    return node_id_is_equal(to, &highest_id) ||
+           !next_piece(session, &next, &end);
+}
+
+/* Entries from session->from on, as many as fit; session->to is where it ends.
+ */
+static void fill_page(struct directory *d, struct session *session,
+                      argus_Digest *page)
+{
+    const struct members *t = &d->members;
+    struct node_id last = session->from;
+    size_t bytes = 0;
+
     page->entries_count = 0;
-    for (; i < t->count && page->entries_count < SYNC_PAGE_MAX &&
-           bytes < SYNC_PAGE_BYTES;
+    for (uint32_t i = members_lower_bound(t, &last);
+         i < t->count && node_id_compare(&t->sorted[i]->id, &session->to) <= 0;
          i++) {
-        if (!is_listed(t->sorted[i]))
+        if (page->entries_count == SYNC_PAGE_MAX || bytes >= SYNC_PAGE_BYTES) {
+            session->to = last;
+            return;
+        }
+        last = t->sorted[i]->id;
+        if (!member_is_listed(t->sorted[i]))
             continue;
         fill_entry(&page->entries[page->entries_count++], t->sorted[i]);
         bytes += size_of(t->sorted[i]);
     }
-    page->last = i == t->count;
+}
+
+/* What differs from that id on. @return false: nothing, all is compared. */
+static bool send_page(struct directory *d, struct session *session,
+                      struct node_id from, struct actions *out)
+{
+    argus_Frame frame;
+    argus_Digest *page = &frame.body.digest;
+
+    if (!next_piece(session, &from, &session->to))
+        return false;
     session->from = from;
-    session->to = page->last ? highest_id : t->sorted[i - 1]->id;
+    frame.hlc = 0;
+    frame.which_body = argus_Frame_digest_tag;
+    fill_page(d, session, page);
+    page->last = session->is_last = is_last_piece(session, &session->to);
     session->is_waiting = true;
     session->items_left = 2 * SYNC_PAGE_MAX;
     memcpy(page->from, session->from.bytes, NODE_ID_SIZE);
     memcpy(page->to, session->to.bytes, NODE_ID_SIZE);
+    actions_send(out, session->link, &frame);
+    return true;
+}
+
+/* The dialer's first word. */
+static void send_sum(struct directory *d, struct session *session,
+                     struct actions *out)
+{
+    argus_Frame frame;
+    argus_Sums *sums = &frame.body.sums;
+
+    frame.hlc = 0;
+    frame.which_body = argus_Frame_sums_tag;
+    sums->sums_count = 1;
+    sums->sums[0] = sums_of_all(&d->members);
+    session->from = lowest_id;
+    session->to = highest_id;
+    session->is_waiting = session->is_last = true;
+    session->items_left = 0;
     actions_send(out, session->link, &frame);
 }
 
@@ -362,7 +429,7 @@ static struct node_id answer_merge(struct directory *d, struct answer *a,
     uint32_t i = members_lower_bound(t, &from), k = 0;
 
     for (;;) {
-        while (i < t->count && !is_listed(t->sorted[i]))
+        while (i < t->count && !member_is_listed(t->sorted[i]))
             i++;
         const struct member *m = i < t->count ? t->sorted[i] : NULL;
         if (m != NULL && node_id_compare(&m->id, &to) > 0)
@@ -405,8 +472,9 @@ static bool page_is_sound(const struct session *session,
 {
     const uint8_t *before = page->from;
 
-    if (memcmp(page->from, session->from.bytes, NODE_ID_SIZE) != 0 ||
-        memcmp(page->from, page->to, NODE_ID_SIZE) > 0)
+    if (memcmp(page->from, session->from.bytes, NODE_ID_SIZE) < 0 ||
+        memcmp(page->from, page->to, NODE_ID_SIZE) > 0 ||
+        (!page->last && memcmp(page->to, highest_id.bytes, NODE_ID_SIZE) == 0))
         return false;
     for (pb_size_t i = 0; i < page->entries_count; i++) {
         int order = memcmp(before, page->entries[i].id, NODE_ID_SIZE);
@@ -433,7 +501,8 @@ static void on_digest(struct directory *d, struct session *session,
     struct node_id reached = answer_merge(d, &a, page);
     items_flush(&a.items);
 
-    a.want.last = node_id_is_equal(&reached, &highest_id);
+    a.want.last =
+        page->last && memcmp(reached.bytes, page->to, NODE_ID_SIZE) == 0;
     memcpy(a.want.to, reached.bytes, NODE_ID_SIZE);
     session->is_answered = a.want.last;
     session->from = next_id(reached);
@@ -447,7 +516,8 @@ static bool want_is_sound(const struct session *session, const argus_Want *want)
 
     if (!session->is_waiting ||
         memcmp(want->to, session->to.bytes, NODE_ID_SIZE) > 0 ||
-        want->last != (memcmp(want->to, highest_id.bytes, NODE_ID_SIZE) == 0))
+        want->last != (session->is_last &&
+                       memcmp(want->to, session->to.bytes, NODE_ID_SIZE) == 0))
         return false;
     for (pb_size_t i = 0; i < want->ids_count; i++) {
         int order = memcmp(before, want->ids[i], NODE_ID_SIZE);
@@ -467,10 +537,22 @@ static void send_wanted(struct directory *d, struct session *session,
     for (pb_size_t i = 0; i < want->ids_count; i++) {
         struct node_id id = node_id_of(want->ids[i]);
         const struct member *m = members_find(&d->members, &id);
-        if (m != NULL && is_listed(m))
+        if (m != NULL && member_is_listed(m))
             items_put_member(&items, m);
     }
     items_flush(&items);
+}
+
+/* Records are equal: now events, if there are any here. */
+static void go_on(struct directory *d, struct session *session,
+                  struct actions *out)
+{
+    if (d->listener.events_begin != NULL)
+        d->listener.events_begin(d->listener.context, &session->events,
+                                 session->link, out);
+    else
+        end_session(d, session, true, argus_RefuseCode_REFUSE_BYE, "in sync",
+                    out);
 }
 
 static void on_want(struct directory *d, struct session *session,
@@ -482,14 +564,67 @@ static void on_want(struct directory *d, struct session *session,
     }
     session->is_waiting = false;
     send_wanted(d, session, want, out);
-    if (!want->last)
-        send_page(d, session, next_id(node_id_of(want->to)), out);
-    else if (d->listener.events_begin != NULL)
-        d->listener.events_begin(d->listener.context, &session->events,
-                                 session->link, out);
+    if (want->last ||
+        !send_page(d, session, next_id(node_id_of(want->to)), out))
+        go_on(d, session, out);
+}
+
+/* --------------------------------------------------------------- sums */
+
+/* The dialer's, of all: the same as ours, or where may the difference be? */
+static void answer_sum(struct directory *d, struct session *session,
+                       uint64_t sum, struct actions *out)
+{
+    argus_Frame frame;
+
+    frame.hlc = 0;
+    session->is_summed = true;
+    session->is_answered = sum == sums_of_all(&d->members);
+    if (session->is_answered) {
+        frame.which_body = argus_Frame_want_tag;
+        frame.body.want = (argus_Want){.last = true, .to = {0}};
+        memcpy(frame.body.want.to, highest_id.bytes, NODE_ID_SIZE);
+    } else {
+        frame.which_body = argus_Frame_sums_tag;
+        sums_of_leaves(&d->members, &frame.body.sums);
+    }
+    actions_send(out, session->link, &frame);
+}
+
+/* The other side's, of ranges. What has become equal meanwhile needs no page,
+ * but the other side waits for the last one. */
+static void compare_sums(struct directory *d, struct session *session,
+                         const argus_Sums *theirs, struct actions *out)
+{
+    uint64_t own[SUMS_MAX];
+
+    session->is_summed = true;
+    session->ranges = theirs->sums_count;
+    sums_of_ranges(&d->members, session->ranges, own);
+    for (uint32_t i = 0; i < session->ranges; i++)
+        if (own[i] != theirs->sums[i])
+            session->differing[i / 64] |= (uint64_t)1 << i % 64;
+    bool is_same = true;
+    for (uint32_t i = 0; i < SUMS_MAX / 64; i++)
+        is_same = is_same && session->differing[i] == 0;
+    if (is_same)
+        session->differing[0] = 1;
+    (void)send_page(d, session, lowest_id, out);
+}
+
+static void on_sums(struct directory *d, struct session *session,
+                    const argus_Sums *sums, struct actions *out)
+{
+    bool is_turn =
+        !session->is_summed && !session->is_answered &&
+        (session->dial != 0 ? session->is_waiting : sums->sums_count == 1);
+
+    if (!is_turn || !sums_count_is_sound(sums->sums_count))
+        malformed(d, session, "sums out of turn or number", out);
+    else if (session->dial == 0)
+        answer_sum(d, session, sums->sums[0], out);
     else
-        end_session(d, session, true, argus_RefuseCode_REFUSE_BYE, "in sync",
-                    out);
+        compare_sums(d, session, sums, out);
 }
 
 /* ------------------------------------------------------------- items */
@@ -635,7 +770,7 @@ void sync_on_link_up(struct directory *d, link_id link, dial_id dial,
             if (s->sessions[i].dial == dial) {
                 s->sessions[i].link = link;
                 s->sessions[i].active_ms = d->now_ms;
-                send_page(d, &s->sessions[i], lowest_id, out);
+                send_sum(d, &s->sessions[i], out);
                 return;
             }
         actions_close(out, link, argus_RefuseCode_REFUSE_BYE, "not needed");
@@ -692,6 +827,9 @@ void sync_on_frame(struct directory *d, link_id link, const argus_Frame *frame,
     }
     session->active_ms = d->now_ms;
     switch (frame->which_body) {
+    case argus_Frame_sums_tag:
+        on_sums(d, session, &frame->body.sums, out);
+        return;
     case argus_Frame_digest_tag:
         on_digest(d, session, &frame->body.digest, out);
         return;
@@ -759,8 +897,30 @@ static void sync_somebody(struct directory *d, struct actions *out)
         sync_request(d, m, out);
     } else if (s->neighbors_count > 0) {
         uint32_t at = prng_below(&d->prng, s->neighbors_count);
-        s->neighbors[at].sync_due_ms = d->now_ms;
+        struct neighbor *n = &s->neighbors[at];
+        if (d->listener.summarize == NULL ||
+            !d->listener.summarize(d->listener.context, &n->id,
+                                   sums_of_all(&d->members)))
+            n->sync_due_ms = d->now_ms;
     }
+}
+
+void sync_on_summary(struct directory *d, const struct node_id *peer,
+                     uint64_t sum, bool are_events_same)
+{
+    struct neighbor *n = find_neighbor(d, peer);
+
+    if (n == NULL)
+        return;
+    if (are_events_same && sum == sums_of_all(&d->members)) {
+        d->stats.summaries_same++;
+        return;
+    }
+    d->stats.summaries_other++;
+    if (n->sync_due_ms != UINT64_MAX || d->now_ms < n->deaf_until_ms)
+        return;
+    n->deaf_until_ms = d->now_ms + SYNC_SETTLE_MS;
+    n->sync_due_ms = d->now_ms;
 }
 
 static void end_stale_sessions(struct directory *d, struct actions *out)

@@ -1,17 +1,20 @@
 /* sync.h - plain anti-entropy: makes two directories equal.
  *
  * A part of the directory, not of its door. A session is one link of kind SYNC:
- *   dialer -> Digest   a page: what it knows of ids in [from, to], in order
+ *   dialer -> Sums     one, of all it knows (core/sums.h)
+ *          <- Want       nothing: we are equal. Else Sums, of ranges of ids:
+ *   dialer -> Digest   a page: what it knows of ids in [from, to], in order, of
+ *                      ranges whose sums differ
  *          <- Items    what the other side has newer, or the page lacks
  *          <- Want     ids that the other side lacks or has older; `to`: the
  *                      page is answered up to here
  *          -> Items    what was wanted
  *          -> Digest   the next page, from behind `to`
- * until `to` is the highest id; then come events (core/event_sync.h), and then
- * the dialer closes (REFUSE_BYE). So at most
- * a page is under way in each direction (SYNC_PAGE_BYTES, SYNC_PAGE_MAX ids),
- * whatever the difference: a newcomer that knows only itself is answered in as
- * many pages as it takes, at its own pace.
+ * until nothing that differs is left; then come events (core/event_sync.h), and
+ * then the dialer closes (REFUSE_BYE). So at most a page is under way in each
+ * direction (SYNC_PAGE_BYTES, SYNC_PAGE_MAX ids), whatever the difference: a
+ * newcomer that knows only itself is answered in as many pages as it takes, at
+ * its own pace.
  *
  * departs from both sides sending digests: one of them suffices for both to
  * learn the difference.
@@ -24,7 +27,10 @@
  * random neighbor shortly after any change of neighbors (what another had not
  * heard yet at the first time), then every 30 to 60 s with a random neighbor
  * and each SYNC_STRANGER_TURN-th time with a member that is none. Whoever
- * learned of events in a session has the next one soon. */
+ * learned of events in a session has the next one soon.
+ *
+ * A neighbor to which a link is up is sent a Summary over it first, and dials
+ * only if it keeps something else: so a mesh at rest opens no links for it. */
 #ifndef ARGUS_CORE_SYNC_H
 #define ARGUS_CORE_SYNC_H
 
@@ -52,8 +58,12 @@ struct session {
     link_id link; /* 0: still dialing */
     struct node_id peer;
     uint64_t started_ms, active_ms;
-    struct node_id from, to;     /* dialer: page that waits for its Want. Other
-                                    side: `from` of the page that must follow */
+    struct node_id from, to; /* dialer: page that waits for its Want. Other
+                                side: before `from` all is answered */
+    uint64_t differing[4];   /* dialer: ranges, a bit each */
+    uint32_t ranges;
+    bool is_summed;              /* sums were answered */
+    bool is_last;                /* dialer: nothing differs behind `to` */
     uint32_t items_left;         /* payloads that the peer may send */
     bool is_waiting;             /* dialer: for a Want */
     bool is_answered;            /* other side: the last Want is sent */
@@ -63,7 +73,8 @@ struct session {
 struct neighbor {
     struct node_id id;
     char address[ADDRESS_SIZE];
-    uint64_t sync_due_ms; /* UINT64_MAX: none */
+    uint64_t sync_due_ms;   /* UINT64_MAX: none */
+    uint64_t deaf_until_ms; /* to its summaries: no more than one session */
     uint32_t retries;
 };
 
@@ -101,6 +112,9 @@ void sync_on_dial_failed(struct directory *d, dial_id dial);
 void sync_on_frame(struct directory *d, link_id link, const argus_Frame *frame,
                    struct actions *out);
 void sync_forget(struct directory *d, struct member *m);
+/** A neighbor's summary came. */
+void sync_on_summary(struct directory *d, const struct node_id *peer,
+                     uint64_t sum, bool are_events_same);
 void sync_on_timeout(struct directory *d, struct actions *out);
 uint64_t sync_deadline_ms(const struct directory *d);
 

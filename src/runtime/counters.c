@@ -8,13 +8,6 @@
 #include "runtime/runtime_impl.h"
 #include "runtime/worker.h"
 
-/** Counters of all parts together; as StatusReply.counters in argus.options. */
-#define COUNTERS_MAX 384
-
-struct counters {
-    struct engine_counter list[COUNTERS_MAX];
-    uint32_t count;
-};
 
 /* ------------------------------------------------------------ gathering */
 
@@ -294,15 +287,14 @@ static const struct engine_counter *find(const struct counters *c,
 }
 
 static size_t fill_metrics(const struct counters *c, enum whose whose,
-                           struct runtime_stat out[STATS_MAX])
+                           struct runtime_stat *out, size_t max)
 {
     size_t n = 0;
 
     for (size_t i = 0; i < sizeof metrics / sizeof metrics[0]; i++) {
         const struct metric *m = &metrics[i];
         const struct engine_counter *e = find(c, m->counter);
-        if (e == NULL || n == STATS_MAX ||
-            (m->whose != OF_ANY && m->whose != whose))
+        if (e == NULL || n == max || (m->whose != OF_ANY && m->whose != whose))
             continue;
         out[n++] = (struct runtime_stat){.group = m->group,
                                          .type = m->type,
@@ -314,10 +306,10 @@ static size_t fill_metrics(const struct counters *c, enum whose whose,
     return n;
 }
 
-static size_t add_measured(struct runtime_stat *out, size_t n, const char *type,
-                           double value)
+static size_t add_measured(struct runtime_stat *out, size_t n, size_t max,
+                           const char *type, double value)
 {
-    if (isnan(value) || n == STATS_MAX)
+    if (isnan(value) || n == max)
         return n;
     out[n] = (struct runtime_stat){.group = "clock",
                                    .type = type,
@@ -329,37 +321,37 @@ static size_t add_measured(struct runtime_stat *out, size_t n, const char *type,
 
 /* What is not measured is not published. */
 static size_t add_clock(const argus_ClockReply *clock, struct runtime_stat *out,
-                        size_t n)
+                        size_t n, size_t max)
 {
-    n = add_measured(out, n, "time_offset", clock->offset_s);
-    n = add_measured(out, n, "time_dispersion", clock->uncertainty_s);
-    return add_measured(out, n, "frequency_offset", clock->drift_ppm);
+    n = add_measured(out, n, max, "time_offset", clock->offset_s);
+    n = add_measured(out, n, max, "time_dispersion", clock->uncertainty_s);
+    return add_measured(out, n, max, "frequency_offset", clock->drift_ppm);
 }
 
+/* All of them; which are metrics is found out when somebody asks. */
 void counters_snapshot(struct runtime *rt)
 {
-    struct counters all = {.count = 0};
-    argus_ClockReply clock;
-    enum whose whose = rt->options.role == argus_Role_ROLE_AGGREGATOR
-                           ? OF_AGGREGATOR
-                           : OF_AGENT;
-
-    all.count = engine_counters(rt->engine, all.list, COUNTERS_MAX);
-    add_own(rt, &all);
-    engine_clock(rt->engine, runtime_now_ms(), runtime_wall_us(), &clock);
-
     (void)pthread_mutex_lock(&rt->stats_lock);
-    size_t n = fill_metrics(&all, whose, rt->stats);
-    n = add_clock(&clock, rt->stats, n);
-    rt->stats_count = n;
+    rt->stats.count = engine_counters(rt->engine, rt->stats.list, COUNTERS_MAX);
+    add_own(rt, &rt->stats);
+    engine_clock(rt->engine, runtime_now_ms(), runtime_wall_us(),
+                 &rt->stats_clock);
+    rt->has_stats = true;
     (void)pthread_mutex_unlock(&rt->stats_lock);
 }
 
 size_t runtime_stats(struct runtime *rt, struct runtime_stat *out, size_t max)
 {
+    enum whose whose = rt->options.role == argus_Role_ROLE_AGGREGATOR
+                           ? OF_AGGREGATOR
+                           : OF_AGENT;
+    size_t count = 0;
+
     (void)pthread_mutex_lock(&rt->stats_lock);
-    size_t count = rt->stats_count < max ? rt->stats_count : max;
-    memcpy(out, rt->stats, count * sizeof *out);
+    if (rt->has_stats) {
+        count = fill_metrics(&rt->stats, whose, out, max);
+        count = add_clock(&rt->stats_clock, out, count, max);
+    }
     (void)pthread_mutex_unlock(&rt->stats_lock);
     return count;
 }

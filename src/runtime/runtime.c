@@ -44,6 +44,22 @@ static uint64_t boot_us(void)
 }
 
 static void on_deadline(uv_timer_t *timer);
+static void on_tick(uv_timer_t *timer);
+
+/* Is there something that must not wait for TICK_REST_MS? */
+static bool is_busy(struct runtime *rt)
+{
+    return store_stats(rt->store)->writes_pending > 0 || rt->is_backlogged ||
+           atomic_load(&rt->is_out_high);
+}
+
+static void start_tick(struct runtime *rt)
+{
+    rt->tick_is_soon = false;
+    rt->tick_is_slow = !is_busy(rt);
+    (void)uv_timer_start(&rt->tick, on_tick,
+                         rt->tick_is_slow ? TICK_REST_MS : TICK_MS, 0);
+}
 
 static void arm(struct runtime *rt)
 {
@@ -62,6 +78,16 @@ static void arm(struct runtime *rt)
                          deadline > now ? deadline - now : 0, 0);
 }
 
+void runtime_write_soon(struct runtime *rt)
+{
+    if (rt->tick_is_soon || rt->phase != PHASE_RUNNING)
+        return;
+    rt->tick_is_soon = true;
+    rt->tick_is_slow = false;
+    uv_update_time(&rt->loop);
+    (void)uv_timer_start(&rt->tick, on_tick, NOTIFY_WRITE_MS, 0);
+}
+
 void runtime_step(struct runtime *rt, struct event *event)
 {
     if (rt->phase == PHASE_CLOSING)
@@ -74,6 +100,8 @@ void runtime_step(struct runtime *rt, struct event *event)
     engine_step(rt->engine, event, &rt->sink);
     rt->in_step = false;
     arm(rt);
+    if (rt->tick_is_slow && rt->phase == PHASE_RUNNING && is_busy(rt))
+        start_tick(rt);
     if (rt->phase == PHASE_DRAINING)
         (void)uv_async_send(&rt->wake); /* is it empty now? */
 }
@@ -308,18 +336,29 @@ static void on_wake(uv_async_t *async)
         stop_if_drained(rt);
 }
 
+static bool is_due(uint64_t *due_ms, uint64_t now_ms, uint32_t period_ms)
+{
+    if (now_ms < *due_ms)
+        return false;
+    *due_ms = now_ms + period_ms;
+    return true;
+}
+
 static void on_tick(uv_timer_t *timer)
 {
     struct runtime *rt = timer->data;
+    uint64_t now_ms = runtime_now_ms();
 
-    store_tick(rt->store, runtime_now_ms());
+    store_tick(rt->store, now_ms);
     carry_relieve(rt);
-    if (rt->ticks++ % (1000 / TICK_MS) == 0)
+    if (is_due(&rt->snapshot_due_ms, now_ms, SNAPSHOT_MS))
         counters_snapshot(rt);
-    if (rt->ticks % SWEEP_TICKS == 0)
+    if (is_due(&rt->sweep_due_ms, now_ms, SWEEP_MS))
         carry_sweep(rt);
-    if (rt->ticks % SECURITY_TICKS == 0 && security_poll(rt->security))
+    if (is_due(&rt->security_due_ms, now_ms, SECURITY_MS) &&
+        security_poll(rt->security))
         carry_keys_changed(rt);
+    start_tick(rt);
 }
 
 static void wake_loop(void *context)
@@ -600,7 +639,7 @@ int runtime_open(struct runtime *rt, struct argus_error *err)
         close_all(rt);
         return rc;
     }
-    (void)uv_timer_start(&rt->tick, on_tick, 0, TICK_MS);
+    (void)uv_timer_start(&rt->tick, on_tick, 0, 0);
     return ARGUS_OK;
 }
 

@@ -51,20 +51,32 @@
 /** What workers get on top of the drain time to end, or to be ended. */
 #define WORKERS_END_MS 7000
 
-/** Counters and stored changes are looked after so often. */
+/** Stored changes and queues that are full are looked after so often, and all
+ *  the rest when there are none. */
 #define TICK_MS 500
+#define TICK_REST_MS 2000
 
-/* Events that collectd is told of are written at once, but not more often. */
-#define NOTIFY_WRITE_MS 20
+/** Counters are copied for collectd's own threads. At rest one tick. */
+#define SNAPSHOT_MS 900
 
-/** Ticks between two looks at the files of keys and certificates. */
-#define SECURITY_TICKS (2000 / TICK_MS)
+/* Events that collectd is told of are written so soon: several at once, and not
+ * while neighbors wait to have them from us. Only whoever dies in between hears
+ * of one twice. */
+#define NOTIFY_WRITE_MS 50
 
-/** Ticks between two looks for content that is no longer used. */
-#define SWEEP_TICKS (60000 / TICK_MS)
+/** Between two looks at the files of keys and certificates. */
+#define SECURITY_MS 1900
 
-/** Entries of runtime_stats(). */
-#define STATS_MAX 96
+/** Between two looks for content that is no longer used. */
+#define SWEEP_MS 60000
+
+/** Counters of all parts together; as StatusReply.counters in argus.options. */
+#define COUNTERS_MAX 384
+
+struct counters {
+    struct engine_counter list[COUNTERS_MAX];
+    uint32_t count;
+};
 
 /** Times a value that collectd's own limit dropped is dispatched again. */
 #define REDISPATCH_MAX 3
@@ -137,19 +149,23 @@ struct runtime {
     enum phase phase;
     uint64_t drain_end_ms;
     struct log_limit refused_limit;
-    uint64_t intake_refused;  /* the deliver mailbox was full */
-    argus_StatusReply status; /* scratch; large */
-    argus_SeriesDef series;   /* scratch of the deliver thread */
-    unsigned ticks;
+    uint64_t intake_refused;         /* the deliver mailbox was full */
+    argus_StatusReply status;        /* scratch; large */
+    argus_SeriesDef series;          /* scratch of the deliver thread */
+    bool tick_is_slow, tick_is_soon; /* the latter: NOTIFY_WRITE_MS */
+    uint64_t snapshot_due_ms, sweep_due_ms, security_due_ms;
 
     pthread_mutex_t stats_lock;
-    struct runtime_stat stats[STATS_MAX];
-    size_t stats_count;
-    uint64_t notified_ms; /* see NOTIFY_WRITE_MS */
+    struct counters stats;
+    argus_ClockReply stats_clock;
+    bool has_stats;
 };
 
 uint64_t runtime_now_ms(void);
 uint64_t runtime_wall_us(void);
+
+/** Stored changes are written within NOTIFY_WRITE_MS. */
+void runtime_write_soon(struct runtime *rt);
 
 /** One step of the engine; sets its timer anew. Never from within another. */
 void runtime_step(struct runtime *rt, struct event *event);

@@ -263,14 +263,12 @@ static uint32_t body_measure(const argus_Frame *f)
     switch (f->which_body) {
     case argus_Frame_ping_tag:
         return number_field(f->body.ping.number) +
-               stamp_field(f->body.ping.sent_us) +
                standing_field(&f->body.ping.standing,
                               f->body.ping.has_standing);
     case argus_Frame_pong_tag:
         return number_field(f->body.pong.number) +
-               stamp_field(f->body.pong.sent_us) +
                stamp_field(f->body.pong.received_us) +
-               stamp_field(f->body.pong.replied_us) +
+               number_field(f->body.pong.took_us) +
                standing_field(&f->body.pong.standing,
                               f->body.pong.has_standing);
     case argus_Frame_gossip_tag:
