@@ -671,7 +671,7 @@ void engine_free(struct engine *e)
     intake_free(e->intake);
     spool_free(e->spool);
     directory_free(e->directory);
-    timeline_free(e->timeline);
+    engine_events_free(e);
     publishers_free(e->publishers);
     overlay_free(e->overlay);
     free(e->aggregators);
@@ -704,6 +704,7 @@ static void on_stop(struct engine *e)
     if (e->is_stopped)
         return;
     e->is_stopped = true;
+    engine_events_settle(e);
     intake_freeze(e->intake);
     spool_flush(e->spool, e->now_ms, &e->out);
     overlay_hurry(e->overlay);
@@ -835,6 +836,7 @@ static void on_join(struct engine *e, const char *address, int *result)
 
 static void on_leave(struct engine *e)
 {
+    engine_events_settle(e);
     overlay_hurry(e->overlay);
     bundle_sync_stop(e->bundle_sync);
     directory_leave(e->directory, e->now_ms, e->wall_us, &e->out);
@@ -882,6 +884,7 @@ static void dispatch(struct engine *e, const struct event *event)
         engine_notice(e, event->notice.event, event->notice.always,
                       event->notice.hlc, event->notice.number);
         break;
+    case EVENT_SETTLE: engine_events_settle(e); break;
     case EVENT_RECORD:
         (void)directory_load(e->directory, e->now_ms, e->wall_us,
                              &event->record.id, event->record.data,
@@ -943,7 +946,7 @@ uint64_t engine_deadline_ms(const struct engine *e)
     d = least(d, insiders_deadline_ms(e));
     d = least(d, publishers_deadline_ms(e->publishers));
     d = least(d, reach_deadline_ms(&e->reach));
-    d = least(d, timeline_deadline_ms(e->timeline));
+    d = least(d, engine_events_deadline_ms(e));
     d = least(d, engine_alarms_deadline_ms(e));
     return least(d, intake_deadline_ms(e->intake));
 }

@@ -96,6 +96,7 @@ enum event_type {
     EVENT_PASSED,       /* dispatched values that passed by it; see intake.h */
     EVENT_PROGRESS,     /* collectd's queue moved on */
     EVENT_NOTICE,       /* a local notification, or argusctl notify */
+    EVENT_SETTLE,       /* somebody asks for events: engine_is_settled() */
     EVENT_RECORD,       /* from disk, before START: a packed Signed */
     EVENT_EVENT_ROW,    /* from disk, before START: as STORE_EVENT wrote it */
     EVENT_ADDRESS,      /* from disk, before START: where a node was reached */
@@ -264,6 +265,10 @@ bool engine_peer(const struct engine *e, uint32_t index, argus_PeerReply *out,
  *  counts), best first. */
 bool engine_route(const struct engine *e, const char *key, uint32_t index,
                   argus_RouteReply *out);
+
+/** Are all events that this node originated among those below? Else after
+ *  EVENT_SETTLE, or a few milliseconds later. */
+bool engine_is_settled(const struct engine *e);
 
 /** Events oldest first, in HLC order. The second gives all but uncertainty and
  *  `concurrent`, which the last one fills in; the third only where it stands.

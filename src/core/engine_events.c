@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <pb_encode.h>
+
 #include "base/text.h"
 #include "core/engine_impl.h"
 
@@ -262,19 +264,13 @@ static void fill(const struct engine *e, argus_Event *event)
     text_copy(event->node, sizeof event->node, e->options.name);
 }
 
-/* It has its stamp. @return false: too large to be signed. */
-static bool publish(struct engine *e, const argus_Statement *s, bool always)
+/* It is signed. */
+static void send_own(struct engine *e, const argus_Event *event,
+                     const uint8_t *packed, size_t size, bool always)
 {
-    uint8_t packed[SEALED_SIZE_MAX];
-    const argus_Event *event = &s->body.event;
-    size_t size = e->options.seal.close(e->options.seal.context, s, packed);
-
-    if (size == 0) {
-        e->stats.event_unsealed++;
-        return false;
-    }
     struct action mark = {.type = ACTION_STORE,
                           .store = {.what = STORE_HLC, .number = event->hlc}};
+
     e->owner->emit(e->owner->context, &mark);
     (void)add(e, &e->options.id, event, packed, size);
     /* A notification went through collectd here already; words of an operator
@@ -283,7 +279,89 @@ static bool publish(struct engine *e, const argus_Statement *s, bool always)
         tell(e, ACTION_NOTIFY, event, &e->options.id);
     (void)overlay_broadcast(e->overlay, packed, size);
     e->stats.event_sent++;
+}
+
+static void take_signed(void *context, uint32_t index, const uint8_t *packed,
+                        size_t size)
+{
+    struct engine *e = context;
+    argus_Event event;
+
+    if (size == 0 || !timeline_unpack(packed, size, &event))
+        e->stats.event_unsealed++;
+    else
+        send_own(e, &event, packed, size, e->batch.always[index]);
+}
+
+/* Those that wait get one signature. */
+static void sign_waiting(struct engine *e)
+{
+    struct own_batch *b = &e->batch;
+
+    if (b->count == 0)
+        return;
+    b->signed_ms = e->now_ms;
+    if (!e->options.seal.close_all(e->options.seal.context, b->parts, b->count,
+                                   take_signed, e))
+        e->stats.event_unsealed += b->count;
+    while (b->count > 0)
+        free(b->parts[--b->count].statement);
+}
+
+/* @return false: no memory, or it cannot be encoded. */
+static bool wait_signing(struct engine *e, const argus_Statement *s,
+                         bool always)
+{
+    struct own_batch *b = &e->batch;
+    struct seal_part *part = &b->parts[b->count];
+
+    if (!pb_get_encoded_size(&part->size, argus_Statement_fields, s) ||
+        (part->statement = malloc(part->size)) == NULL)
+        return false;
+    pb_ostream_t out = pb_ostream_from_buffer(part->statement, part->size);
+    if (!pb_encode(&out, argus_Statement_fields, s)) {
+        free(part->statement);
+        return false;
+    }
+    b->always[b->count++] = always;
+    if (b->count == SEAL_BATCH_MAX)
+        sign_waiting(e);
     return true;
+}
+
+/* It has its stamp. The first is signed at once, what follows within
+ * EVENT_BATCH_MS of a signature waits for others: a signature is most of what
+ * an event costs each node. @return false: it cannot be signed. */
+static bool publish(struct engine *e, const argus_Statement *s, bool always)
+{
+    uint8_t packed[SEALED_SIZE_MAX];
+    bool is_early =
+        e->batch.count > 0 || e->now_ms - e->batch.signed_ms < EVENT_BATCH_MS;
+
+    if (e->options.seal.close_all != NULL && is_early &&
+        wait_signing(e, s, always))
+        return true;
+    size_t size = e->options.seal.close(e->options.seal.context, s, packed);
+    if (size == 0) {
+        e->stats.event_unsealed++;
+        return false;
+    }
+    e->batch.signed_ms = e->now_ms;
+    send_own(e, &s->body.event, packed, size, always);
+    return true;
+}
+
+uint64_t engine_events_deadline_ms(const struct engine *e)
+{
+    uint64_t limit_ms = timeline_deadline_ms(e->timeline);
+    uint64_t batch_ms = e->batch.signed_ms + EVENT_BATCH_MS;
+
+    return e->batch.count > 0 && batch_ms < limit_ms ? batch_ms : limit_ms;
+}
+
+void engine_events_settle(struct engine *e)
+{
+    sign_waiting(e);
 }
 
 void engine_notice(struct engine *e, const argus_Event *event, bool always,
@@ -322,7 +400,7 @@ void engine_announce(struct engine *e, const argus_Event *event)
 }
 
 /* Events that were too many are told of, once there is a token for that. */
-void engine_events_on_timeout(struct engine *e)
+static void tell_of_limited(struct engine *e)
 {
     argus_Statement s = {.which_body = argus_Statement_event_tag};
     argus_Event *event = &s.body.event;
@@ -339,7 +417,21 @@ void engine_events_on_timeout(struct engine *e)
     (void)publish(e, &s, true);
 }
 
+void engine_events_on_timeout(struct engine *e)
+{
+    tell_of_limited(e);
+    if (e->now_ms >= e->batch.signed_ms + EVENT_BATCH_MS)
+        sign_waiting(e);
+}
+
 /* ------------------------------------------------------------------ life */
+
+void engine_events_free(struct engine *e)
+{
+    while (e->batch.count > 0)
+        free(e->batch.parts[--e->batch.count].statement);
+    timeline_free(e->timeline);
+}
 
 int engine_events_new(struct engine *e)
 {
@@ -359,6 +451,11 @@ int engine_events_new(struct engine *e)
                                         .take = take,
                                         .holds = holds};
     return rc;
+}
+
+bool engine_is_settled(const struct engine *e)
+{
+    return e->batch.count == 0;
 }
 
 uint32_t engine_events_count(const struct engine *e)

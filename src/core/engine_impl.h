@@ -102,6 +102,17 @@ struct offline_view {
     char (*groups)[128];
 };
 
+/** Events wait no longer than that to share a signature. */
+#define EVENT_BATCH_MS 10
+
+/* Own events that have their stamp and no signature yet. */
+struct own_batch {
+    struct seal_part parts[SEAL_BATCH_MAX];
+    bool always[SEAL_BATCH_MAX];
+    uint32_t count;
+    uint64_t signed_ms; /* the last signature */
+};
+
 struct engine {
     struct engine_options options; /* contacts: not kept */
     struct overlay *overlay;
@@ -112,6 +123,7 @@ struct engine {
     struct directory *directory;
     struct timeline *timeline;
     struct event_sync event_sync; /* between timelines */
+    struct own_batch batch;
     struct publishers *publishers;
     struct spool *spool;
     struct intake *intake;
@@ -213,6 +225,10 @@ void engine_notice(struct engine *e, const argus_Event *event, bool always,
 /** The same, to everyone and here too: collectd knows nothing of it yet. */
 void engine_announce(struct engine *e, const argus_Event *event);
 void engine_events_on_timeout(struct engine *e);
+uint64_t engine_events_deadline_ms(const struct engine *e);
+/** What waits for a signature gets it now. */
+void engine_events_settle(struct engine *e);
+void engine_events_free(struct engine *e);
 
 /** As directory_listener wants it. */
 void engine_events_begin(void *context, struct event_session *session,

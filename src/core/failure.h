@@ -29,7 +29,7 @@
 #define PROBES_MAX 16        /* dials under way */
 #define PROBES_QUEUED_MAX 64 /* waiting for one of them */
 #define PROBERS 2            /* survivors that probe a silent member */
-#define PROBE_SLOW_MS 30000
+#define PROBE_SLOW_MS 60000
 #define PROBE_LOST_MS 10000 /* while there are lost or unheard ones */
 #define LOST_LATELY_MS 600000
 #define DEATHS_MANY 3

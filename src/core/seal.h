@@ -22,12 +22,27 @@
 /** A broadcast is known by the head of the SHA-256 of its payload. */
 #define CONTENT_ID_SIZE 16
 
+/** Statements that may share a signature. */
+#define SEAL_BATCH_MAX 16
+
+struct seal_part {
+    uint8_t *statement; /* encoded */
+    size_t size;
+};
+
 struct seal {
     void *context;
     /** Encode, sign with this node's key and pack. @return size, 0: too large.
      */
     size_t (*close)(void *context, const argus_Statement *statement,
                     uint8_t out[SEALED_SIZE_MAX]);
+    /** Sign several by one signature; each comes out packed by itself, in
+     *  order. NULL: one by one is as cheap. @return false: not signed. */
+    bool (*close_all)(void *context, const struct seal_part *parts,
+                      uint32_t count,
+                      void (*take)(void *taker, uint32_t index,
+                                   const uint8_t *data, size_t size),
+                      void *taker);
     /** Unpack and check. @return false: damaged or signature wrong. */
     bool (*open)(void *context, const uint8_t *data, size_t size,
                  argus_Statement *statement, struct node_id *author);

@@ -14,6 +14,7 @@
 
 #include "runtime/ed25519.h"
 #include "runtime/file.h"
+#include "runtime/hash_tree.h"
 #include "runtime/operator_key.h"
 
 #define KEY_SIZE ED25519_KEY_SIZE
@@ -24,6 +25,19 @@
 #define CLONED_MAX 1000
 
 static const char purpose[] = "argus-statement-1"; /* its NUL is signed too */
+static const char batch_purpose[] = "argus-batch-1";
+
+/** Roots that were checked not long ago. */
+#define ROOTS_MAX 32
+
+struct known_root {
+    uint8_t key[KEY_SIZE];
+    uint8_t root[HASH_TREE_HASH];
+    uint8_t signature[ED25519_SIGNATURE_SIZE];
+};
+
+#define BATCH_TEXT_MAX (sizeof batch_purpose + 64 + HASH_TREE_HASH)
+_Static_assert(SEAL_BATCH_MAX == HASH_TREE_LEAVES, "one leaf for each");
 
 struct identity {
     EVP_PKEY *key;
@@ -33,6 +47,8 @@ struct identity {
     uint8_t text[sizeof purpose + 64 + sizeof(((argus_Signed *)0)->statement)];
     size_t prefix; /* bytes of text before the statement */
     argus_Signed scratch;
+    struct known_root roots[ROOTS_MAX]; /* a ring */
+    uint32_t roots_next;                /* counts on */
 };
 
 /* Fails only without memory or without SHA-256; a hash that is then the same
@@ -248,6 +264,8 @@ static size_t seal_close(void *context, const argus_Statement *statement,
         return 0;
     s->statement.size = (pb_size_t)stream.bytes_written;
     memcpy(s->key, identity->public_key, KEY_SIZE);
+    s->path.size = 0;
+    s->place = 0;
     if (!ed25519_sign(identity->key, identity->text, put_text(identity, s),
                       s->signature))
         return 0;
@@ -257,6 +275,119 @@ static size_t seal_close(void *context, const argus_Statement *statement,
     return stream.bytes_written;
 }
 
+/* "argus-batch-1" NUL, the cluster's name, NUL, the root. @return the size. */
+static size_t put_root(const struct identity *identity,
+                       const uint8_t root[HASH_TREE_HASH],
+                       uint8_t out[BATCH_TEXT_MAX])
+{
+    size_t cluster = identity->prefix - sizeof purpose; /* with its NUL */
+    uint8_t *at = out;
+
+    memcpy(at, batch_purpose, sizeof batch_purpose);
+    memcpy(at += sizeof batch_purpose, identity->text + sizeof purpose,
+           cluster);
+    memcpy(at += cluster, root, HASH_TREE_HASH);
+    return (size_t)(at - out) + HASH_TREE_HASH;
+}
+
+static void grow_tree(struct identity *identity, const struct seal_part *parts,
+                      uint32_t count, struct hash_tree *tree)
+{
+    uint8_t leaves[HASH_TREE_LEAVES][HASH_TREE_HASH];
+
+    for (uint32_t i = 0; i < count; i++) {
+        memcpy(identity->text + identity->prefix, parts[i].statement,
+               parts[i].size);
+        hash_tree_leaf(identity->text, identity->prefix + parts[i].size,
+                       leaves[i]);
+    }
+    hash_tree_build(tree, (const uint8_t(*)[HASH_TREE_HASH])leaves, count);
+}
+
+/* One alone is signed as it is. */
+static bool sign_all(struct identity *identity, const struct hash_tree *tree,
+                     size_t text_size)
+{
+    uint8_t text[BATCH_TEXT_MAX];
+    uint8_t *signature = identity->scratch.signature;
+
+    if (tree->levels == 0)
+        return ed25519_sign(identity->key, identity->text, text_size,
+                            signature);
+    return ed25519_sign(identity->key, text,
+                        put_root(identity, tree->nodes[1], text), signature);
+}
+
+static bool seal_close_all(void *context, const struct seal_part *parts,
+                           uint32_t count,
+                           void (*take)(void *taker, uint32_t index,
+                                        const uint8_t *data, size_t size),
+                           void *taker)
+{
+    struct identity *identity = context;
+    argus_Signed *s = &identity->scratch;
+    struct hash_tree tree;
+    uint8_t out[SEALED_SIZE_MAX];
+
+    for (uint32_t i = 0; i < count; i++)
+        if (parts[i].size > sizeof s->statement.bytes)
+            return false;
+    grow_tree(identity, parts, count, &tree);
+    memcpy(s->key, identity->public_key, KEY_SIZE);
+    if (!sign_all(identity, &tree, identity->prefix + parts[0].size))
+        return false;
+    for (uint32_t i = 0; i < count; i++) {
+        pb_ostream_t stream = pb_ostream_from_buffer(out, sizeof out);
+        memcpy(s->statement.bytes, parts[i].statement, parts[i].size);
+        s->statement.size = (pb_size_t)parts[i].size;
+        s->path.size = (pb_size_t)hash_tree_path(&tree, i, s->path.bytes);
+        s->place = i;
+        bool fits = pb_encode(&stream, argus_Signed_fields, s);
+        take(taker, i, out, fits ? stream.bytes_written : 0);
+    }
+    return true;
+}
+
+static bool is_known_root(const struct identity *identity,
+                          const struct known_root *r)
+{
+    for (uint32_t i = 0; i < ROOTS_MAX && i < identity->roots_next; i++)
+        if (memcmp(&identity->roots[i], r, sizeof *r) == 0)
+            return true;
+    return false;
+}
+
+/* The root of several is checked once, as long as it is remembered. */
+static bool root_holds(struct identity *identity, const argus_Signed *s,
+                       size_t text_size)
+{
+    uint8_t leaf[HASH_TREE_HASH], text[BATCH_TEXT_MAX];
+    struct known_root r;
+
+    hash_tree_leaf(identity->text, text_size, leaf);
+    if (!hash_tree_climb(leaf, s->path.bytes, s->path.size, s->place, r.root))
+        return false;
+    memcpy(r.key, s->key, sizeof r.key);
+    memcpy(r.signature, s->signature, sizeof r.signature);
+    if (is_known_root(identity, &r))
+        return true;
+    if (!ed25519_verify(s->key, text, put_root(identity, r.root, text),
+                        s->signature))
+        return false;
+    identity->roots[identity->roots_next++ % ROOTS_MAX] = r;
+    return true;
+}
+
+static bool is_signed(struct identity *identity, const argus_Signed *s)
+{
+    size_t size = put_text(identity, s);
+
+    if (s->path.size > 0)
+        return root_holds(identity, s, size);
+    return s->place == 0 &&
+           ed25519_verify(s->key, identity->text, size, s->signature);
+}
+
 static bool seal_open(void *context, const uint8_t *data, size_t size,
                       argus_Statement *statement, struct node_id *author)
 {
@@ -264,9 +395,7 @@ static bool seal_open(void *context, const uint8_t *data, size_t size,
     argus_Signed *s = &identity->scratch;
 
     pb_istream_t stream = pb_istream_from_buffer(data, size);
-    if (!pb_decode(&stream, argus_Signed_fields, s) ||
-        !ed25519_verify(s->key, identity->text, put_text(identity, s),
-                        s->signature))
+    if (!pb_decode(&stream, argus_Signed_fields, s) || !is_signed(identity, s))
         return false;
     stream = pb_istream_from_buffer(s->statement.bytes, s->statement.size);
     if (!pb_decode(&stream, argus_Statement_fields, statement) ||
@@ -289,6 +418,7 @@ struct seal identity_seal(struct identity *identity)
     return (struct seal){
         .context = identity,
         .close = seal_close,
+        .close_all = seal_close_all,
         .open = seal_open,
         .hash = identity_hash,
         .digest = digest,

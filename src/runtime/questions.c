@@ -87,6 +87,10 @@ static bool on_route(void *context, const char *key, uint32_t index,
 static uint32_t on_events_count(void *context)
 {
     struct runtime *rt = context;
+    struct event settle = {.type = EVENT_SETTLE};
+
+    if (!engine_is_settled(rt->engine))
+        runtime_step(rt, &settle);
     return engine_events_count(rt->engine);
 }
 
