@@ -10,6 +10,8 @@
 /** One write to the socket: a frame of the control lane waits for no more. */
 #define FLYING_FRAMES_MAX 16
 #define FLYING_BYTES_MAX 65536
+/** Frames that are held for one write. */
+#define HELD_BYTES_MAX 8192
 /** A buffer for partial frames up to this size is kept. */
 #define PARTIAL_KEPT 4096
 
@@ -22,6 +24,7 @@ struct out {
 static void on_timer(uv_timer_t *timer);
 static void start_write(struct conn *c);
 static void flush_cipher(struct conn *c);
+static void write_held(struct conn *c);
 
 /* ------------------------------------------------------------ the end */
 
@@ -90,11 +93,20 @@ static void on_handle_closed(uv_handle_t *handle)
         c->shared->events.gone(c);
 }
 
+static void let_go(struct conn *c)
+{
+    if (!c->is_held)
+        return;
+    c->is_held = false;
+    TAILQ_REMOVE(&c->shared->held, c, holding);
+}
+
 static void close_handles(struct conn *c)
 {
     if (c->state == CONN_CLOSED)
         return;
     c->state = CONN_CLOSED;
+    let_go(c);
     uv_close((uv_handle_t *)&c->tcp, on_handle_closed);
     uv_close((uv_handle_t *)&c->timer, on_handle_closed);
 }
@@ -156,6 +168,7 @@ static void refuse_and_flush(struct conn *c, argus_RefuseCode code,
     text_clean(frame->body.refuse.text, sizeof frame->body.refuse.text, text);
     c->queued_max = SIZE_MAX;
     conn_send(c, frame, false);
+    write_held(c);
     if (c->state != CONN_OPEN)
         return; /* the socket is broken already */
     c->state = CONN_CLOSING;
@@ -487,7 +500,9 @@ static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf)
         return;
     }
     c->shared->stats->bytes_received += (uint64_t)size;
+    conn_shared_hold(c->shared);
     socket_in(c, (const uint8_t *)buf->base, (size_t)size);
+    conn_shared_release(c->shared);
 }
 
 bool conn_start(struct conn *c, struct tls_context *protection, bool is_dialer,
@@ -578,20 +593,37 @@ static unsigned take_lane(struct conn *c, struct out_list *lane, uv_buf_t *bufs,
     return count;
 }
 
-/* Encrypt what is next in the lanes. */
+static void encrypt(struct conn *c, const uint8_t *bytes, size_t size)
+{
+    if (size > 0 && !tls_write(c->tls, bytes, size))
+        conn_abort(c, LINK_END_LOCAL, argus_RefuseCode_REFUSE_NONE,
+                   tls_text(c->tls));
+}
+
+/* Encrypt what is next in the lanes; small frames share a record. */
 static void encrypt_lane(struct conn *c, struct out_list *lane, size_t *bytes)
 {
+    uint8_t *record = c->shared->write_buffer;
+    size_t used = 0;
     struct out *o;
 
     while (*bytes < FLYING_BYTES_MAX && (o = STAILQ_FIRST(lane)) != NULL) {
         STAILQ_REMOVE_HEAD(lane, next);
         c->queued_bytes -= o->size;
         *bytes += o->size;
-        if (!tls_write(c->tls, o->bytes, o->size))
-            conn_abort(c, LINK_END_LOCAL, argus_RefuseCode_REFUSE_NONE,
-                       tls_text(c->tls));
+        if (used + o->size > CONN_PLAIN_SIZE) {
+            encrypt(c, record, used);
+            used = 0;
+        }
+        if (o->size > CONN_PLAIN_SIZE) {
+            encrypt(c, o->bytes, o->size);
+        } else {
+            memcpy(record + used, o->bytes, o->size);
+            used += o->size;
+        }
         free(o);
     }
+    encrypt(c, record, used);
 }
 
 /* What TLS has to send goes before all else: it is one stream. */
@@ -728,6 +760,54 @@ static int send_now(struct conn *c, const uint8_t *bytes, int size)
     return c->state == CONN_CLOSED ? -1 : size;
 }
 
+/* ------------------------------------------------------------ holding */
+
+/* What was held leaves in one write, at once if nothing else waits. */
+static void write_held(struct conn *c)
+{
+    size_t bytes = 0;
+
+    let_go(c);
+    if (c->is_writing || c->state == CONN_CLOSED)
+        return;
+    if (c->guard != GUARD_UP || !STAILQ_EMPTY(&c->cipher)) {
+        start_write(c);
+        return;
+    }
+    encrypt_lane(c, &c->control, &bytes);
+    encrypt_lane(c, &c->bulk, &bytes);
+    flush_cipher(c);
+}
+
+/* @return false: it goes by itself. */
+static bool hold(struct conn *c, const uint8_t *bytes, int size, bool is_urgent)
+{
+    if (c->shared->holds == 0 || c->state != CONN_OPEN || !c->is_ready ||
+        c->queued_bytes + (size_t)size > HELD_BYTES_MAX)
+        return false;
+    enqueue(c, bytes, (size_t)size, is_urgent ? &c->control : &c->bulk);
+    if (c->state == CONN_OPEN && !c->is_held) {
+        c->is_held = true;
+        TAILQ_INSERT_TAIL(&c->shared->held, c, holding);
+    }
+    return true;
+}
+
+void conn_shared_hold(struct conn_shared *shared)
+{
+    shared->holds++;
+}
+
+void conn_shared_release(struct conn_shared *shared)
+{
+    struct conn *c;
+
+    if (--shared->holds > 0)
+        return;
+    while ((c = TAILQ_FIRST(&shared->held)) != NULL)
+        write_held(c);
+}
+
 void conn_send(struct conn *c, const argus_Frame *frame, bool is_urgent)
 {
     uint8_t *bytes = c->shared->write_buffer;
@@ -743,6 +823,8 @@ void conn_send(struct conn *c, const argus_Frame *frame, bool is_urgent)
         return;
     }
     c->shared->stats->frames_sent++;
+    if (hold(c, bytes, size, is_urgent))
+        return;
     int sent = send_now(c, bytes, size);
     if (sent < 0 || sent == size)
         return;
@@ -758,6 +840,7 @@ int conn_shared_init(struct conn_shared *shared, uv_loop_t *loop)
 {
     shared->loop = loop;
     TAILQ_INIT(&shared->ended);
+    TAILQ_INIT(&shared->held);
     shared->frame = calloc(1, sizeof *shared->frame);
     shared->refuse = calloc(1, sizeof *shared->refuse);
     shared->read_buffer = malloc(CONN_READ_SIZE);

@@ -53,6 +53,8 @@ struct conn_shared {
     struct transport_stats *stats;
     uv_idle_t idle;           /* reports the ended */
     struct conn_list ended;   /* not yet reported */
+    unsigned holds;           /* conn_shared_hold() without its end */
+    struct conn_list held;    /* frames wait for that end */
     argus_Frame *frame;       /* scratch of decoding */
     argus_Frame *refuse;      /* scratch of saying why */
     uint8_t *read_buffer;     /* CONN_READ_SIZE */
@@ -116,6 +118,8 @@ struct conn {
     struct out_list cipher, control, bulk, flying;
     size_t queued_bytes, queued_max;
     bool is_writing, is_congested, is_shut;
+    bool is_held;
+    TAILQ_ENTRY(conn) holding;
     uint64_t written, written_seen, progress_ms;
 
     /* the end */
@@ -129,6 +133,11 @@ struct conn {
 int conn_shared_init(struct conn_shared *shared, uv_loop_t *loop);
 /** Frees the scratch; the idle handle is closed by its owner before. */
 void conn_shared_close(struct conn_shared *shared);
+
+/** From the first to its release frames wait for others to the same peer, a few
+ *  at most, so that one write carries them. Calls may nest. */
+void conn_shared_hold(struct conn_shared *shared);
+void conn_shared_release(struct conn_shared *shared);
 
 /** Call turn from the loop, soon. */
 void conn_shared_wake(struct conn_shared *shared);

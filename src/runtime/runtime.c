@@ -97,8 +97,12 @@ void runtime_step(struct runtime *rt, struct event *event)
     event->now_ms = runtime_now_ms();
     event->wall_us = runtime_wall_us();
     event->boot_us = boot_us();
+    if (rt->transport != NULL)
+        transport_hold(rt->transport);
     engine_step(rt->engine, event, &rt->sink);
     rt->in_step = false;
+    if (rt->transport != NULL)
+        transport_release(rt->transport);
     arm(rt);
     if (rt->tick_is_slow && rt->phase == PHASE_RUNNING && is_busy(rt))
         start_tick(rt);

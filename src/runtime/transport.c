@@ -211,6 +211,16 @@ static bool is_urgent(const struct link *l, const argus_Frame *frame)
     }
 }
 
+void transport_hold(struct transport *t)
+{
+    conn_shared_hold(&t->shared);
+}
+
+void transport_release(struct transport *t)
+{
+    conn_shared_release(&t->shared);
+}
+
 void transport_send(struct transport *t, link_id link, const argus_Frame *frame)
 {
     struct link *l = find_link(t, link);

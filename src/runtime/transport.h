@@ -124,6 +124,11 @@ void transport_dial(struct transport *t, dial_id dial, argus_LinkKind kind,
 /** The same, but for addresses that are known; see the listener. */
 void transport_search(struct transport *t, dial_id dial, argus_LinkKind kind,
                       const char *address);
+/** From the first to its release what is sent may wait, so that several frames
+ *  to one peer leave in one write. Calls may nest. */
+void transport_hold(struct transport *t);
+void transport_release(struct transport *t);
+
 void transport_send(struct transport *t, link_id link,
                     const argus_Frame *frame);
 void transport_close(struct transport *t, link_id link, argus_RefuseCode code,
