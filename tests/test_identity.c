@@ -4,7 +4,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include <pb_encode.h>
+
 #include "folder.h"
+#include "runtime/hash_tree.h"
 #include "runtime/identity.h"
 
 static argus_Statement statement, opened;
@@ -90,6 +93,97 @@ static void test_identity_seal_is_checked(void)
     identity_free(other);
 }
 
+struct batch {
+    uint8_t packed[SEAL_BATCH_MAX][SEALED_SIZE_MAX];
+    size_t size[SEAL_BATCH_MAX];
+    uint32_t count;
+};
+
+static void keep_packed(void *context, uint32_t index, const uint8_t *data,
+                        size_t size)
+{
+    struct batch *b = context;
+
+    CU_ASSERT_EQUAL_FATAL(index, b->count);
+    memcpy(b->packed[index], data, size);
+    b->size[index] = size;
+    b->count++;
+}
+
+static void seal_batch(struct identity *identity, uint32_t count,
+                       struct batch *b)
+{
+    struct seal seal = identity_seal(identity);
+    uint8_t encoded[SEAL_BATCH_MAX][64];
+    struct seal_part parts[SEAL_BATCH_MAX];
+
+    b->count = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        pb_ostream_t out = pb_ostream_from_buffer(encoded[i], 64);
+        memset(&statement, 0, sizeof statement);
+        statement.which_body = argus_Statement_event_tag;
+        statement.body.event.number = i + 1;
+        CU_ASSERT_TRUE(pb_encode(&out, argus_Statement_fields, &statement));
+        parts[i] = (struct seal_part){encoded[i], out.bytes_written};
+    }
+    CU_ASSERT_TRUE(seal.close_all(seal.context, parts, count, keep_packed, b));
+    CU_ASSERT_EQUAL(b->count, count);
+}
+
+/* Goal: of statements that share a signature each is checked by itself, in any
+ * order, in its cluster alone, and none of its bytes can be changed. */
+static void test_identity_batch_is_checked(void)
+{
+    static struct batch b;
+    struct argus_error err = {{0}};
+    struct identity *a, *reader, *other;
+    struct node_id author;
+    unsigned passed = 0;
+
+    CU_ASSERT_EQUAL_FATAL(identity_open(NULL, "prod", &a, &err), ARGUS_OK);
+    CU_ASSERT_EQUAL_FATAL(identity_open(NULL, "prod", &reader, &err), ARGUS_OK);
+    CU_ASSERT_EQUAL_FATAL(identity_open(NULL, "test", &other, &err), ARGUS_OK);
+    struct seal seal = identity_seal(reader), elsewhere = identity_seal(other);
+
+    for (uint32_t count = 1; count <= SEAL_BATCH_MAX; count++) {
+        seal_batch(a, count, &b);
+        for (uint32_t i = count; i-- > 0;) {
+            CU_ASSERT_TRUE(seal.open(seal.context, b.packed[i], b.size[i],
+                                     &opened, &author));
+            CU_ASSERT_EQUAL(opened.body.event.number, i + 1);
+            CU_ASSERT_TRUE(node_id_is_equal(&author, identity_id(a)));
+            CU_ASSERT_FALSE(elsewhere.open(elsewhere.context, b.packed[i],
+                                           b.size[i], &opened, &author));
+        }
+        for (size_t i = 0; i < b.size[0]; i++) { /* its root is known by now */
+            b.packed[0][i] ^= 1;
+            passed += seal.open(seal.context, b.packed[0], b.size[0], &opened,
+                                &author) &&
+                      node_id_is_equal(&author, identity_id(a));
+            b.packed[0][i] ^= 1;
+        }
+    }
+    CU_ASSERT_EQUAL(passed, 0);
+    identity_free(a);
+    identity_free(reader);
+    identity_free(other);
+}
+
+/* Goal: paths and places that no tree has are refused. */
+static void test_identity_paths_are_bounded(void)
+{
+    uint8_t leaf[HASH_TREE_HASH] = {1}, root[HASH_TREE_HASH];
+    uint8_t path[(HASH_TREE_LEVELS + 1) * HASH_TREE_HASH] = {0};
+
+    CU_ASSERT_TRUE(hash_tree_climb(leaf, path, 64, 15, root));
+    CU_ASSERT_FALSE(hash_tree_climb(leaf, path, 64, 16, root));
+    CU_ASSERT_FALSE(hash_tree_climb(leaf, path, 63, 0, root));
+    CU_ASSERT_FALSE(hash_tree_climb(leaf, path, 80, 0, root));
+    CU_ASSERT_FALSE(hash_tree_climb(leaf, path, 0, 1, root));
+    CU_ASSERT_TRUE(hash_tree_climb(leaf, path, 0, 0, root));
+    CU_ASSERT_EQUAL(memcmp(leaf, root, sizeof leaf), 0);
+}
+
 /* Goal: a damaged key stops the start and is left for the operator; a renewed
  * one keeps the old file beside it and signs under the new id. */
 static void test_identity_damaged_and_renewed(void)
@@ -135,6 +229,8 @@ static void test_identity_damaged_and_renewed(void)
 CU_TestInfo suite_identity[] = {
     {"survives_restart", test_identity_survives_restart},
     {"seal_is_checked", test_identity_seal_is_checked},
+    {"batch_is_checked", test_identity_batch_is_checked},
+    {"paths_are_bounded", test_identity_paths_are_bounded},
     {"damaged_and_renewed", test_identity_damaged_and_renewed},
     CU_TEST_INFO_NULL,
 };

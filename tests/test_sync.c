@@ -120,6 +120,42 @@ static void test_two_different_become_equal(void)
     net_free(net);
 }
 
+static uint64_t frames_of_session(struct net *net)
+{
+    uint64_t before = net->frames;
+
+    sync_request(net->nodes[0].d,
+                 members_find(&net->nodes[0].d->members, &net->nodes[1].id),
+                 net_out(&net->nodes[0]));
+    net_run(net, 500);
+    return net->frames - before;
+}
+
+/* Goal: two that know the same 2000 find that out by one number, and a single
+ * difference by sums and one page of a few entries. */
+static void test_one_difference_among_many_is_cheap(void)
+{
+    struct net *net = net_new(2, 5);
+
+    net_start(net, 0);
+    net_start(net, 1);
+    tell_members(net, 0, 0, 2000, 1);
+    net_connect(net, 0, 1);
+    CU_ASSERT_TRUE(net_run_until(net, all_same, 5000) <= 5000);
+    net_run(net, 10000);
+    net->frame_bytes_max = 0;
+    CU_ASSERT_EQUAL(frames_of_session(net), 2); /* Sums, Want */
+    CU_ASSERT_TRUE(net->frame_bytes_max < 64);
+
+    tell_members(net, 1, 777, 778, 2);
+    uint64_t items = directory_stats(net->nodes[1].d)->items_sent;
+    CU_ASSERT_EQUAL(frames_of_session(net), 5); /* Sums x 2, page, item, Want */
+    CU_ASSERT_TRUE(all_same(net));
+    CU_ASSERT_EQUAL(directory_stats(net->nodes[1].d)->items_sent - items, 1);
+    CU_ASSERT_TRUE(net->frame_bytes_max < 2500); /* 128 sums */
+    net_free(net);
+}
+
 /* Goal: what one end of a chain knows reaches the other. */
 static void test_three_in_a_chain_become_equal(void)
 {
@@ -398,6 +434,7 @@ static void test_failed_sync_is_tried_again(void)
     }
 CU_TestInfo suite_sync[] = {
     ROW(test_two_different_become_equal),
+    ROW(test_one_difference_among_many_is_cheap),
     ROW(test_three_in_a_chain_become_equal),
     ROW(test_newcomer_is_filled_in_pages),
     ROW(test_two_meshes_that_meet_tell_their_own),
