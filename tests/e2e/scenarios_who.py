@@ -1,9 +1,10 @@
 """Who publishes what, who is gone, and what collectd is told of it."""
 
+import os
 import socket
 import time
 
-from bed import check, wait_for, wait_online
+from bed import ARGUSCTL, Lan, check, notify, wait_for, wait_online
 
 STATSD = 'LoadPlugin statsd\n<Plugin statsd>\n  Host "127.0.0.1"\n  Port "%d"\n</Plugin>\n'
 # Speaks for a few seconds, then lives on and says nothing.
@@ -97,4 +98,53 @@ def twin_names(bed, full):
     return "told by both"
 
 
-SCENARIOS = [who, twin_names]
+def cut_zone(bed, full):
+    """A zone is cut off: coverage falls on the other side and names it; what happened meanwhile
+    comes by anti-entropy to those that follow; an aggregator that was killed is told of an
+    event once."""
+    lan, port, nodes = Lan(bed, 6), bed.free_port(), []
+    for i, place in enumerate(lan.places):
+        nodes.append(bed.daemon("c%d" % i, netns=place, host=lan.host(i), port=port,
+                                role="agent" if i else "aggregator",
+                                seeds=["%s:%d" % (lan.host(0), port)] if i else [],
+                                block='Zone "%s"' % ("east" if i < 3 else "west")).spawn())
+    for node in nodes:
+        node.wait_ready()
+    wait_online(nodes, 6, 20)
+    followed = os.path.join(bed.dir, "followed")
+    with open(followed, "w") as f:
+        follower = bed.child([ARGUSCTL, "-s", nodes[4].socket, "--json", "events", "--follow"],
+                             stdout=f)
+
+    def coverage(node):
+        return node.ctl("members", codes=(0, 3))["coverage"]
+
+    def has_followed():
+        with open(followed) as f:
+            return "while cut" in f.read()
+    for i in (3, 4, 5):
+        lan.move(i, 1)
+    for node, zone in ((nodes[1], "west"), (nodes[4], "east")):
+        wait_for(lambda n=node, z=zone: coverage(n)["zones"] == [z], 20,
+                 lambda n=node: "coverage: %s" % coverage(n))
+        wait_for(lambda n=node: coverage(n)["contributed"] == 3 and coverage(n)["known"] == 6, 10,
+                 lambda n=node: "coverage: %s" % coverage(n))
+        check(node.ctl_code("members")[0] == 3, "another exit code than 3")
+    notify(nodes[1], "while cut")
+    wait_for(lambda: said(nodes[0], "while cut"), 10, "the aggregator's collectd was not told")
+    nodes[0].kill()
+    nodes[0].start()
+    for i in (3, 4, 5):
+        lan.move(i, 0)
+    wait_online(nodes, 6, 30)
+    wait_for(has_followed, 30, "who follows does not see what it learned later")
+    check(follower.poll() is None, "events --follow ended")
+    notify(nodes[4], "after all")
+    wait_for(lambda: said(nodes[0], "after all"), 10, "the aggregator's collectd was not told")
+    check(len(said(nodes[0], "while cut")) == 1, "told twice: %s" % said(nodes[0], "while cut"))
+    for node in nodes:
+        wait_for(lambda n=node: n.ctl_code("members")[0] == 0, 10, "coverage stays low")
+    return "each side names the other's zone; followed over the cut; told once over a kill"
+
+
+SCENARIOS = [who, twin_names, cut_zone]
