@@ -456,8 +456,8 @@ const struct verb verb_watch = {
             "(--watch=S: every S).\n"
             "\n"
             "  q                     quit\n"
-            "  left, right, Tab      another pane: mesh, members, events,\n"
-            "                        peers, status\n"
+            "  left, right, Tab      another pane: mesh, members,\n"
+            "                        publishers, events, peers, status\n"
             "  up, down, PgUp, PgDn, Home, End\n"
             "                        scroll\n",
     .run = run_watch,
