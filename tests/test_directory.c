@@ -385,7 +385,7 @@ static void test_suspect_unrefuted_turns_offline(void)
     net_run(desk.net, 1000);
     /* the earlier report of another witness takes over, time goes on */
     CU_ASSERT_EQUAL(say_report(&desk, 3, 2, 1, 1, SUSPECT), DIRECTORY_NEWS);
-    net_run(desk.net, 1400);
+    net_run(desk.net, 400);
     CU_ASSERT_EQUAL(member(&desk, 2)->state, SUSPECT);
     net_run(desk.net, 200);
     CU_ASSERT_EQUAL(member(&desk, 2)->state, OFFLINE);

@@ -833,8 +833,9 @@ static void test_announcements_are_collected(void)
         gossip(p, 1000, 1, i);
     ihave(p, 1001, 2, 64, 10); /* it has these: not worth announcing */
     CU_ASSERT_EQUAL(sent_of(argus_Frame_ihave_tag, 2), 1);
-    CU_ASSERT_EQUAL(plumtree_deadline_ms(p), 1005);
-    run_until(p, 1005);
+    CU_ASSERT_TRUE(plumtree_deadline_ms(p) >= 1007);
+    CU_ASSERT_TRUE(plumtree_deadline_ms(p) <= 1023);
+    run_until(p, 1023);
     CU_ASSERT_EQUAL(sent_of(argus_Frame_ihave_tag, 2), 2);
     CU_ASSERT_EQUAL(sent_of(argus_Frame_ihave_tag, 1), 0);
     CU_ASSERT_EQUAL(plumtree_stats(p)->ihave_sent, 90);

@@ -13,8 +13,8 @@
  *
  * Failure. A neighbor's link that is reset, or ends without a word: one dial;
  * refused means OFFLINE, answered means nothing happened, anything else
- * SUSPECT. A silent one: SUSPECT. What is not refuted within suspect_ms is
- * offline, on each node by its own timer; the witness dials once more and then
+ * SUSPECT. A silent one: SUSPECT. What is not refuted within seven tenths of
+ * suspect_ms is offline, on each node by its own timer; the witness dials once more and then
  * says OFFLINE. A node that was late itself dials before it accuses. A member
  * with a live link to this node is at worst suspect here. Those whose neighbors
  * died with them are found by probes, see core/failure.h.

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/queue.h>
 
+#include "base/prng.h"
 #include "base/status.h"
 #include "core/bucket.h"
 
@@ -62,7 +63,8 @@ struct pulse {
     uint64_t answered_ms; /* last ping of the peer's, or link up */
     uint64_t unanswered_ms; /* first ping since heard_ms; 0: none */
     struct account *account;
-    uint8_t kind; /* argus_LinkKind */
+    uint32_t jitter_ms; /* of the next ping */
+    uint8_t kind;       /* argus_LinkKind */
     bool is_closing;
 };
 
@@ -87,6 +89,7 @@ struct links {
     struct pulse *pulses;
     uint32_t count, room;
     struct links_options options;
+    struct prng prng;
     struct links_listener listener;
     struct link_entry *table; /* by id */
     struct account *accounts;
@@ -109,6 +112,7 @@ int links_new(const struct links_options *options,
         return ARGUS_ENOMEM;
     l->options = *options;
     l->listener = *listener;
+    prng_seed(&l->prng, options->seed);
     l->deadline_ms = UINT64_MAX;
     TAILQ_INIT(&l->idle);
     *out = l;
@@ -362,6 +366,13 @@ static bool is_active(const struct links *l, const struct pulse *p)
            l->listener.is_active(l->listener.context, p->id);
 }
 
+/* The links of a node must not be pinged all at the same time: whoever stops is
+ * found out by the one whose turn comes first. */
+static void draw_jitter(struct links *l, struct pulse *p)
+{
+    p->jitter_ms = prng_below(&l->prng, l->options.jitter_ms + 1);
+}
+
 /* Whoever pinged a link last gives the other end the first turn. */
 static uint32_t own_turn_ms(const struct links *l)
 {
@@ -374,14 +385,7 @@ static uint64_t ping_due_ms(const struct links *l, const struct pulse *p)
     uint64_t own_ms = p->pinged_ms + own_turn_ms(l);
     uint64_t other_ms = from + l->options.ping_ms;
 
-    return own_ms > other_ms ? own_ms : other_ms;
-}
-
-/* A ping may wait a little for others, so that many links do not wake the loop
- * one by one. */
-static uint64_t ping_latest_ms(const struct links *l, const struct pulse *p)
-{
-    return ping_due_ms(l, p) + l->options.ping_ms / 8;
+    return (own_ms > other_ms ? own_ms : other_ms) + p->jitter_ms;
 }
 
 /* Silence counts from the last frame, but a ping must have had its part of
@@ -406,7 +410,7 @@ static void find_deadline(struct links *l)
         const struct pulse *e = &l->pulses[i];
         if (!is_pinged(e))
             continue;
-        uint64_t ping = ping_latest_ms(l, e), silent = silent_due_ms(l, e);
+        uint64_t ping = ping_due_ms(l, e), silent = silent_due_ms(l, e);
         best = ping < best ? ping : best;
         best = silent < best ? silent : best;
     }
@@ -469,10 +473,11 @@ bool links_on_link_up(struct links *l, uint64_t now_ms, link_id link,
     }
     e->heard_ms = now_ms;
     e->answered_ms = now_ms;
+    draw_jitter(l, e);
     for (uint32_t i = 0; i < SAMPLES; i++)
         e->entry->samples[i].rtt_us = -1;
-    if (is_pinged(e) && ping_latest_ms(l, e) < l->deadline_ms)
-        l->deadline_ms = ping_latest_ms(l, e);
+    if (is_pinged(e) && ping_due_ms(l, e) < l->deadline_ms)
+        l->deadline_ms = ping_due_ms(l, e);
     if (dial == 0 && !account_charge(l, e->account, LINKS_UP_COST))
         l->listener.flooded(l->listener.context, link, peer, out);
     return true;
@@ -510,7 +515,7 @@ static bool standing(const struct links *l, const struct pulse *p,
     return true;
 }
 
-static void answer(const struct links *l, struct pulse *p, uint64_t now_ms,
+static void answer(struct links *l, struct pulse *p, uint64_t now_ms,
                    uint64_t wall_us, const argus_Ping *ping,
                    struct actions *out)
 {
@@ -522,6 +527,7 @@ static void answer(const struct links *l, struct pulse *p, uint64_t now_ms,
         (argus_Pong){.number = ping->number, .received_us = (int64_t)wall_us};
     f.body.pong.has_standing = standing(l, p, &f.body.pong.standing);
     p->answered_ms = now_ms;
+    draw_jitter(l, p);
     /* Both pinged at once: who dialed goes first the next time. */
     if (p->entry->ping_number != 0 && p->entry->dial == 0)
         p->answered_ms += l->options.ping_ms / 2;
@@ -629,6 +635,7 @@ static void send_ping(struct links *l, struct pulse *p, uint64_t now_ms,
     e->ping_number = l->ping_number;
     e->ping_sent_us = (int64_t)wall_us;
     p->pinged_ms = now_ms;
+    draw_jitter(l, p);
     if (p->unanswered_ms == 0)
         p->unanswered_ms = now_ms;
     f.hlc = 0;

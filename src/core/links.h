@@ -46,7 +46,9 @@ struct links; /* opaque; one an engine */
 #define LINKS_STRIKES_MS 60000  /* strikes further back do not count */
 
 struct links_options {
+    uint64_t seed;
     uint32_t ping_ms;
+    uint32_t jitter_ms; /* a ping comes up to so much later */
     uint32_t suspect_ms;
     uint32_t links_max;      /* > LINKS_RESERVED */
     uint32_t peer_links_max; /* accepted from one node at a time */

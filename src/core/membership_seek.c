@@ -16,9 +16,9 @@
 #define SEARCH_MAX_MS 600000
 #define REFILL_MS 10000 /* the directory is asked for candidates */
 #define REFILL_PEERS 8
-#define SHUFFLE_REST_AFTER 4  /* shuffles; then each waits ... */
-#define SHUFFLE_REST 4      /* ... so many times as long */
-#define RETRY_MS 500          /* after the first failed dial; doubles */
+#define SHUFFLE_REST_AFTER 2 /* shuffles; then each waits ... */
+#define SHUFFLE_REST 4       /* ... so many times as long */
+#define RETRY_MS 500         /* after the first failed dial; doubles */
 #define RETRY_MAX_MS 30000
 #define FILL_MIN_MS 500 /* after a rejection; doubles */
 #define FILL_MAX_MS 20000

@@ -54,7 +54,7 @@ void plumtree_defaults(struct plumtree_options *options)
     *options = (struct plumtree_options){
         .graft_wait_ms = 100,      /* guess; it grows with the lag */
         .graft_wait_max_ms = 1000, /* guess */
-        .announce_wait_ms = 5,
+        .announce_wait_ms = 15,
         .shortcut_gap_ms = 10000, /* guess */
         .prune_gap_ms = 100,      /* guess */
         .grafts_per_s = 256,      /* guess */
@@ -285,6 +285,16 @@ static void flush_announcements(struct plumtree *p, struct neighbor *n,
     actions_send(out, n->link, &frame);
 }
 
+/* Half of it to half as long again: of the two ends of a link one is first then,
+ * and the other has nothing left to say. The payload is past by that time; to
+ * announce while it is on its way is work at the moment when all have most. */
+static uint32_t announce_wait_ms(struct plumtree *p)
+{
+    uint32_t wait_ms = p->options.announce_wait_ms;
+
+    return wait_ms / 2 + prng_below(&p->prng, wait_ms + 1);
+}
+
 static void announce_later(struct plumtree *p, struct neighbor *n,
                            const struct seen_message *m, struct actions *out)
 {
@@ -296,7 +306,7 @@ static void announce_later(struct plumtree *p, struct neighbor *n,
         flush_announcements(p, n, out);
     else
         p->announce_ms =
-            earlier(p->announce_ms, p->now_ms + p->options.announce_wait_ms);
+            earlier(p->announce_ms, p->now_ms + announce_wait_ms(p));
 }
 
 /* The peer has shown that it has the message: not worth an announcement. */

@@ -175,7 +175,7 @@ static void suspicion_end(struct directory *d, struct member_report *r)
 /* All wait equally long, so the queue is ordered by deadline. */
 static void suspicion_begin(struct directory *d, struct member_report *r)
 {
-    r->deadline_ms = d->now_ms + d->suspect_ms;
+    r->deadline_ms = d->now_ms + (uint64_t)d->suspect_ms * 7 / 10;
     r->is_waiting = true;
     TAILQ_INSERT_TAIL(&d->suspicions, r, suspicion);
 }

@@ -44,7 +44,11 @@ bool runtime_post_notice(struct runtime *rt, const argus_Event *event)
     size_t size = offsetof(argus_Event, message) + strlen(event->message) + 1;
     const struct mailbox_part part = {event, size};
 
-    return mailbox_post(rt->in, IN_NOTICE, &part, 1);
+    if (!mailbox_post(rt->in, IN_NOTICE, &part, 1))
+        return false;
+    atomic_store(&rt->is_notice_in, true);
+    (void)uv_async_send(&rt->wake); /* values may be gathered just now */
+    return true;
 }
 
 bool runtime_wants_down(struct runtime *rt)

@@ -158,6 +158,7 @@ static void begin_closing(struct runtime *rt)
         uv_close((uv_handle_t *)&rt->wake, on_handle_closed);
         uv_close((uv_handle_t *)&rt->deadline, on_handle_closed);
         uv_close((uv_handle_t *)&rt->tick, on_handle_closed);
+        uv_close((uv_handle_t *)&rt->gather, on_handle_closed);
     }
 }
 
@@ -318,13 +319,36 @@ static void begin_draining(struct runtime *rt)
     runtime_step(rt, &event);
 }
 
+static void on_gathered(uv_timer_t *timer)
+{
+    carry_in(timer->data);
+}
+
+/* collectd's threads hand over one value at a time: an agent takes what comes
+ * within GATHER_MS in one go, for each time the loop wakes costs more than a
+ * value. What collectd acknowledges to an aggregator waits for nothing. */
+static void take_in(struct runtime *rt)
+{
+    bool is_urgent = atomic_exchange(&rt->is_notice_in, false);
+
+    if (is_urgent || rt->phase != PHASE_RUNNING ||
+        rt->options.role == argus_Role_ROLE_AGGREGATOR) {
+        carry_in(rt);
+        return;
+    }
+    if (uv_is_active((uv_handle_t *)&rt->gather))
+        return;
+    uv_update_time(&rt->loop);
+    (void)uv_timer_start(&rt->gather, on_gathered, GATHER_MS, 0);
+}
+
 static void on_wake(uv_async_t *async)
 {
     struct runtime *rt = async->data;
 
     if (rt->phase == PHASE_CLOSING)
         return;
-    carry_in(rt);
+    take_in(rt);
     questions_answer(rt);
     if (rt->wants_identity && rt->phase == PHASE_RUNNING)
         change_identity(rt);
@@ -386,7 +410,9 @@ static int open_loop(struct runtime *rt, struct argus_error *err)
     (void)uv_timer_init(&rt->loop, &rt->deadline);
     (void)uv_timer_init(&rt->loop, &rt->tick);
     rt->wake.data = rt->deadline.data = rt->tick.data = rt;
-    rt->handles = 3;
+    (void)uv_timer_init(&rt->loop, &rt->gather);
+    rt->gather.data = rt;
+    rt->handles = 4;
     mailbox_set_wake(rt->in, wake_loop, &rt->wake);
     return ARGUS_OK;
 }

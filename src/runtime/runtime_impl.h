@@ -56,6 +56,9 @@
 #define TICK_MS 500
 #define TICK_REST_MS 2000
 
+/** Values of collectd's threads are gathered for so long. */
+#define GATHER_MS 20
+
 /** Counters are copied for collectd's own threads. At rest one tick. */
 #define SNAPSHOT_MS 900
 
@@ -149,9 +152,11 @@ struct runtime {
     enum phase phase;
     uint64_t drain_end_ms;
     struct log_limit refused_limit;
-    uint64_t intake_refused;         /* the deliver mailbox was full */
-    argus_StatusReply status;        /* scratch; large */
-    argus_SeriesDef series;          /* scratch of the deliver thread */
+    uint64_t intake_refused;  /* the deliver mailbox was full */
+    argus_StatusReply status; /* scratch; large */
+    argus_SeriesDef series;   /* scratch of the deliver thread */
+    uv_timer_t gather;        /* see GATHER_MS */
+    atomic_bool is_notice_in; /* a notification is among what was posted */
     bool tick_is_slow, tick_is_soon; /* the latter: NOTIFY_WRITE_MS */
     uint64_t snapshot_due_ms, sweep_due_ms, security_due_ms;
 

@@ -40,7 +40,8 @@ from mesh_base import Meter, now  # noqa: E402
 from mesh_serf import SerfMesh  # noqa: E402
 
 FIGURES = ("form", "idle", "event", "burst", "pause", "stop", "half")
-SETTLE_S = 10     # after the mesh formed, and after a node came back
+REST_S = 60       # after the mesh formed, until it is at rest
+SETTLE_S = 10     # after a node came back
 TAIL_S = 5        # what an event still causes once all have it
 EVENT_BYTES = 255  # with its NUL 256, argus' bound of a message
 BURST = 200
@@ -67,7 +68,7 @@ class Run:
         self.note("form_s", seen - last)
 
     def idle_(self):
-        self.mesh.pump(SETTLE_S)
+        self.mesh.pump(REST_S)
         meter = Meter(self.mesh)
         self.mesh.pump(self.options.idle)
         self.idle = meter.rates()

@@ -79,6 +79,23 @@ class Control:
             raise
         mesh.watch(self.sock, self.on_readable)
 
+    def follow(self):
+        """Its replies are read later: reading them takes the processors that the
+        mesh needs to carry the event."""
+        self.mesh.unwatch(self.sock, close=False)
+        self.mesh.watch(self.sock, self.on_followed)
+        self.ask(field(FOLLOW, field(2, 1) + field(3, 1)))
+
+    def on_followed(self):
+        try:
+            got = self.sock.recv(1 << 18)
+        except OSError:
+            got = b""
+        if got:
+            self.mesh.followed.append((now(), self, got))
+        else:
+            self.mesh.on_closed(self)
+
     def ask(self, body):
         self.waiting += 1
         self.sock.sendall(len(body).to_bytes(4, "big") + body)
@@ -94,6 +111,9 @@ class Control:
         if not got:
             self.mesh.on_closed(self)
             return
+        self.take(got)
+
+    def take(self, got):
         self.buffer += got
         while len(self.buffer) >= 4:
             size = int.from_bytes(self.buffer[:4], "big")
@@ -128,13 +148,14 @@ class ArgusMesh(Mesh):
             daemon.seeds = [self.daemons[0].address]
         self.controls, self.followers, self.counters = {}, {}, {}
         self.plain = []
+        self.followed = []  # (when, Control, bytes): read by settle_events()
 
     def spawn(self, node):
         return self.daemons[node].spawn().process
 
     def attach(self, node):
         self.followers[node] = Control(self, node, self.daemons[node].socket)
-        self.followers[node].ask(field(FOLLOW, field(2, 1) + field(3, 1)))
+        self.followers[node].follow()
 
     def detach(self, node):
         for table in (self.controls, self.followers):
@@ -164,7 +185,8 @@ class ArgusMesh(Mesh):
     def on_reply(self, control, number, value):
         if control is self.followers.get(control.node):
             if number == EVENT_REPLY:
-                self.on_event(control.node, of(of(value, 1), 12).decode("utf-8", "replace"))
+                self.on_event(control.node, of(of(value, 1), 12).decode("utf-8", "replace"),
+                              self.read_at)
             return
         if number == STATUS_REPLY:
             found = {ONLINE: 0, SUSPECT: 0, OFFLINE: 0}
@@ -177,6 +199,11 @@ class ArgusMesh(Mesh):
                                            found[OFFLINE], now())
         elif number == 8:  # End
             control.waiting -= 1
+
+    def settle_events(self):
+        followed, self.followed = self.followed, []
+        for self.read_at, control, got in followed:
+            control.take(got)
 
     def publish(self, node, text):
         control = self.control(node)

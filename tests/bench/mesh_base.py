@@ -121,12 +121,13 @@ class Mesh:
     def watch(self, sock, on_readable):
         self.selector.register(sock, selectors.EVENT_READ, on_readable)
 
-    def unwatch(self, sock):
+    def unwatch(self, sock, close=True):
         try:
             self.selector.unregister(sock)
         except (KeyError, ValueError):
             pass
-        sock.close()
+        if close:
+            sock.close()
 
     def pump(self, seconds):
         end = now() + seconds
@@ -172,12 +173,16 @@ class Mesh:
         """Until every node has all of them, or the time is up; when the last came."""
         end, nodes = now() + limit_s, len(self.processes)
         while now() < end and any(len(self.events.get(t, {})) < nodes for t in texts):
-            self.pump(0.005)
+            self.pump(0.05)
+            self.settle_events()
         return max([t for text in texts for t in self.events.get(text, {}).values()] or [end])
 
     def publish_all(self, node, texts):
         for text in texts:
             self.publish(node, text)
 
-    def on_event(self, node, text):
-        self.events.setdefault(text, {}).setdefault(node, now())
+    def settle_events(self):
+        """Read what came, if that waits for this call."""
+
+    def on_event(self, node, text, when=None):
+        self.events.setdefault(text, {}).setdefault(node, when or now())
