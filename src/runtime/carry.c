@@ -519,7 +519,14 @@ static void carry_dial(struct runtime *rt, const struct action *a)
  * crash; in a storm that waits for the tick. */
 static void carry_notify(struct runtime *rt, const struct action *a)
 {
-    runtime_write_soon(rt);
+    uint64_t now_ms = runtime_now_ms();
+
+    if (now_ms - rt->notified_ms >= NOTIFY_WRITE_MS) {
+        rt->notified_ms = now_ms;
+        store_tick(rt->store, now_ms);
+    } else {
+        runtime_write_soon(rt);
+    }
     deliver_event(rt, a->event.event);
 }
 

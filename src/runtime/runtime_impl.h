@@ -62,10 +62,10 @@
 /** Counters are copied for collectd's own threads. At rest one tick. */
 #define SNAPSHOT_MS 900
 
-/* Events that collectd is told of are written so soon: several at once, and not
- * while neighbors wait to have them from us. Only whoever dies in between hears
- * of one twice. */
-#define NOTIFY_WRITE_MS 50
+/* Events that collectd is told of are written first, so that nobody is told
+ * twice over a restart; but not more often than that: what comes faster is told
+ * before it is written. */
+#define NOTIFY_WRITE_MS 20
 
 /** Between two looks at the files of keys and certificates. */
 #define SECURITY_MS 1900
@@ -157,6 +157,7 @@ struct runtime {
     argus_SeriesDef series;   /* scratch of the deliver thread */
     uv_timer_t gather;        /* see GATHER_MS */
     atomic_bool is_notice_in; /* a notification is among what was posted */
+    uint64_t notified_ms;     /* see NOTIFY_WRITE_MS */
     bool tick_is_slow, tick_is_soon; /* the latter: NOTIFY_WRITE_MS */
     uint64_t snapshot_due_ms, sweep_due_ms, security_due_ms;
 
