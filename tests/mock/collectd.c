@@ -794,13 +794,17 @@ void mock_global(const char *name, const char *value)
 
 static oconfig_item_t *item_add(oconfig_item_t *parent, const char *key)
 {
-    oconfig_item_t *grown =
-        realloc(parent->children,
-                ((size_t)parent->children_num + 1) * sizeof *parent->children);
-    if (grown == NULL)
-        abort();
-    parent->children = grown;
-    oconfig_item_t *item = &grown[parent->children_num++];
+    size_t count = (size_t)parent->children_num;
+
+    if ((count & (count - 1)) == 0) { /* full: it doubles, from 1 */
+        oconfig_item_t *grown =
+            realloc(parent->children,
+                    (count == 0 ? 1 : 2 * count) * sizeof *parent->children);
+        if (grown == NULL)
+            abort();
+        parent->children = grown;
+    }
+    oconfig_item_t *item = &parent->children[parent->children_num++];
     memset(item, 0, sizeof *item);
     item->key = strdup(key);
     item->parent = parent;
