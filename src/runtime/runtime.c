@@ -326,12 +326,14 @@ static void on_gathered(uv_timer_t *timer)
 
 /* collectd's threads hand over one value at a time: an agent takes what comes
  * within GATHER_MS in one go, for each time the loop wakes costs more than a
- * value. What collectd acknowledges to an aggregator waits for nothing. */
+ * value. What collectd acknowledges to an aggregator waits for nothing, nor
+ * does what is left at a stop. */
 static void take_in(struct runtime *rt)
 {
     bool is_urgent = atomic_exchange(&rt->is_notice_in, false);
 
     if (is_urgent || rt->phase != PHASE_RUNNING ||
+        atomic_load(&rt->is_stop_wanted) ||
         rt->options.role == argus_Role_ROLE_AGGREGATOR) {
         carry_in(rt);
         return;
