@@ -11,7 +11,7 @@
 #define NET_NODES_MAX 64
 #define NET_NEIGHBORS_MAX 16
 #define NET_LATENCY_MS 2
-#define NET_DIAL_TIMEOUT_MS 10000
+#define NET_DIAL_TIMEOUT_MS 3000 /* as connect_ms of the transport */
 #define NET_WALL_US UINT64_C(1700000000000000)
 
 /* ---- The stand-in for Ed25519; context: the id of the node. */
@@ -19,7 +19,8 @@ size_t fake_close(void *context, const argus_Statement *statement,
                   uint8_t out[SEALED_SIZE_MAX]);
 bool fake_open(void *context, const uint8_t *data, size_t size,
                argus_Statement *statement, struct node_id *author);
-/** An encoded Statement, as whoever knows the format better may have made it. */
+/** An encoded Statement, as whoever knows the format better may have made it.
+ */
 size_t fake_seal(const struct node_id *author, const uint8_t *statement,
                  size_t size, uint8_t out[SEALED_SIZE_MAX]);
 

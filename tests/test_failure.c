@@ -217,6 +217,108 @@ static void test_split_heals_by_slow_probes(void)
     net_free(net);
 }
 
+static void cut_off(struct net *net, uint32_t few)
+{
+    for (uint32_t i = 0; i < few; i++)
+        net->nodes[i].side = 1;
+    net_break_sides(net);
+    for (uint32_t i = 0; i + 1 < few; i++) /* as HyParView would see to */
+        net_connect(net, i, i + 1);
+}
+
+static bool few_know(struct net *net)
+{
+    uint32_t few = 0;
+
+    while (net->nodes[few].side == 1)
+        few++;
+    for (uint32_t i = 0; i < few; i++)
+        if (directory_count(net->nodes[i].d, ONLINE) != few ||
+            directory_count(net->nodes[i].d, SUSPECT) != 0)
+            return false;
+    return true;
+}
+
+/* Goal: few that are cut off from the many find out soon, and one alone as soon
+ * as it would of its neighbors. Before it was left to those who are not there
+ * to look after most of them: three of 64 did not know after two minutes. */
+static void test_few_cut_off_find_out_soon(void)
+{
+    static const struct {
+        uint32_t count, few, limit_ms;
+    } rows[] = {{32, 1, 7000},  {64, 1, 7000},  {32, 2, 20000}, {32, 4, 20000},
+                {32, 8, 20000}, {64, 2, 30000}, {64, 4, 25000}, {64, 8, 20000}};
+    uint64_t seed = test_seed();
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct net *net = mesh(rows[i].count, seed + i);
+        cut_off(net, rows[i].few);
+        uint64_t took_ms = net_run_until(net, few_know, rows[i].limit_ms);
+        CU_ASSERT_TRUE(took_ms <= rows[i].limit_ms);
+        printf("  %u of %u cut off: known after %" PRIu64 " ms\n", rows[i].few,
+               rows[i].count, took_ms);
+        net_free(net);
+    }
+}
+
+/* Goal: whoever is cut off alone says that it speaks from memory, and accuses
+ * nobody: once it is back all is as before at once, and the others have nothing
+ * to refute. */
+static void test_cut_off_alone_keeps_what_it_knew(void)
+{
+    struct net *net = mesh(32, 17);
+    const struct directory *d = net->nodes[0].d;
+    argus_Coverage c;
+    uint64_t refutations = 0;
+
+    cut_off(net, 1);
+    net_run(net, 7000);
+    CU_ASSERT_EQUAL(directory_stats(d)->cut_offs, 1);
+    CU_ASSERT_EQUAL(directory_count(d, OFFLINE), 31);
+    directory_coverage(d, net_wall_us(net), &c);
+    CU_ASSERT_EQUAL(c.known, 32);
+    CU_ASSERT_EQUAL(c.contributed, 1);
+    for (uint32_t i = 1; i < 32; i++)
+        CU_ASSERT_PTR_NULL(seen(net, 0, i)->report);
+    net_run(net, 60000);
+    CU_ASSERT_EQUAL(directory_stats(d)->cut_offs, 1);
+
+    net->nodes[0].side = 0;
+    net_connect(net, 0, 5);
+    CU_ASSERT_EQUAL(seen(net, 0, 5)->state, ONLINE);
+    CU_ASSERT_TRUE(net_run_until(net, net_is_agreed, 2000) <= 2000);
+    net_run(net, 10000);
+    CU_ASSERT_TRUE(net_is_agreed(net));
+    for (uint32_t i = 1; i < 32; i++)
+        refutations += directory_stats(net->nodes[i].d)->refutations;
+    CU_ASSERT_TRUE(refutations <= 1); /* a dial that was under way when it came
+                                         back may still fail */
+    net_free(net);
+}
+
+/* Goal: neighbors lost are no cut as long as anybody is heard of, be it that
+ * its host refuses a dial. */
+static void test_a_sign_of_life_is_no_cut(void)
+{
+    for (uint32_t round = 0; round < 2; round++) {
+        struct net *net = mesh(32, 18 + round);
+        struct net_node *n = &net->nodes[0], *other = &net->nodes[20];
+        cut_off(net, 1);
+        net_run(net, 3600);
+        if (round == 0) {
+            directory_heard(n->d, net->now_ms, net_wall_us(net), &other->id);
+        } else {
+            other->side = 1;
+            net_kill(net, 20);
+            failure_probe(n->d, members_find(&n->d->members, &other->id),
+                          PROBE_SLOW, net_out(n));
+        }
+        net_run(net, 3400);
+        CU_ASSERT_EQUAL(directory_stats(n->d)->cut_offs, 0);
+        net_free(net);
+    }
+}
+
 static argus_Coverage coverage_of(const struct net *net, uint32_t by)
 {
     argus_Coverage coverage;
@@ -414,6 +516,9 @@ CU_TestInfo suite_failure[] = {
     ROW(test_half_of_32_killed_is_known_soon),
     ROW(test_island_that_dies_is_found_by_probes),
     ROW(test_split_heals_by_slow_probes),
+    ROW(test_few_cut_off_find_out_soon),
+    ROW(test_cut_off_alone_keeps_what_it_knew),
+    ROW(test_a_sign_of_life_is_no_cut),
     ROW(test_cut_off_zone_is_told_from_a_dead_one),
     ROW(test_own_word_is_not_outdone_by_a_refused_dial),
     ROW(test_undialable_member_is_not_accused_for_ever),

@@ -258,7 +258,7 @@ void directory_neighbor_up(struct directory *d, uint64_t now_ms,
     struct member *m = members_find(&d->members, &peer->id);
     if (m != NULL) {
         m->is_neighbor = true;
-        m->is_accused = false;
+        m->is_accused = m->is_unheard = false;
         statements_heard(d, m);
         (void)statements_refresh(d, m, wall_us);
     }
@@ -302,8 +302,10 @@ void directory_neighbor_lost(struct directory *d, uint64_t now_ms,
     if (m == NULL || d->own.is_silent)
         return;
     /* It thought us silent: so it lives. */
-    if (why == LINK_END_CLOSED && code == argus_RefuseCode_REFUSE_SILENT)
+    if (why == LINK_END_CLOSED && code == argus_RefuseCode_REFUSE_SILENT) {
+        failure_on_sign_of_life(d);
         return;
+    }
     /* Up to now it was there, or until it fell silent. */
     uint64_t seen_us =
         wall_us - (why == LINK_END_TIMEOUT ? d->suspect_ms * 1000u : 0);

@@ -8,16 +8,17 @@
  *   refute   the subject publishes a version above the one a report names
  *   lease    a record is published anew every max(300 s, 10 s x members), so
  *            the whole mesh sees at most one refresh every ten seconds
- *   unheard  known from disk alone: listed offline, neither handed on nor
- *            reported, until someone speaks of it
+ *   unheard  known from disk alone, or from memory since this node is cut off
+ *            from everyone: listed offline, neither handed on nor reported,
+ *            until someone speaks of it
  *
  * Failure. A neighbor's link that is reset, or ends without a word: one dial;
  * refused means OFFLINE, answered means nothing happened, anything else
  * SUSPECT. A silent one: SUSPECT. What is not refuted within seven tenths of
- * suspect_ms is offline, on each node by its own timer; the witness dials once more and then
- * says OFFLINE. A node that was late itself dials before it accuses. A member
- * with a live link to this node is at worst suspect here. Those whose neighbors
- * died with them are found by probes, see core/failure.h.
+ * suspect_ms is offline, on each node by its own timer; the witness dials once
+ * more and then says OFFLINE. A node that was late itself dials before it
+ * accuses. A member with a live link to this node is at worst suspect here.
+ * Those whose neighbors died with them are found by probes, see core/failure.h.
  *
  * A clean stop is told by the node itself: a report on itself, OFFLINE,
  * "stopped". So no neighbor has to guess what a closed link meant, and a next
@@ -125,6 +126,7 @@ struct directory_stats {
     uint64_t probes_sent, probes_answered, probes_refused, probes_silent;
     uint64_t probes_dropped;    /* no room in the queue */
     uint64_t mass_deaths;       /* episodes */
+    uint64_t cut_offs;          /* this node found itself alone */
     uint64_t late_wakeups;      /* this node missed its own timer */
     uint64_t neighbors_refused; /* more than DIRECTORY_NEIGHBORS_MAX */
     uint64_t syncs_begun, syncs_accepted, syncs_done, syncs_failed;

@@ -52,7 +52,7 @@ static void fill_reason(const struct member *m, argus_OfflineReply *out)
 
     if (m->is_unheard)
         text_copy(out->reason, sizeof out->reason,
-                  "known from this node's disk alone");
+                  "known from this node's memory alone");
     else if (directory_report(m, &report))
         text_copy(out->reason, sizeof out->reason, report.reason);
 }

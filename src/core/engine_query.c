@@ -322,6 +322,7 @@ bool engine_series_moved(const struct engine *e, const char *host,
     X(members, "clones_found", clones_found)                                   \
     X(members, "probes_sent", probes_sent)                                     \
     X(members, "mass_deaths", mass_deaths)                                     \
+    X(members, "cut_offs", cut_offs)                                           \
     X(members, "syncs_done", syncs_done)                                       \
     X(members, "syncs_failed", syncs_failed)                                   \
     X(members, "summaries_same", summaries_same)                               \

@@ -31,6 +31,7 @@ void failure_note_death(struct directory *d)
     if (f->is_mass)
         return;
     f->is_mass = true;
+    f->mass_since_ms = d->now_ms;
     f->mass_due_ms = d->now_ms + prng_jitter(&d->prng, MASS_ROUND_MS);
     d->stats.mass_deaths++;
 }
@@ -59,6 +60,16 @@ static uint64_t rendezvous(const struct node_id *prober,
     return mix(a + half(prober, 8) * 3 + half(member, 0));
 }
 
+/* May it be left to that one to look after others? */
+static bool is_survivor(const struct directory *d, const struct member *c)
+{
+    const struct failure *f = &d->failure;
+
+    return c->state == argus_MemberState_MEMBER_ONLINE &&
+           (!f->is_mass || c->is_neighbor || c->heard_ms >= f->mass_since_ms ||
+            d->now_ms - f->mass_since_ms < d->suspect_ms);
+}
+
 bool failure_is_prober(const struct directory *d, const struct member *m)
 {
     uint64_t own = rendezvous(&d->id, &m->id);
@@ -68,7 +79,7 @@ bool failure_is_prober(const struct directory *d, const struct member *m)
      * average, not N. */
     for (uint32_t i = 0; i < d->members.count; i++) {
         const struct member *c = d->members.list[i];
-        if (c->state != argus_MemberState_MEMBER_ONLINE || c == m || c->is_self)
+        if (c == m || c->is_self || !is_survivor(d, c))
             continue;
         if (rendezvous(&c->id, &m->id) > own && ++better == PROBERS)
             return false;
@@ -204,6 +215,7 @@ static void on_refused(struct directory *d, struct member *m,
     bool was_undialable = m->is_undialable;
 
     d->stats.probes_refused++;
+    failure_on_sign_of_life(d); /* its host is */
     if (m->is_neighbor || (m->report != NULL && m->report->is_proven))
         return;
     if (was_undialable) { /* its address lies: no proof */
@@ -216,6 +228,36 @@ static void on_refused(struct directory *d, struct member *m,
     statements_accuse_refused(d, m, out);
 }
 
+void failure_on_sign_of_life(struct directory *d)
+{
+    d->failure.lost_count = 0;
+    d->failure.silent_count = 0;
+}
+
+static bool is_cut_off(const struct directory *d)
+{
+    return d->sync.neighbors_count == 0 && d->failure.lost_count > 0 &&
+           d->failure.silent_count >= DEATHS_MANY;
+}
+
+/* What is known of the others is memory now. Not a word of it to anybody. */
+static void on_cut_off(struct directory *d, struct actions *out)
+{
+    actions_log(out, LOG_LEVEL_WARNING,
+                "cut off: all neighbors are lost, and nobody answers");
+    d->failure.lost_count = 0;
+    d->stats.cut_offs++;
+    for (uint32_t i = 0; i < d->members.count; i++) {
+        struct member *m = d->members.list[i];
+        if (m->is_self ||
+            (member_is_gone(m) && m->gone_us < d->failure.lost_us))
+            continue;
+        m->is_unheard = true;
+        statements_withdraw(d, m, out);
+        (void)statements_refresh(d, m, d->wall_us);
+    }
+}
+
 /* is_ours: the dial failed for a reason on this side. */
 static void on_silent(struct directory *d, struct member *m,
                       enum probe_reason reason, bool is_ours,
@@ -224,6 +266,11 @@ static void on_silent(struct directory *d, struct member *m,
     d->stats.probes_silent++;
     if (m->is_neighbor || member_is_gone(m))
         return;
+    d->failure.silent_count++;
+    if (is_cut_off(d)) {
+        on_cut_off(d, out);
+        return;
+    }
     switch (reason) {
     case PROBE_SLOW:
     case PROBE_MASS:
@@ -347,9 +394,29 @@ static void settle_probes(struct directory *d, struct actions *out)
 
 /* -------------------------------------------------- whom to probe, when */
 
+/* The last neighbor is lost: is anybody there? */
+static void look_around(struct directory *d, struct actions *out)
+{
+    uint32_t count = d->members.count, asked = 0;
+    uint32_t start = prng_below(&d->prng, count);
+
+    for (uint32_t i = 0; i < count && asked < DEATHS_MANY; i++) {
+        struct member *m = d->members.list[(start + i) % count];
+        if (m->is_self || m->state != argus_MemberState_MEMBER_ONLINE ||
+            !address_can_be_dialed(m->address))
+            continue;
+        failure_probe(d, m, PROBE_MASS, out);
+        asked++;
+    }
+}
+
 void failure_on_neighbor_lost(struct directory *d, struct member *m,
                               enum link_end why, struct actions *out)
 {
+    if (d->failure.lost_count++ == 0)
+        d->failure.lost_us = d->wall_us / 1000 * 1000; /* as of reports */
+    if (d->sync.neighbors_count == 0)
+        look_around(d, out);
     if (member_is_gone(m))
         return;
     if (why != LINK_END_TIMEOUT || d->now_ms < d->failure.excused_until_ms) {
@@ -379,6 +446,7 @@ static void mass_round(struct directory *d, struct actions *out)
         if (f->probes_count == PROBES_MAX)
             return; /* the rest in the next round */
         failure_probe(d, m, PROBE_MASS, out);
+        f->mass_until_ms = d->now_ms + DEATHS_WINDOW_MS; /* what it will tell */
     }
 }
 

@@ -14,9 +14,17 @@
  * with no sign of life since the last death known here. Only the two survivors
  *     with the highest hash(survivor, member) do so; survivors are those
  *     believed online, so when a prober turns out dead itself, the next in line
- *     takes over in the following round. Rounds end DEATHS_WINDOW_MS after the
- *     last death.
+ *     takes over in the following round; once deaths have gone on for longer
+ *     than suspect_ms, those not heard of since they began are left out: the
+ *     few on a small island need not wait for each other's turn with those who
+ *     are not there. Rounds end DEATHS_WINDOW_MS after the last death or probe.
  *   - a member whose lease ran out three times, likewise by two nodes.
+ *
+ * A node that lost its last neighbor dials DEATHS_MANY others beside; when as
+ * many dials have failed and nobody is heard of, it is cut off: it knows the
+ * others from memory alone, as after a start from disk ("unheard", see
+ * directory.h). That takes two times of patience however many they are, no dial
+ * for each, and leaves no reports that all the others had to refute.
  *
  * departs from "since the first death": members of a dying rack still report on
  * each other between the first death and their own, and would be passed over.
@@ -73,7 +81,11 @@ struct failure {
     uint64_t deaths_ms[DEATHS_MANY]; /* newest last */
     uint32_t deaths_count;
     bool is_mass;
-    uint64_t mass_due_ms, mass_until_ms;
+    uint64_t mass_since_ms, mass_due_ms, mass_until_ms;
+    /* Since the last sign of life: */
+    uint32_t lost_count;       /* neighbors */
+    uint64_t lost_us;          /* Unix; when the first of them was */
+    uint32_t silent_count;     /* dials that nobody answered */
     uint64_t excused_until_ms; /* this node was late: it dials first */
 };
 
@@ -82,6 +94,9 @@ void failure_start(struct directory *d);
 /** The link to a neighbor ended without a word. */
 void failure_on_neighbor_lost(struct directory *d, struct member *m,
                               enum link_end why, struct actions *out);
+
+/** Somebody else is there, whoever it is. */
+void failure_on_sign_of_life(struct directory *d);
 
 /** A member went from online to suspect or offline, by others' word or ours. */
 void failure_note_death(struct directory *d);

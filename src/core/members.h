@@ -74,11 +74,12 @@ struct member {
     uint8_t state;               /* argus_MemberState */
     uint8_t role;                /* argus_Role */
     bool is_self : 1;
-    bool has_left : 1;        /* its record says so */
-    bool is_neighbor : 1;     /* a mesh link to it is up */
-    bool is_unheard : 1;      /* from disk, and nobody has spoken of it since */
-    bool is_accused : 1;      /* this node has reported this life of it */
-    bool is_undialable : 1;   /* it lives, yet a dial from here failed */
+    bool has_left : 1;      /* its record says so */
+    bool is_neighbor : 1;   /* a mesh link to it is up */
+    bool is_unheard : 1;    /* from disk or memory, and nobody has spoken of it
+                               since */
+    bool is_accused : 1;    /* this node has reported this life of it */
+    bool is_undialable : 1; /* it lives, yet a dial from here failed */
     bool has_clock_alarm : 1; /* its record says so */
     bool has_namesake : 1;    /* as of directory_find_namesakes() */
     bool is_superseded : 1;   /* another id holds its name and address */

@@ -30,6 +30,7 @@ static bool is_fresh(const struct directory *d, uint64_t hlc)
 
 void statements_heard(struct directory *d, struct member *m)
 {
+    failure_on_sign_of_life(d);
     m->heard_ms = d->now_ms;
     m->heard_us = d->wall_us;
 }
@@ -189,6 +190,15 @@ static void report_drop(struct directory *d, struct member *m,
     free(m->report);
     m->report = NULL;
     store(out, STORE_REPORT, &m->id, NULL, 0);
+}
+
+void statements_withdraw(struct directory *d, struct member *m,
+                         struct actions *out)
+{
+    const struct member_report *r = m->report;
+
+    if (r != NULL && !r->is_proven && node_id_is_equal(&r->author, &d->id))
+        report_drop(d, m, out);
 }
 
 static bool is_witness(const struct member_report *r,

@@ -44,6 +44,10 @@ void statements_accuse(struct directory *d, struct member *m,
 void statements_accuse_refused(struct directory *d, struct member *m,
                                struct actions *out);
 
+/** Drop what this node itself said from silence: it was its own. */
+void statements_withdraw(struct directory *d, struct member *m,
+                         struct actions *out);
+
 void statements_heard(struct directory *d, struct member *m);
 
 /** Suspicions that ran out of time. */

@@ -249,7 +249,8 @@ bool sim_is_connected(struct sim *s);
 bool sim_is_symmetric(struct sim *s);
 /** Connected, symmetric, and nobody without a neighbor. */
 bool sim_all_joined(struct sim *s);
-/** Every node lists exactly the living as online. */
+/** Every node lists exactly the living as online; while the mesh is parted,
+ *  those of its own side. */
 bool sim_all_known(struct sim *s);
 /** Each followed event is on every node that was up when it was sent. */
 bool sim_all_delivered(struct sim *s);

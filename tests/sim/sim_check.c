@@ -228,11 +228,17 @@ bool sim_all_joined(struct sim *s)
 
 bool sim_all_known(struct sim *s)
 {
+    bool is_parted = s->is_parted && !s->is_one_way;
+    uint32_t there[2] = {0, 0}; /* on either side */
+
+    for (uint32_t i = 0; i < s->alive_count; i++)
+        there[is_parted ? s->nodes[s->alive[i]]->side : 0]++;
     for (uint32_t i = 0; i < s->alive_count; i++) {
-        const struct engine *e = s->nodes[s->alive[i]]->engine;
-        if (e != NULL &&
-            directory_count(e->directory, argus_MemberState_MEMBER_ONLINE) !=
-                s->alive_count)
+        const struct sim_node *n = s->nodes[s->alive[i]];
+        if (n->engine != NULL &&
+            directory_count(n->engine->directory,
+                            argus_MemberState_MEMBER_ONLINE) !=
+                there[is_parted ? n->side : 0])
             return false;
     }
     return s->alive_count > 0 && s->starts_pending == 0;
