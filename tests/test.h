@@ -67,6 +67,7 @@
     X(resolve)                                                                 \
     X(transport)                                                               \
     X(guard)                                                                   \
+    X(trim)                                                                    \
     X(gate)                                                                    \
     X(worker)                                                                  \
     X(apply)                                                                   \

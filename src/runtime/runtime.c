@@ -388,6 +388,8 @@ static void on_tick(uv_timer_t *timer)
     if (is_due(&rt->security_due_ms, now_ms, SECURITY_MS) &&
         security_poll(rt->security))
         carry_keys_changed(rt);
+    if (!is_busy(rt))
+        (void)trim_tick(&rt->trim, now_ms);
     start_tick(rt);
 }
 

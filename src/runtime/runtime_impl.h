@@ -27,6 +27,7 @@
 #include "runtime/security.h"
 #include "runtime/store.h"
 #include "runtime/transport.h"
+#include "runtime/trim.h"
 
 /** Bytes from collectd's threads that wait for the loop. */
 #define IN_BYTES_MAX (16u << 20)
@@ -160,6 +161,7 @@ struct runtime {
     uint64_t notified_ms;     /* see NOTIFY_WRITE_MS */
     bool tick_is_slow, tick_is_soon; /* the latter: NOTIFY_WRITE_MS */
     uint64_t snapshot_due_ms, sweep_due_ms, security_due_ms;
+    struct trim trim;
 
     pthread_mutex_t stats_lock;
     struct counters stats;
