@@ -1,6 +1,7 @@
 #include "cli/client.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -16,6 +17,33 @@ void client_set_wait(int seconds)
     wait_s = seconds;
 }
 
+static int input_fd = -1;
+
+void client_stop_on_input(int fd)
+{
+    input_fd = fd;
+}
+
+/* Until there is something to read from the daemon: recv() knows how long that
+ * may take. A daemon that is well answers at once, so keys that come meanwhile
+ * wait for it. */
+static int wait_or_stop(int fd, struct argus_error *err)
+{
+    struct pollfd fds[2] = {{.fd = fd, .events = POLLIN},
+                            {.fd = input_fd, .events = POLLIN}};
+
+    if (input_fd < 0 || poll(fds, 1, CLIENT_AT_ONCE_MS) != 0 ||
+        poll(fds, 2, 1000 * wait_s) <= 0 || fds[0].revents != 0)
+        return ARGUS_OK;
+    return argus_fail(err, ARGUS_EBUSY, "the daemon has not answered yet");
+}
+
+static void set_wait(int fd, int option, int seconds)
+{
+    struct timeval wait = {.tv_sec = seconds};
+    (void)setsockopt(fd, SOL_SOCKET, option, &wait, sizeof wait);
+}
+
 static int connect_to(const char *path, struct argus_error *err)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -27,8 +55,11 @@ static int connect_to(const char *path, struct argus_error *err)
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return argus_fail_errno(err, "socket");
+    set_wait(fd, SO_SNDTIMEO, wait_s); /* a stuck daemon accepts nobody */
     if (connect(fd, (const struct sockaddr *)&address, sizeof address) != 0) {
-        int code = errno == EACCES ? ARGUS_EDENIED : ARGUS_ENOENT;
+        int code = errno == EACCES   ? ARGUS_EDENIED
+                   : errno == EAGAIN ? ARGUS_EIO
+                                     : ARGUS_ENOENT;
         (void)argus_fail_errno(err, "no daemon answers at %s", path);
         close(fd);
         return code;
@@ -60,6 +91,9 @@ static int read_whole(int fd, uint8_t *out, size_t size,
                       struct argus_error *err)
 {
     for (size_t used = 0; used < size;) {
+        int rc = wait_or_stop(fd, err);
+        if (rc != ARGUS_OK)
+            return rc;
         ssize_t n = recv(fd, out + used, size - used, 0);
         if (n < 0 && errno == EINTR)
             continue;
@@ -109,19 +143,12 @@ static int read_rows(int fd, client_on_row on_row, void *context,
     }
 }
 
-static void set_wait(int fd, int option, int seconds)
-{
-    struct timeval wait = {.tv_sec = seconds};
-    (void)setsockopt(fd, SOL_SOCKET, option, &wait, sizeof wait);
-}
-
 int client_open(struct client *c, const char *path, struct argus_error *err)
 {
     int fd = connect_to(path, err);
 
     if (fd < 0)
         return fd;
-    set_wait(fd, SO_SNDTIMEO, wait_s);
     set_wait(fd, SO_RCVTIMEO, wait_s);
     c->fd = fd;
     return ARGUS_OK;

@@ -13,6 +13,11 @@
 /** Be more impatient, from the next connection on. */
 void client_set_wait(int seconds);
 
+/** Give up waiting, ARGUS_EBUSY, once something can be read from fd (-1: no
+ *  more) and the daemon has said nothing for CLIENT_AT_ONCE_MS. */
+#define CLIENT_AT_ONCE_MS 200
+void client_stop_on_input(int fd);
+
 /** @return false: enough, stop reading. */
 typedef bool (*client_on_row)(void *context, const argus_Reply *row);
 
@@ -23,6 +28,7 @@ typedef bool (*client_on_row)(void *context, const argus_Reply *row);
  * @retval ARGUS_ENOENT   nobody answers at that path.
  * @retval ARGUS_EDENIED  the socket's mode does not let us in.
  * @retval ARGUS_EIO      the connection broke, or the daemon says nothing.
+ * @retval ARGUS_EBUSY    see client_stop_on_input().
  * @retval ARGUS_ECORRUPT what came is no answer.
  */
 int client_ask(const char *path, const argus_Request *request, bool follow,

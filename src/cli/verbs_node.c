@@ -277,13 +277,8 @@ static int run_version(struct cli *cli, int argc, char **argv)
                              ARGUS_VERSION));
         return EXIT_DONE;
     }
-    char *argus = table_escape(v->argus);
-    char *collectd = table_escape(v->collectd);
-    printf("argus %s, protocol %u, collectd %s, argusctl %s\n",
-           argus != NULL ? argus : "", v->protocol,
-           collectd != NULL ? collectd : "", ARGUS_VERSION);
-    free(argus);
-    free(collectd);
+    cli_say(cli, "argus %s, protocol %u, collectd %s, argusctl %s", v->argus,
+            v->protocol, v->collectd, ARGUS_VERSION);
     return EXIT_DONE;
 }
 

@@ -171,7 +171,8 @@ static void print_operators(const struct cli *cli, const struct operators *o)
         json_print(json_pack("{s:o}", "operators", rows));
     } else {
         if (o->count == 0)
-            puts("No operator's key is trusted here (TrustedKey in <Apply>).");
+            cli_say(cli, "No operator's key is trusted here (TrustedKey in "
+                         "<Apply>).");
         else if (t != NULL)
             table_print(t, stdout, cli->width, cli->color);
         json_decref(rows);

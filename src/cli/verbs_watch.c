@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "cli/capture.h"
 #include "cli/cli.h"
@@ -20,7 +21,7 @@
 #include "cli/when.h"
 
 #define INTERVAL_DEFAULT_S 2.0
-#define DAEMON_WAIT_S 2 /* a key is not heard for longer */
+#define DAEMON_WAIT_S 2 /* then it is said that there is no answer */
 /* So that a large mesh does not cost the daemon much, asking takes at most one
  * part in so many of the time. */
 #define ASKING_SHARE 20
@@ -80,12 +81,15 @@ static void ask_status(struct view *v)
 {
     static argus_Reply reply;
     const argus_Request request = {.which_body = argus_Request_status_tag};
+    struct argus_error err = {{0}};
     argus_End end;
 
-    v->err.text[0] = '\0';
     reply.which_body = 0;
     int rc = client_ask(v->cli->socket, &request, false, cli_keep_row, &reply,
-                        &end, &v->err);
+                        &end, &err);
+    if (rc == ARGUS_EBUSY && v->err.text[0] != '\0')
+        return; /* for a key: what is known of it stands */
+    v->err = err;
     if (rc != ARGUS_OK)
         return;
     if (end.code[0] != '\0' || reply.which_body != argus_Reply_status_tag) {
@@ -402,17 +406,20 @@ static void watch(struct view *v)
         bool must_ask = false;
 
         ask_all(v);
-        double pause_s = fmax(v->interval_s, ASKING_SHARE * v->asking_s);
+        double pause_s = v->interval_s;
+        if (v->err.text[0] == '\0')
+            pause_s = fmax(pause_s, ASKING_SHARE * v->asking_s);
         double next_s = monotonic_s() + pause_s;
         while (!must_ask) {
             int rows = paint(v);
             double left_s = next_s - monotonic_s();
-            if (left_s <= 0)
-                break;
-            enum screen_key key = screen_key((int)(left_s * 1e3) + 1);
+            enum screen_key key =
+                screen_key(left_s > 0 ? (int)(left_s * 1e3) + 1 : 0);
             if (key == KEY_QUIT || ferror(stdout) != 0)
                 return;
-            must_ask = on_key(v, key, rows);
+            if (key == KEY_NONE && left_s <= 0)
+                break;
+            must_ask = on_key(v, key, rows) && v->err.text[0] == '\0';
         }
     }
 }
@@ -443,7 +450,9 @@ static int run_watch(struct cli *cli, int argc, char **argv)
         return cli_fail(cli, EXIT_USAGE, "usage",
                         "watch needs a terminal; elsewhere take --watch with "
                         "a verb");
+    client_stop_on_input(STDIN_FILENO);
     watch(&view);
+    client_stop_on_input(-1);
     screen_end();
     free(view.body);
     return EXIT_DONE;

@@ -11,6 +11,7 @@ import struct
 import subprocess
 import tarfile
 import termios
+import time
 
 from bed import ARGUSCTL, check, notify, wait_event, wait_for, wait_online
 
@@ -20,9 +21,9 @@ COLOUR = re.compile("\033\\[[0-9;]*m")
 
 
 class Terminal:
-    """argusctl on a terminal of its own. text: all that it wrote."""
+    """argusctl, or another command, on a terminal of its own. text: all that it wrote."""
 
-    def __init__(self, bed, node, *arguments, rows=24, columns=80, env=None):
+    def __init__(self, bed, node, *arguments, rows=24, columns=80, env=None, command=None):
         self.master, slave = pty.openpty()
         self.resize(rows, columns)
         self.before = termios.tcgetattr(slave)
@@ -35,7 +36,7 @@ class Terminal:
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
             # What a shell starts in the background begins with it ignored.
             signal.signal(signal.SIGINT, signal.SIG_DFL)
-        self.process = subprocess.Popen([ARGUSCTL, "-s", node.socket] + list(arguments),
+        self.process = subprocess.Popen(command or [ARGUSCTL, "-s", node.socket] + list(arguments),
                                         stdin=slave, stdout=slave, stderr=slave,
                                         preexec_fn=own_terminal, env=environment)
         bed.children.append(self.process)
@@ -202,6 +203,82 @@ def ctl_doctor(bed, full):
     return "well, isolated, key readable to all; %d files in the bundle, no key" % len(names)
 
 
+def ctl_hung(bed, full):
+    """watch while its daemon hangs: it says so, and keys are heard all the same."""
+    node = bed.daemon("hung").start()
+    for end, code in (("q", 0), (chr(3), -signal.SIGINT)):
+        t = Terminal(bed, node, "watch", "--watch=0.2", rows=12, columns=60)
+        t.shows(ENTER, "1 online")
+        node.send(signal.SIGSTOP)
+        try:
+            t.shows("has said nothing", limit_s=15)
+            t.type("\033[C")  # another pane, in the middle of the next question
+            t.shows("[members]", limit_s=1)
+            since = time.monotonic()
+            t.type(end)
+            check(t.wait_end(3) == code, "%r ends it with another code" % end)
+            took_s = time.monotonic() - since
+            check(took_s < 1, "%r is heard after %.1f s" % (end, took_s))
+            check(LEAVE in t.text, "the terminal is not given back")
+        finally:
+            node.send(signal.SIGCONT)
+        wait_for(lambda: node.ctl_code("status")[0] == 0, 8, "it does not go on")
+
+    t = Terminal(bed, node, "watch", "--watch=0.2")
+    t.shows(ENTER, "1 online")
+    node.send(signal.SIGSTOP)
+    t.shows("has said nothing", limit_s=15)
+    node.send(signal.SIGCONT)
+    t.shows("1 online", "a second:", limit_s=15)
+    t.type("q")
+    check(t.wait_end() == 0, "q ends with another code")
+    return "told, keys heard, q and Ctrl-C at once, goes on with the daemon"
+
+
+NARROW = ("status", "members", "offline", "publishers", "events", "events --node n2", "peers",
+          "route", "route n2", "clock", "config list", "operators list",
+          "keys list", "doctor", "version", "notify --severity OKAY %s" % ("long " * 30),
+          "members --tag service=%s" % ("db" * 30))
+
+
+def ctl_narrow(bed, full):
+    """Every verb at 40 columns, names longer than that: no line is wider."""
+    name = "a-node-with-a-name-that-is-much-longer-than-a-narrow-terminal-is-wide"
+    nodes = [bed.daemon(name, role="aggregator", block='  Zone "eu1/hall-17/row-3/rack-44"\n'
+                        '  Tag "service" "something-that-is-long-and-cannot-be-broken"\n'),
+             bed.daemon("größe-2"), bed.daemon("n3")]
+    for node in nodes[1:]:
+        node.seeds = [nodes[0].address]
+    for node in nodes:
+        node.start()
+    wait_online(nodes, 3, 10)
+    notify(nodes[1], "a message of words " * 12)
+    wait_event(nodes, "a message of words " * 12, 5)
+    nodes[2].kill()
+    wait_for(lambda: nodes[0].status()["members"]["offline"] == 1, 10, "n3 is not offline")
+    too_wide = {}
+    for words in NARROW:
+        t = Terminal(bed, nodes[0], *words.split(), rows=20, columns=40)
+        code = t.wait_end(20)
+        wide = [line for line in lines_of(t.text) if len(line) > 40]
+        if wide:
+            too_wide[words] = wide[0]
+        check(code in (0, 1, 2, 3) and t.text, "%s ends with %d" % (words, code))
+    check(not too_wide, "wider than the terminal: %s" % too_wide)
+    return "%d calls, none wider than 40" % len(NARROW)
+
+
+# Matches that compadd is given are written to a file, END after each line.
+ZSH = r"""
+PATH=$1:$PATH fpath=($2/contrib/completion $fpath) out=$3
+autoload -Uz compinit && compinit -D -u
+unsetopt auto_list auto_menu beep
+compadd() { local -a hits; builtin compadd -O hits "$@"; print -rl -- $hits >>$out; builtin compadd "$@" }
+finish() { print -r -- END >>$out; BUFFER= }
+zle -N finish && bindkey '^X' finish
+print -r -- END >$out
+"""
+
 COMPLETE = r"""
 PATH=$1:$PATH
 . $2/contrib/completion/argusctl.bash
@@ -212,30 +289,60 @@ printf '%s\n' "${COMPREPLY[@]}"
 """
 
 
+def complete_by_bash(socket, folder):
+    def complete(*words):
+        done = subprocess.run(["bash", "-c", COMPLETE, "bash", folder, TOP, "argusctl", "-s",
+                               socket] + list(words), capture_output=True, text=True, timeout=20)
+        check(not done.stderr, done.stderr)
+        return done.stdout.split()
+    return complete
+
+
+def complete_by_zsh(bed, socket, folder):
+    """A zsh at a terminal, for completion is a part of its line editor."""
+    out, script = os.path.join(bed.dir, "matches"), os.path.join(bed.dir, "rc.zsh")
+    with open(script, "w") as f:
+        f.write(ZSH)
+    t = Terminal(bed, None, rows=200, columns=200, command=["zsh", "-f", "-i"])
+    t.type("PS1= ; . %s %s %s %s\n" % (script, folder, os.path.abspath(TOP), out))
+
+    def is_ready():
+        t.read()
+        return os.path.exists(out) and open(out).read() == "END\n"
+    wait_for(is_ready, 20, lambda: "zsh is not ready: %r" % t.text)
+
+    def complete(*words):
+        open(out, "w").close()
+        t.type("argusctl -s %s %s\t\x18" % (socket, " ".join(words)))
+
+        def found():
+            t.read()
+            return open(out).read().endswith("END\n")
+        wait_for(found, 20, lambda: "zsh does not complete %s: %r" % (words, t.text[-500:]))
+        return open(out).read().split()[:-1]
+    return complete
+
+
 def ctl_completion(bed, full):
-    """bash completes verbs, their words, options, and names that the daemon knows."""
+    """bash and zsh complete verbs, their words, options, and names that the daemon knows."""
     nodes = start_two(bed)
     folder = os.path.join(bed.dir, "bin")
     os.mkdir(folder)
     os.symlink(ARGUSCTL, os.path.join(folder, "argusctl"))
-
-    def complete(*words):
-        done = subprocess.run(["bash", "-c", COMPLETE, "bash", folder, TOP, "argusctl", "-s",
-                               nodes[1].socket] + list(words), capture_output=True, text=True,
-                              timeout=20)
-        check(not done.stderr, done.stderr)
-        return done.stdout.split()
     cases = [(("mem",), {"members"}), (("",), {"status", "events", "doctor", "watch"}),
              (("config", "sta"), {"status"}), (("keys", ""), {"list", "add", "use", "remove"}),
              (("members", "--st"), {"--state"}), (("events", "--"), {"--since", "--json", "--watch"}),
              (("members", "--state", "o"), {"online", "offline"}),
              (("members", ""), {"n2", "größe-1"}), (("forget", "n"), {"n2"}),
-             (("events", "--node", ""), {"n2", "größe-1"})]
-    for words, wanted in cases:
-        got = set(complete(*words))
-        check(wanted <= got, "%s completes to %s, not %s" % (words, got, wanted))
-    check(complete("zzz") == [], "what does not exist is completed")
-    return "%d cases" % len(cases)
+             (("events", "--node", ""), {"n2", "größe-1"}), (("zzz",), set())]
+    shells = {"bash": complete_by_bash(nodes[1].socket, folder),
+              "zsh": complete_by_zsh(bed, nodes[1].socket, folder)}
+    for shell, complete in shells.items():
+        for words, wanted in cases:
+            got = set(complete(*words))
+            check(wanted <= got and (wanted or not got),
+                  "%s: %s completes to %s, not %s" % (shell, words, got, wanted))
+    return "%d cases in %s" % (len(cases), " and ".join(shells))
 
 
-SCENARIOS = [ctl_watch, ctl_repeat, ctl_doctor, ctl_completion]
+SCENARIOS = [ctl_watch, ctl_repeat, ctl_hung, ctl_narrow, ctl_doctor, ctl_completion]
