@@ -124,6 +124,7 @@ static void test_replays_take_turns(void)
     gate_turn(gate, 102050);
     CU_ASSERT_EQUAL_FATAL(passed_count, 3);
     CU_ASSERT_EQUAL(passed[2].time, 101 * S);
+    CU_ASSERT_TRUE(gate_waits(gate, 102051));
     gate_turn(gate, 102051); /* too soon: collectd may still be at it */
     CU_ASSERT_EQUAL(passed_count, 3);
     gate_turn(gate, 102999);
@@ -133,6 +134,8 @@ static void test_replays_take_turns(void)
     CU_ASSERT_EQUAL(passed_count, 4);
     gate_turn(gate, 103050);
     CU_ASSERT_EQUAL_FATAL(passed_count, 5);
+    CU_ASSERT_TRUE(gate_waits(gate, 103051)); /* what comes next would */
+    CU_ASSERT_FALSE(gate_waits(gate, 103999));
     take(NEW, "a", 104 * S);
     CU_ASSERT_EQUAL(passed_count, 6);
     gate_free(gate);

@@ -550,7 +550,7 @@ unsigned clock_tick(struct clock *c, const struct clock_reading *r)
 
 uint64_t clock_deadline_ms(const struct clock *c)
 {
-    return c->is_ticking ? c->tick_ms + CLOCK_TICK_MS : 0;
+    return c->is_ticking ? c->tick_ms + CLOCK_TICK_LATE_MS : 0;
 }
 
 uint64_t clock_time_us(const struct clock *c, const struct clock_reading *r)

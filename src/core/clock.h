@@ -54,12 +54,13 @@ struct clock; /* opaque; one an overlay */
 #define CLOCK_AGE_US                                                           \
     INT64_C(600000000) /* samples older than that are dropped */
 
-/** Between two looks at the clocks; a look may come a little early, on the
- *  occasion of something else. */
+/** Between two looks at the clocks. A look comes on the occasion of something
+ *  else, from EARLY on, or by itself at LATE. */
 #define CLOCK_TICK_MS 1000
 #define CLOCK_TICK_EARLY_MS 900
+#define CLOCK_TICK_LATE_MS 2000
 
-/** The wall clock moved against boot time by more than that in a second. */
+/** The wall clock moved against boot time by more than that between two. */
 #define CLOCK_STEP_US 50000
 
 /** Round trips longer than that tell nothing. */

@@ -615,11 +615,14 @@ bool links_on_frame(struct links *l, uint64_t now_ms, uint64_t wall_us,
     if (frame->which_body == argus_Frame_ping_tag) {
         const argus_Ping *ping = &frame->body.ping;
         answer(l, e, now_ms, wall_us, ping, out);
+        find_deadline(l);
         hear(l, e, &ping->standing, out);
     } else if (frame->which_body == argus_Frame_pong_tag) {
         const argus_Pong *pong = &frame->body.pong;
-        if (on_pong(l, e, pong, now_ms, wall_us))
+        if (on_pong(l, e, pong, now_ms, wall_us)) {
+            find_deadline(l);
             hear(l, e, &pong->standing, out);
+        }
     }
     return true;
 }

@@ -15,7 +15,7 @@
 
 /* Tables are walked for what is due at most this often. */
 #define MISSING_SCAN_MS 5
-#define EXPIRE_SCAN_MS 1000
+#define EXPIRE_SCAN_MS 5000
 
 /* In shares of the graft wait. Measured on simulated meshes of 32 to 200 nodes
  * with 8 senders at once: less and two surveyors may prune side by side, more

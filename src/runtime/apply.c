@@ -14,6 +14,14 @@
 /** Heads are looked at anew so often: one may have expired. */
 #define REFRESH_MS 1000
 
+/** The same where no bundle concerns this node: should memory have been short.
+ */
+#define REST_MS 60000
+
+/** After a run has moved things are watched closely for so long: longer than
+ *  APPLY_HUSH_MS, for a state that is not told at once. */
+#define STIRRED_MS (APPLY_HUSH_MS + 500)
+
 /** A start that fails at once leads to the next choice; there are not more. */
 #define CHOICES_MAX 3
 
@@ -416,13 +424,33 @@ void apply_reconcile(struct apply *a, struct subject *s)
 
 static void on_tick(uv_timer_t *timer);
 
-/* Where no bundle is, there is nothing to watch closely. */
-static void pace(struct apply *a)
+static void tick_each(struct apply *a, uint64_t period_ms)
 {
-    uint64_t period_ms = a->subjects_count > 0 ? APPLY_TICK_MS : REFRESH_MS;
-
-    if (uv_timer_get_repeat(&a->timer) != period_ms)
+    if (a->is_timer_open && uv_timer_get_repeat(&a->timer) != period_ms)
         (void)uv_timer_start(&a->timer, on_tick, period_ms, period_ms);
+}
+
+/* Each time the loop wakes costs, and what runs well asks for no look. */
+static void pace(struct apply *a, uint64_t now_ms)
+{
+    bool is_restless = now_ms - a->stirred_ms < STIRRED_MS;
+
+    for (uint32_t i = 0; i < a->subjects_count && !is_restless; i++) {
+        const struct subject *s = a->subjects[i];
+        is_restless = s->retry_ms != 0 || gate_waits(s->gate, now_ms);
+        for (size_t k = 0; k < RUNS_MAX; k++)
+            is_restless |= run_is_restless(&s->runs[k]);
+    }
+    tick_each(a, a->subjects_count == 0 ? REST_MS
+                 : is_restless          ? APPLY_TICK_MS
+                                        : REFRESH_MS);
+}
+
+void apply_stir(struct apply *a)
+{
+    a->stirred_ms = runtime_now_ms();
+    if (a->is_started)
+        tick_each(a, APPLY_TICK_MS);
 }
 
 static void reconcile_all(struct apply *a)
@@ -431,7 +459,7 @@ static void reconcile_all(struct apply *a)
         apply_reconcile(a, a->subjects[i]);
     forget_idle(a);
     apply_tell(a);
-    pace(a);
+    pace(a, runtime_now_ms());
 }
 
 /* ----------------------------------------------------------------- ticks */
@@ -460,6 +488,7 @@ static void on_tick(uv_timer_t *timer)
         apply_changed(a);
     else
         apply_tell(a);
+    pace(a, now_ms);
 }
 
 /* ------------------------------------------------------------------ life */

@@ -115,7 +115,7 @@ struct apply {
     uint32_t next_number;
     struct subject *subjects[APPLY_SUBJECTS_MAX]; /* in order of names */
     uint32_t subjects_count;
-    uint64_t refreshed_ms;
+    uint64_t refreshed_ms, stirred_ms;
     struct down_set *sets; /* see apply_down.c */
     uint32_t sets_count;
     struct apply_stats stats;
@@ -130,6 +130,9 @@ bool hash_is_zero(const uint8_t hash[CONTENT_HASH_SIZE]);
 /** Act on the difference between what is wanted and what runs. */
 void apply_reconcile(struct apply *a, struct subject *s);
 void apply_keep(struct apply *a, struct subject *s);
+
+/** A run has moved: more may follow soon. */
+void apply_stir(struct apply *a);
 
 /** Say which versions run or are to run again. */
 void apply_pin(struct apply *a);

@@ -56,6 +56,7 @@ static void move(struct run *r, enum run_state to)
     assert((moves[r->state].next & (1u << to)) != 0);
     r->state = to;
     r->since_ms = runtime_now_ms();
+    apply_stir(r->subject->apply);
     count_writers(r->subject->apply);
     log_write(LOG_LEVEL_DEBUG, "bundle \"%s\" version %u: worker %u is %s",
               r->subject->name, r->version, r->number, moves[to].word);
@@ -455,6 +456,7 @@ bool run_start(struct apply *a, struct subject *s,
     r->version = view->manifest->version;
     memcpy(r->hash, view->hash, sizeof r->hash);
     r->state = RUN_STARTING;
+    apply_stir(a);
     r->since_ms = runtime_now_ms();
     r->is_alone = hash_is(s->alone, r->hash);
     begin_trial(s, r);

@@ -330,6 +330,18 @@ void gate_turn(struct gate *g, uint64_t now_ms)
     }
 }
 
+/* What comes right after a turn has to wait as well. */
+bool gate_waits(const struct gate *g, uint64_t now_ms)
+{
+    for (size_t i = 0; i < WORKERS_MAX; i++) {
+        const struct source *src = &g->sources[i];
+        if (src->is_open &&
+            (!STAILQ_EMPTY(&src->held) || now_ms - src->turn_ms < 2 * TURN_MS))
+            return true;
+    }
+    return false;
+}
+
 /* Must what comes now wait: for the gate, or behind what is replayed? */
 static bool must_wait(const struct source *src, uint64_t now_ms)
 {

@@ -58,8 +58,10 @@ void gate_free(struct gate *g);
  *  @retval false  no memory, or too many workers at once. */
 bool gate_hold(struct gate *g, uint32_t worker);
 void gate_open(struct gate *g, uint32_t worker, uint64_t now_ms);
-/** Go on with replays. To be called a few times a second, at least. */
+/** Go on with replays. To be called a few times a second while gate_waits(). */
 void gate_turn(struct gate *g, uint64_t now_ms);
+/** Is there a replay to go on with? */
+bool gate_waits(const struct gate *g, uint64_t now_ms);
 void gate_close(struct gate *g, uint32_t worker);
 
 /** A VALUE or NOTIFICATION of a worker. @param value  NULL for the latter. */

@@ -61,6 +61,20 @@ static void start_tick(struct runtime *rt)
                          rt->tick_is_slow ? TICK_REST_MS : TICK_MS, 0);
 }
 
+/* A tick at rest has no time of its own if it can help it: it is due at once
+ * when there is something to write, or when the loop is awake anyway. */
+static void hasten_tick(struct runtime *rt, uint64_t now_ms)
+{
+    if (!rt->tick_is_slow || rt->phase != PHASE_RUNNING)
+        return;
+    if (is_busy(rt)) {
+        start_tick(rt);
+    } else if (now_ms - rt->ticked_ms >= TICK_EARLY_MS) {
+        rt->tick_is_slow = false;
+        (void)uv_timer_start(&rt->tick, on_tick, 0, 0);
+    }
+}
+
 static void arm(struct runtime *rt)
 {
     uint64_t deadline = engine_deadline_ms(rt->engine);
@@ -104,8 +118,7 @@ void runtime_step(struct runtime *rt, struct event *event)
     if (rt->transport != NULL)
         transport_release(rt->transport);
     arm(rt);
-    if (rt->tick_is_slow && rt->phase == PHASE_RUNNING && is_busy(rt))
-        start_tick(rt);
+    hasten_tick(rt, event->now_ms);
     if (rt->phase == PHASE_DRAINING)
         (void)uv_async_send(&rt->wake); /* is it empty now? */
 }
@@ -379,6 +392,7 @@ static void on_tick(uv_timer_t *timer)
     struct runtime *rt = timer->data;
     uint64_t now_ms = runtime_now_ms();
 
+    rt->ticked_ms = now_ms;
     store_tick(rt->store, now_ms);
     carry_relieve(rt);
     if (is_due(&rt->snapshot_due_ms, now_ms, SNAPSHOT_MS))

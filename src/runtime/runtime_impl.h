@@ -52,10 +52,12 @@
 /** What workers get on top of the drain time to end, or to be ended. */
 #define WORKERS_END_MS 7000
 
-/** Stored changes and queues that are full are looked after so often, and all
- *  the rest when there are none. */
+/** Stored changes and queues that are full are looked after so often. When there
+ *  are none, all the rest is on the occasion of something else, from EARLY on,
+ *  or by itself at REST. */
 #define TICK_MS 500
-#define TICK_REST_MS 2000
+#define TICK_EARLY_MS 1900
+#define TICK_REST_MS 3000
 
 /** Values of collectd's threads are gathered for so long. */
 #define GATHER_MS 20
@@ -160,6 +162,7 @@ struct runtime {
     atomic_bool is_notice_in; /* a notification is among what was posted */
     uint64_t notified_ms;     /* see NOTIFY_WRITE_MS */
     bool tick_is_slow, tick_is_soon; /* the latter: NOTIFY_WRITE_MS */
+    uint64_t ticked_ms;
     uint64_t snapshot_due_ms, sweep_due_ms, security_due_ms;
     struct trim trim;
 
