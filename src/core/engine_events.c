@@ -402,11 +402,11 @@ void engine_announce(struct engine *e, const argus_Event *event)
 /* Events that were too many are told of, once there is a token for that. */
 static void tell_of_limited(struct engine *e)
 {
-    argus_Statement s = {.which_body = argus_Statement_event_tag};
+    argus_Statement s; /* large: cleared only when there is something to tell */
     argus_Event *event = &s.body.event;
 
-    if (timeline_deadline_ms(e->timeline) > e->now_ms)
-        return;
+    memset(&s, 0, sizeof s);
+    s.which_body = argus_Statement_event_tag;
     fill(e, event);
     event->time = engine_cdtime(e->wall_us);
     text_copy(event->host, sizeof event->host, e->options.name);
@@ -419,7 +419,8 @@ static void tell_of_limited(struct engine *e)
 
 void engine_events_on_timeout(struct engine *e)
 {
-    tell_of_limited(e);
+    if (timeline_deadline_ms(e->timeline) <= e->now_ms)
+        tell_of_limited(e);
     if (e->now_ms >= e->batch.signed_ms + EVENT_BATCH_MS)
         sign_waiting(e);
 }

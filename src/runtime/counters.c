@@ -8,7 +8,6 @@
 #include "runtime/runtime_impl.h"
 #include "runtime/worker.h"
 
-
 /* ------------------------------------------------------------ gathering */
 
 static void add(struct counters *c, const char *name, uint64_t value,
@@ -347,6 +346,8 @@ size_t runtime_stats(struct runtime *rt, struct runtime_stat *out, size_t max)
                            : OF_AGENT;
     size_t count = 0;
 
+    /* No answer: what was told last stands. */
+    (void)questions_ask(rt, QUESTION_STATS, NULL);
     (void)pthread_mutex_lock(&rt->stats_lock);
     if (rt->has_stats) {
         count = fill_metrics(&rt->stats, whose, out, max);

@@ -1,4 +1,4 @@
-/* questions.c - what the control socket and the missing callback want to know.
+/* questions.c - what the control socket and collectd's threads want to know.
  */
 #include <stdio.h>
 #include <string.h>
@@ -217,7 +217,7 @@ struct control_hooks questions_hooks(struct runtime *rt)
     };
 }
 
-/* ------------------------------------------------------------ series_moved */
+/* ------------------------------------------------ from collectd's threads */
 
 int questions_open(struct runtime *rt)
 {
@@ -270,13 +270,18 @@ void questions_answer(struct runtime *rt)
 
     (void)pthread_mutex_lock(&q->lock);
     uint64_t number = q->number;
+    enum question_kind kind = q->kind;
     bool is_asked = number != q->answered_number;
     memcpy(names, q->names, sizeof names);
     (void)pthread_mutex_unlock(&q->lock);
     if (!is_asked)
         return;
-    bool answer = engine_series_moved(rt->engine, names[0], names[1], names[2],
-                                      names[3], names[4]);
+    bool answer = true;
+    if (kind == QUESTION_STATS)
+        counters_snapshot(rt);
+    else
+        answer = engine_series_moved(rt->engine, names[0], names[1], names[2],
+                                     names[3], names[4]);
     (void)pthread_mutex_lock(&q->lock);
     if (q->number == number) {
         q->answer = answer;
@@ -298,19 +303,18 @@ static bool wait_for_answer(struct question *q, uint64_t number)
     return q->answered_number == number && q->answer;
 }
 
-bool runtime_series_moved(struct runtime *rt, const char *host,
-                          const char *plugin, const char *plugin_instance,
-                          const char *type, const char *type_instance)
+bool questions_ask(struct runtime *rt, enum question_kind kind,
+                   const char *const names[5])
 {
     struct question *q = &rt->question;
-    const char *names[] = {host, plugin, plugin_instance, type, type_instance};
     bool answer = false;
 
     (void)pthread_mutex_lock(&q->turn);
     (void)pthread_mutex_lock(&q->lock);
     bool is_closed = q->is_closed;
     uint64_t number = ++q->number;
-    for (size_t i = 0; i < 5; i++)
+    q->kind = kind;
+    for (size_t i = 0; names != NULL && i < 5; i++)
         (void)snprintf(q->names[i], sizeof q->names[i], "%s", names[i]);
     (void)pthread_mutex_unlock(&q->lock);
     if (!is_closed) {
@@ -321,4 +325,14 @@ bool runtime_series_moved(struct runtime *rt, const char *host,
     }
     (void)pthread_mutex_unlock(&q->turn);
     return answer;
+}
+
+bool runtime_series_moved(struct runtime *rt, const char *host,
+                          const char *plugin, const char *plugin_instance,
+                          const char *type, const char *type_instance)
+{
+    const char *const names[] = {host, plugin, plugin_instance, type,
+                                 type_instance};
+
+    return questions_ask(rt, QUESTION_SERIES_MOVED, names);
 }

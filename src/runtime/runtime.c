@@ -395,8 +395,6 @@ static void on_tick(uv_timer_t *timer)
     rt->ticked_ms = now_ms;
     store_tick(rt->store, now_ms);
     carry_relieve(rt);
-    if (is_due(&rt->snapshot_due_ms, now_ms, SNAPSHOT_MS))
-        counters_snapshot(rt);
     if (is_due(&rt->sweep_due_ms, now_ms, SWEEP_MS))
         carry_sweep(rt);
     if (is_due(&rt->security_due_ms, now_ms, SECURITY_MS) &&

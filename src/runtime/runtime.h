@@ -187,8 +187,9 @@ bool runtime_series_moved(struct runtime *rt, const char *host,
                           const char *plugin, const char *plugin_instance,
                           const char *type, const char *type_instance);
 
-/* What an operator would graph, for the read callback; a snapshot at most
- * two seconds old. All other counters are in argusctl status --json. */
+/* What an operator would graph, for the read callback: asks the loop and waits
+ * for at most a second; the last answer counts if there is none. All other
+ * counters are in argusctl status --json. */
 struct runtime_stat {
     const char *group; /* plugin instance: mesh, route, apply, spool, ... */
     const char *type;  /* of the stock types.db */

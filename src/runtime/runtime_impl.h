@@ -52,18 +52,15 @@
 /** What workers get on top of the drain time to end, or to be ended. */
 #define WORKERS_END_MS 7000
 
-/** Stored changes and queues that are full are looked after so often. When there
- *  are none, all the rest is on the occasion of something else, from EARLY on,
- *  or by itself at REST. */
+/** Stored changes and queues that are full are looked after so often. When
+ * there are none, all the rest is on the occasion of something else, from EARLY
+ * on, or by itself at REST. */
 #define TICK_MS 500
 #define TICK_EARLY_MS 1900
 #define TICK_REST_MS 3000
 
 /** Values of collectd's threads are gathered for so long. */
 #define GATHER_MS 20
-
-/** Counters are copied for collectd's own threads. At rest one tick. */
-#define SNAPSHOT_MS 900
 
 /* Events that collectd is told of are written first, so that nobody is told
  * twice over a restart; but not more often than that: what comes faster is told
@@ -98,8 +95,14 @@ struct token_list {
     uint64_t dropped;
 };
 
+enum question_kind {
+    QUESTION_SERIES_MOVED, /* names */
+    QUESTION_STATS,        /* answered by counters_snapshot() */
+};
+
 /* One question at a time from another thread to the loop. */
 struct question {
+    enum question_kind kind;
     pthread_mutex_t turn; /* held by the asker */
     pthread_mutex_t lock;
     pthread_cond_t answered;
@@ -163,7 +166,7 @@ struct runtime {
     uint64_t notified_ms;     /* see NOTIFY_WRITE_MS */
     bool tick_is_slow, tick_is_soon; /* the latter: NOTIFY_WRITE_MS */
     uint64_t ticked_ms;
-    uint64_t snapshot_due_ms, sweep_due_ms, security_due_ms;
+    uint64_t sweep_due_ms, security_due_ms;
     struct trim trim;
 
     pthread_mutex_t stats_lock;
@@ -249,6 +252,12 @@ void questions_begin(struct runtime *rt);
 void questions_shut(struct runtime *rt);
 
 void questions_answer(struct runtime *rt);
+
+/** From a thread of collectd's; waits for a second at most.
+ *  @param names  of a series, or NULL
+ *  @return the answer; false if there is none. */
+bool questions_ask(struct runtime *rt, enum question_kind kind,
+                   const char *const names[5]);
 struct control_hooks questions_hooks(struct runtime *rt);
 
 /* ---- questions_bundles.c: hooks of control.h */
