@@ -6,7 +6,7 @@
 ARGUS_TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 BUILD_PACKAGES="gcc make autoconf automake libtool pkg-config libuv1-dev libssl-dev
-  libsqlite3-dev libxxhash-dev libjansson-dev uthash-dev libnanopb-dev nanopb
+  libsodium-dev libsqlite3-dev libxxhash-dev libjansson-dev uthash-dev libnanopb-dev nanopb
   protobuf-compiler collectd-core collectd-dev"
 TEST_PACKAGES="libcunit1-dev faketime zsh python3 openssl iproute2 mount binutils rrdtool perl libperl5.36
   libpython3.11 liblua5.3-0 libmicrohttpd12 libprotobuf-c1 libyajl2"
