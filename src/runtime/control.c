@@ -222,6 +222,24 @@ static void start_write(struct client *c)
     (void)uv_timer_start(&c->timer, on_timer, c->control->write_wait_ms, 0);
 }
 
+/* News go to the kernel at once while a follower reads on: a write that is asked
+ * for costs the loop another turn. @return false: broken, and closed. */
+static bool write_now(struct client *c)
+{
+    uv_buf_t buf = uv_buf_init((char *)c->out, (unsigned)c->out_used);
+    int sent = uv_try_write((uv_stream_t *)&c->pipe, &buf, 1);
+
+    if (sent == UV_EAGAIN)
+        return true;
+    if (sent < 0) {
+        client_close(c);
+        return false;
+    }
+    c->out_used -= (size_t)sent;
+    memmove(c->out, c->out + sent, c->out_used);
+    return true;
+}
+
 /* ------------------------------------------------------------ answering */
 
 /* Fill the buffer with rows, up to the room for one more of the longest.
@@ -293,8 +311,12 @@ static void client_pump(struct client *c)
         refuse_request(c, "a follower asks nothing more");
         return;
     }
-    if (c->state == CLIENT_FOLLOWING && c->out_used == 0)
+    while (c->state == CLIENT_FOLLOWING && c->out_used == 0 &&
+           c->news_used > 0) {
         fill_with_news(c);
+        if (!write_now(c))
+            return;
+    }
     if (c->out_used > 0 && c->state != CLIENT_CLOSING)
         start_write(c);
 }
