@@ -40,6 +40,17 @@ static inline struct node_id node_id_of(const uint8_t *bytes)
     return id;
 }
 
+/** Eight bytes of it, from `at` on, as a number: the same on machines of either
+ *  byte order. */
+static inline uint64_t node_id_half(const struct node_id *id, size_t at)
+{
+    uint64_t x = 0;
+
+    for (size_t i = 0; i < 8; i++)
+        x = x << 8 | id->bytes[at + i];
+    return x;
+}
+
 /** 32 lower-case hex digits and a NUL. */
 void node_id_format(const struct node_id *id, char text[NODE_ID_TEXT_SIZE]);
 

@@ -9,10 +9,7 @@ static uint64_t rotl(uint64_t x, int k)
 
 static uint64_t splitmix(uint64_t *x)
 {
-    uint64_t z = (*x += 0x9e3779b97f4a7c15u);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
+    return prng_mix(*x += 0x9e3779b97f4a7c15u);
 }
 
 void prng_seed(struct prng *p, uint64_t seed)

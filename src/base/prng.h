@@ -11,6 +11,15 @@ struct prng {
     uint64_t s[4];
 };
 
+/** A number from which each bit of z has an equal say in each bit: the finish
+ * of splitmix64. Always the same of the same. */
+static inline uint64_t prng_mix(uint64_t z)
+{
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
 void prng_seed(struct prng *p, uint64_t seed);
 uint64_t prng_next(struct prng *p);
 

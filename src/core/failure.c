@@ -1,5 +1,6 @@
 #include "core/failure.h"
 
+#include "base/prng.h"
 #include "core/directory_state.h"
 
 /* ----------------------------------------------------------- deaths */
@@ -36,28 +37,12 @@ void failure_note_death(struct directory *d)
     d->stats.mass_deaths++;
 }
 
-/* The same number on machines of either byte order: all must agree. */
-static uint64_t half(const struct node_id *id, size_t at)
-{
-    uint64_t x = 0;
-
-    for (size_t i = 0; i < 8; i++)
-        x = x << 8 | id->bytes[at + i];
-    return x;
-}
-
-static uint64_t mix(uint64_t z) /* the finish of splitmix64 */
-{
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
-
+/* All must agree. */
 static uint64_t rendezvous(const struct node_id *prober,
                            const struct node_id *member)
 {
-    uint64_t a = mix(half(prober, 0) ^ half(member, 8));
-    return mix(a + half(prober, 8) * 3 + half(member, 0));
+    uint64_t a = prng_mix(node_id_half(prober, 0) ^ node_id_half(member, 8));
+    return prng_mix(a + node_id_half(prober, 8) * 3 + node_id_half(member, 0));
 }
 
 /* May it be left to that one to look after others? */

@@ -2,32 +2,17 @@
 
 #include <string.h>
 
+#include "base/prng.h"
+
 #define LEAVES_MIN 16
-
-static uint64_t mix(uint64_t z) /* the finish of splitmix64 */
-{
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
-
-/* The same number on machines of either byte order. */
-static uint64_t half(const struct node_id *id, size_t at)
-{
-    uint64_t x = 0;
-
-    for (size_t i = 0; i < 8; i++)
-        x = x << 8 | id->bytes[at + i];
-    return x;
-}
 
 static uint64_t sum_of(const struct member *m)
 {
-    uint64_t z = mix(half(&m->id, 0));
+    uint64_t z = prng_mix(node_id_half(&m->id, 0));
 
-    z = mix(z ^ half(&m->id, 8));
-    z = mix(z ^ ((uint64_t)m->generation << 32 | m->version));
-    return m->report == NULL ? z : mix(z ^ m->report->hlc);
+    z = prng_mix(z ^ node_id_half(&m->id, 8));
+    z = prng_mix(z ^ ((uint64_t)m->generation << 32 | m->version));
+    return m->report == NULL ? z : prng_mix(z ^ m->report->hlc);
 }
 
 uint64_t sums_of_all(const struct members *t)

@@ -1,4 +1,5 @@
 /* sim_distance.c - how long a packet is under way. See sim.h. */
+#include "base/prng.h"
 #include "sim/sim_impl.h"
 
 #include <math.h>
@@ -14,9 +15,7 @@ static uint64_t pair_number(const struct sim *s, uint32_t a, uint32_t b)
     uint64_t z = s->options.seed + 0x9e3779b97f4a7c15u +
                  ((uint64_t)(a < b ? a : b) << 32 | (a < b ? b : a));
 
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    return z ^ z >> 31;
+    return prng_mix(z);
 }
 
 static double unit(uint64_t bits)
