@@ -902,7 +902,18 @@ static void test_own_record_lease_and_address(void)
         (void)say_version(&desk, i, 1, 1);
     CU_ASSERT_EQUAL(own_lease_ms(desk.d), NET_NODES_MAX * LEASE_MEMBER_MS);
 
+    /* the mesh has grown since the record was published: its lease counts */
+    uint64_t due_ms = desk.d->own.due_ms = desk.net->now_ms;
+    uint64_t end_ms = desk.d->own.published_ms + own_lease_ms(desk.d);
     uint32_t version = member(&desk, 0)->version;
+    net_run(desk.net, 0);
+    CU_ASSERT_EQUAL(member(&desk, 0)->version, version);
+    CU_ASSERT_TRUE(desk.d->own.due_ms > due_ms);
+    CU_ASSERT_TRUE(desk.d->own.due_ms <= end_ms);
+    net_run(desk.net, end_ms - desk.net->now_ms);
+    CU_ASSERT_TRUE(member(&desk, 0)->version > version);
+
+    version = member(&desk, 0)->version;
     directory_set_address(desk.d, desk.net->now_ms, net_wall_us(desk.net),
                           "192.0.2.7:1", net_out(desk.node));
     net_run(desk.net, PUBLISH_GAP_MS);

@@ -395,7 +395,7 @@ void directory_on_timeout(struct directory *d, uint64_t now_ms,
         return;
     d->watch_due_ms = now_ms + d->suspect_ms / 2;
     if (d->own.due_ms <= now_ms)
-        own_publish(d, out);
+        own_on_due(d, out);
     failure_on_timeout(d, out);
     statements_on_timeout(d, out);
     sync_on_timeout(d, out);

@@ -94,7 +94,8 @@ void own_publish(struct directory *d, struct actions *out)
         !raise_generation(d, own->record.generation))
         return;
 
-    own->due_ms = d->now_ms + prng_jitter(&d->prng, own_lease_ms(d));
+    own->lease_ms = own_lease_ms(d);
+    own->due_ms = d->now_ms + prng_jitter(&d->prng, own->lease_ms);
     own->published_ms = d->now_ms;
     own->was_alone = d->sync.neighbors_count == 0;
     own->record.version++;
@@ -113,10 +114,28 @@ void own_publish(struct directory *d, struct actions *out)
 static void publish_not_before(struct directory *d, uint64_t when_ms,
                                struct actions *out)
 {
-    if (when_ms <= d->now_ms)
+    if (when_ms <= d->now_ms) {
         own_publish(d, out);
-    else if (when_ms < d->own.due_ms)
+    } else if (when_ms < d->own.due_ms) {
         d->own.due_ms = when_ms;
+        d->own.lease_ms = 0;
+    }
+}
+
+void own_on_due(struct directory *d, struct actions *out)
+{
+    struct own *own = &d->own;
+    uint64_t age_ms = d->now_ms - own->published_ms;
+    uint32_t lease_ms = own_lease_ms(d);
+
+    if (own->lease_ms == 0 || lease_ms / 2 < own->lease_ms ||
+        age_ms >= lease_ms) {
+        own_publish(d, out);
+        return;
+    }
+    own->lease_ms = lease_ms;
+    own->due_ms =
+        d->now_ms + prng_below(&d->prng, (uint32_t)(lease_ms - age_ms)) + 1;
 }
 
 void own_publish_soon(struct directory *d, struct actions *out)

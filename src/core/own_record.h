@@ -32,7 +32,8 @@ struct own {
     bool is_silent; /* stopped, left, or yielded to a clone */
     bool was_alone; /* published while nobody was there to hear it */
     uint64_t published_ms;
-    uint64_t due_ms; /* of the lease, or of a refutation that had to wait */
+    uint64_t due_ms;   /* of the lease, or of a refutation that had to wait */
+    uint32_t lease_ms; /* that due_ms goes by; 0: it is of something else */
     uint64_t contest_ms;
     uint32_t contest_wait_ms;           /* 0: no contest lately */
     uint64_t clones[CLONES_REMEMBERED]; /* instances looked up already */
@@ -40,6 +41,12 @@ struct own {
 };
 
 void own_init(struct directory *d, const struct engine_options *node);
+
+/** due_ms has come. A lease that was reckoned when the mesh was less than half
+ *  as large (at the start nobody else is known) is not over yet: the rest of
+ *  the new one is used at random, so that those who started together do not all
+ *  publish at once. */
+void own_on_due(struct directory *d, struct actions *out);
 
 /** The lease that every node keeps at the present size of the mesh. */
 uint32_t own_lease_ms(const struct directory *d);

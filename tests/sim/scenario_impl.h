@@ -32,12 +32,13 @@ struct play {
     uint32_t names_count;
     struct sim_options mesh;
     uint32_t zone_us[SIM_ZONES_MAX * SIM_ZONES_MAX];
-    struct sim *sim;  /* NULL: still in the settings */
-    struct prng prng; /* of what happens; the simulator has its own */
-    struct line now;  /* with its names put in */
-    uint32_t word;    /* the next to be read */
-    uint32_t healing; /* cycles, as last measured */
-    uint64_t mark_ms; /* virtual, of the last `heal` or `mark` */
+    struct sim *sim;   /* NULL: still in the settings */
+    struct prng prng;  /* of what happens; the simulator has its own */
+    struct line now;   /* with its names put in */
+    uint32_t word;     /* the next to be read */
+    uint32_t healing;  /* cycles, as last measured */
+    uint64_t mark_ms;  /* virtual, of the last `heal` or `mark` */
+    uint64_t count_ms; /* of `count` */
     uint32_t in_branch;
     bool is_broken;    /* stop */
     double started_s;  /* wall clock */

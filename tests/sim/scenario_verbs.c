@@ -304,6 +304,7 @@ static void do_shape(struct play *p)
 static void do_count(struct play *p)
 {
     sim_traffic(p->sim, &p->traffic);
+    p->count_ms = sim_now_ms(p->sim);
 }
 
 static void do_say(struct play *p)

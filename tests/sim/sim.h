@@ -343,6 +343,7 @@ struct sim_traffic {
     uint64_t messages[SIM_FRAME_TYPES], bytes[SIM_FRAME_TYPES];
     uint64_t messages_all, bytes_all;
     uint64_t cross_messages, cross_bytes; /* between zones */
+    uint64_t links;                       /* made, whatever became of them */
 };
 void sim_traffic(const struct sim *s, struct sim_traffic *out);
 /** "ping"; NULL: no such type. */

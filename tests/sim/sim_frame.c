@@ -369,6 +369,7 @@ const char *sim_frame_name(uint32_t type)
     case argus_Frame_bundle_want_tag: return "bundle_want";
     case argus_Frame_chunk_want_tag: return "chunk_want";
     case argus_Frame_chunk_tag: return "chunk";
+    case argus_Frame_summary_tag: return "summary";
     default: return NULL;
     }
 }

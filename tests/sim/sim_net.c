@@ -325,6 +325,7 @@ static struct cable *new_cable(struct sim *s, const struct dialing *d,
     c->side[1].distance_us = distance_between(s, d->node, n->index);
     c->is_cross = s->nodes[d->node]->zone != n->zone;
     list(s, c);
+    s->traffic.links++;
     return c;
 }
 
