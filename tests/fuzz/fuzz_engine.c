@@ -10,13 +10,15 @@
 #include <pb_decode.h>
 
 #include "base/text.h"
-#include "fuzz_world.h"
+#include "fuzz_twin.h"
 #include "sim/bundle_kit.h"
 #include "wire/frame.h"
 
 #define OPERATIONS_MAX 400
+#define TWIN_PASS_MAX_MS 20000
 
-static struct world w;
+/* The node, its twin if the script wants one, and of which it speaks. */
+static struct world worlds[2], *w;
 static argus_Frame frame;
 static argus_Statement statement;
 
@@ -43,7 +45,7 @@ static void op_pass(struct fuzz_input *in)
 {
     uint32_t ms = fuzz_u16(in);
 
-    world_pass(&w, ms < 0x8000 ? ms : (ms - 0x8000) * 100);
+    world_pass(w, ms < 0x8000 ? ms : (ms - 0x8000) * 100);
 }
 
 /* Nobody but a probe gets through its Hello with our own id. */
@@ -52,18 +54,18 @@ static void op_accept(struct fuzz_input *in)
     uint8_t slot = fuzz_u8(in), who = fuzz_u8(in), kind = fuzz_u8(in);
 
     if (who != 0 || kind_of(kind) == argus_LinkKind_LINK_PROBE)
-        world_link_up(&w, slot, who, kind_of(kind), 0);
+        world_link_up(w, slot, who, kind_of(kind), 0);
 }
 
 /* The dial gets through: to whom it was meant for, or to anyone. */
 static void op_dialed(struct fuzz_input *in)
 {
-    struct world_dial *d = &w.dials[fuzz_u8(in) % WORLD_DIALS];
+    struct world_dial *d = &w->dials[fuzz_u8(in) % WORLD_DIALS];
     uint8_t slot = fuzz_u8(in), who = fuzz_u8(in);
 
     for (uint32_t i = 0; d->id == 0 && i < WORLD_DIALS; i++)
-        d = &w.dials[i];
-    if (d->id == 0 || w.links[slot % WORLD_LINKS].id != 0)
+        d = &w->dials[i];
+    if (d->id == 0 || w->links[slot % WORLD_LINKS].id != 0)
         return;
     if (d->has_expected)
         who = d->expected.bytes[15];
@@ -73,21 +75,21 @@ static void op_dialed(struct fuzz_input *in)
         return;
     dial_id dial = d->id;
     d->id = 0;
-    world_link_up(&w, slot, who, d->kind, dial);
+    world_link_up(w, slot, who, d->kind, dial);
 }
 
 static void op_dial_failed(struct fuzz_input *in)
 {
     uint8_t slot = fuzz_u8(in), why = fuzz_u8(in), code = fuzz_u8(in);
 
-    world_dial_failed(&w, slot, end_of(why), (argus_RefuseCode)(code % 16));
+    world_dial_failed(w, slot, end_of(why), (argus_RefuseCode)(code % 16));
 }
 
 static void op_down(struct fuzz_input *in)
 {
     uint8_t slot = fuzz_u8(in), why = fuzz_u8(in), code = fuzz_u8(in);
 
-    world_link_down(&w, slot, end_of(why), (argus_RefuseCode)(code % 16));
+    world_link_down(w, slot, end_of(why), (argus_RefuseCode)(code % 16));
 }
 
 static void op_frame(struct fuzz_input *in)
@@ -96,16 +98,16 @@ static void op_frame(struct fuzz_input *in)
     struct fuzz_input part = fuzz_part(in);
 
     if (frame_decode(part.data, part.size, &frame, NULL) == ARGUS_OK)
-        world_frame(&w, slot, &frame);
+        world_frame(w, slot, &frame);
 }
 
 static void op_drained(struct fuzz_input *in)
 {
     struct event ev = {.type = EVENT_LINK_DRAINED};
 
-    ev.drained = w.links[fuzz_u8(in) % WORLD_LINKS].id;
+    ev.drained = w->links[fuzz_u8(in) % WORLD_LINKS].id;
     if (ev.drained != 0)
-        world_step(&w, &ev);
+        world_step(w, &ev);
 }
 
 static void op_membership(struct fuzz_input *in)
@@ -153,7 +155,7 @@ static void op_membership(struct fuzz_input *in)
         break;
     default: break;
     }
-    world_frame(&w, slot, &frame);
+    world_frame(w, slot, &frame);
 }
 
 /* ------------------------------------------------------------ statements */
@@ -171,7 +173,7 @@ static void fill_record(struct fuzz_input *in, argus_NodeRecord *r, uint8_t who)
     r->weight = flags & 4 ? 1 : (float)fuzz_u8(in) / 16;
     r->instance = flags & 8 ? 77 : who;
     r->left = (flags & 16) != 0;
-    r->hlc = (w.wall_us / 1000) << 16;
+    r->hlc = (w->wall_us / 1000) << 16;
     r->started_ms = fuzz_u32(in);
     if ((flags & 32) != 0) {
         r->bundles_count = 1;
@@ -193,7 +195,7 @@ static void fill_report(struct fuzz_input *in, argus_Report *r)
     r->generation = fuzz_u8(in);
     r->version = fuzz_u8(in);
     r->state = (argus_MemberState)(flags % 6);
-    r->hlc = ((w.wall_us / 1000) << 16) + flags;
+    r->hlc = ((w->wall_us / 1000) << 16) + flags;
     text_copy(r->reason, sizeof r->reason, "reset");
 }
 
@@ -203,7 +205,7 @@ static void fill_event(struct fuzz_input *in, argus_Event *e)
 
     e->generation = flags >> 4;
     e->number = fuzz_u8(in);
-    e->hlc = ((w.wall_us / 1000 + fuzz_u8(in)) << 16) + (flags & 3);
+    e->hlc = ((w->wall_us / 1000 + fuzz_u8(in)) << 16) + (flags & 3);
     e->severity = (argus_Severity)(flags % 5);
     text_copy(e->node, sizeof e->node, "n1");
     fuzz_text(in, e->message, sizeof e->message);
@@ -259,7 +261,7 @@ static void op_statement(struct fuzz_input *in)
     if (size == 0)
         return;
     memset(&frame, 0, sizeof frame);
-    frame.hlc = flags & 1 ? (w.wall_us / 1000) << 16 : 0;
+    frame.hlc = flags & 1 ? (w->wall_us / 1000) << 16 : 0;
     if ((flags & 2) != 0) {
         argus_Items *items = &frame.body.items;
         frame.which_body = argus_Frame_items_tag;
@@ -274,7 +276,7 @@ static void op_statement(struct fuzz_input *in)
         g->payload.size = (pb_size_t)size;
         memcpy(g->payload.bytes, packed, size);
     }
-    world_frame(&w, slot, &frame);
+    world_frame(w, slot, &frame);
 }
 
 /* -------------------------------------------------------------- sessions */
@@ -307,7 +309,24 @@ static void op_digest(struct fuzz_input *in)
         }
         d->last = (flags & 2) != 0;
     }
-    world_frame(&w, slot, &frame);
+    world_frame(w, slot, &frame);
+}
+
+/* Of what is kept: of all, or of ranges; the same as here, or something else.
+ */
+static void op_sums(struct fuzz_input *in)
+{
+    uint8_t slot = fuzz_u8(in), count = fuzz_u8(in), flags = fuzz_u8(in);
+    argus_Sums *s = &frame.body.sums;
+
+    memset(&frame, 0, sizeof frame);
+    frame.which_body = argus_Frame_sums_tag;
+    s->sums_count = (pb_size_t)((flags & 2) != 0 ? count : 1 << count % 9);
+    for (pb_size_t i = 0; i < s->sums_count; i++)
+        s->sums[i] = (flags & 4) != 0 ? 0 : i + flags;
+    if ((flags & 1) != 0)
+        s->sums[0] = w->sum;
+    world_frame(w, slot, &frame);
 }
 
 /* Of what a node with one of these keeps: ours is 100, or 8. */
@@ -323,8 +342,8 @@ static argus_EventPlace place_of(uint8_t n)
     argus_EventPlace place = {.number = n % 3};
 
     if (n != 0)
-        place.hlc = ((w.wall_us / 1000) << 16) - n;
-    place.origin.size = n == 255 ? 3 : 0;
+        place.hlc = ((w->wall_us / 1000) << 16) - n;
+    place.origin.size = n == 255 ? 3 : n == 254 ? NODE_ID_SIZE : 0;
     return place;
 }
 
@@ -351,7 +370,7 @@ static void fill_event_keys(argus_EventKeys *k, uint8_t n)
     k->has_to = (n & 128) != 0;
     k->to = place_of(n & 32 ? 0 : 1);
     k->keys_count = 3;
-    k->keys[0] = w.event_key;
+    k->keys[0] = w->event_key;
     k->keys[1] = k->keys[2] = n;
 }
 
@@ -374,7 +393,7 @@ static void op_event_session(struct fuzz_input *in)
     case 2:
         frame.which_body = argus_Frame_event_want_tag;
         frame.body.event_want.keys_count = n % 8;
-        frame.body.event_want.keys[0] = w.event_key;
+        frame.body.event_want.keys[0] = w->event_key;
         break;
     default: {
         argus_Items *items = &frame.body.event_items;
@@ -389,7 +408,28 @@ static void op_event_session(struct fuzz_input *in)
                 &author, &statement, items->payloads[i].bytes);
     }
     }
-    world_frame(&w, slot, &frame);
+    world_frame(w, slot, &frame);
+}
+
+/* What a neighbor keeps: as this node said of itself, or something else. */
+static void op_summary(struct fuzz_input *in)
+{
+    uint8_t slot = fuzz_u8(in), flags = fuzz_u8(in), n = fuzz_u8(in);
+    argus_Summary *s = &frame.body.summary;
+
+    memset(&frame, 0, sizeof frame);
+    frame.which_body = argus_Frame_summary_tag;
+    *s = w->summary;
+    if ((flags & 1) != 0)
+        s->records++;
+    if ((flags & 2) != 0)
+        s->bundles++;
+    if ((flags & 4) != 0) {
+        s->has_events = true;
+        memset(&s->events, 0, sizeof s->events);
+        fill_event_digest(&s->events, n);
+    }
+    world_frame(w, slot, &frame);
 }
 
 /* Can we be dialed, somebody says, or: can I? */
@@ -409,7 +449,7 @@ static void op_reach(struct fuzz_input *in)
         frame.body.address_result.number = number;
         frame.body.address_result.outcome = (argus_AddressOutcome)(what % 8);
     }
-    world_frame(&w, slot, &frame);
+    world_frame(w, slot, &frame);
 }
 
 /* A bundle whose content is at hand somewhere: here (a push), or with whoever
@@ -427,14 +467,14 @@ static void make_bundle(struct fuzz_input *in, bool here,
                             .file_size = flags & 16 ? 40000 : 0,
                             .seed = flags >> 5};
 
-    if (engine_bundle_version(w.engine, spec.name, 0, w.wall_us, &head) &&
+    if (engine_bundle_version(w->engine, spec.name, 0, w->wall_us, &head) &&
         head.manifest->version < UINT32_MAX - 1) {
         spec.version = head.manifest->version + 1;
         spec.before = head.hash;
     }
     if ((flags & 0x60) == 0x60)
-        spec.expires_ms = w.wall_us / 1000 + 1000;
-    kit_make(&spec, here ? w.chunks : NULL, out);
+        spec.expires_ms = w->wall_us / 1000 + 1000;
+    kit_make(&spec, here ? w->chunks : NULL, out);
 }
 
 static void op_push(struct fuzz_input *in)
@@ -448,7 +488,7 @@ static void op_push(struct fuzz_input *in)
         .bundle_push = {.bundle = &bundle, .result = &result, .err = &err}};
 
     make_bundle(in, is_here, &bundle);
-    world_step(&w, &ev);
+    world_step(w, &ev);
     assert(result == ARGUS_OK || (result < 0 && err.text[0] != '\0'));
 }
 
@@ -460,14 +500,14 @@ static void op_bundle_items(struct fuzz_input *in)
     frame.which_body = argus_Frame_bundle_items_tag;
     frame.body.bundle_items.bundles_count = 1;
     make_bundle(in, false, &frame.body.bundle_items.bundles[0]);
-    world_frame(&w, slot, &frame);
+    world_frame(w, slot, &frame);
 }
 
 static void op_bundle_session(struct fuzz_input *in)
 {
     uint8_t slot = fuzz_u8(in), what = fuzz_u8(in), n = fuzz_u8(in);
     struct bundle_view view;
-    bool is_known = engine_bundle(w.engine, n % 4, w.wall_us, &view);
+    bool is_known = engine_bundle(w->engine, n % 4, w->wall_us, &view);
 
     memset(&frame, 0, sizeof frame);
     switch (what % 4) {
@@ -495,7 +535,7 @@ static void op_bundle_session(struct fuzz_input *in)
             kit_digest(chunk->data.bytes, chunk->data.size, chunk->hash);
     }
     }
-    world_frame(&w, slot, &frame);
+    world_frame(w, slot, &frame);
 }
 
 /* ---------------------------------------------------------------- values */
@@ -516,13 +556,13 @@ static void op_values(struct fuzz_input *in)
             .plugin_instance = "",
             .type = "gauge",
             .type_instance = "",
-            .set = &w,
-            .time = (w.wall_us / 1000000 + fuzz_u8(in)) << 30,
+            .set = w,
+            .time = (w->wall_us / 1000000 + fuzz_u8(in)) << 30,
             .interval = (uint64_t)1 << 30,
             .numbers = &numbers[i],
             .count = 1};
     struct event ev = {.type = EVENT_VALUES, .values = {values, count}};
-    world_step(&w, &ev);
+    world_step(w, &ev);
 }
 
 static void op_ack(struct fuzz_input *in)
@@ -533,7 +573,7 @@ static void op_ack(struct fuzz_input *in)
     frame.which_body = argus_Frame_ack_tag;
     frame.body.ack.batch = fuzz_u8(in);
     frame.body.ack.window = fuzz_u16(in);
-    world_frame(&w, slot, &frame);
+    world_frame(w, slot, &frame);
 }
 
 static void op_series(struct fuzz_input *in)
@@ -555,7 +595,7 @@ static void op_series(struct fuzz_input *in)
         for (pb_size_t k = 0; k < d->sources_count; k++)
             d->sources[k].type = (argus_SourceType)((flags >> 3) % 5);
     }
-    world_frame(&w, slot, &frame);
+    world_frame(w, slot, &frame);
 }
 
 static void op_batch(struct fuzz_input *in)
@@ -567,7 +607,7 @@ static void op_batch(struct fuzz_input *in)
     frame.which_body = argus_Frame_batch_tag;
     b->number = fuzz_u8(in);
     b->first_number = ((uint64_t)fuzz_u8(in) << 40) + fuzz_u8(in);
-    b->first_time = (w.wall_us / 1000000) << 30;
+    b->first_time = (w->wall_us / 1000000) << 30;
     b->series_count = b->number_step_count = b->time_step_count = count % 16;
     for (pb_size_t i = 0; i < b->series_count; i++) {
         b->series[i] = fuzz_u8(in);
@@ -576,7 +616,7 @@ static void op_batch(struct fuzz_input *in)
     }
     b->gauges_count = numbers >> 4;
     b->integers_count = numbers & 15;
-    world_frame(&w, slot, &frame);
+    world_frame(w, slot, &frame);
 }
 
 static void op_tokens(struct fuzz_input *in)
@@ -588,17 +628,17 @@ static void op_tokens(struct fuzz_input *in)
 
     if (what % 3 == 2) {
         ev = (struct event){.type = EVENT_PROGRESS,
-                            .progress = w.last_token - from % 4u};
-        if (w.last_token >= 4)
-            world_step(&w, &ev);
+                            .progress = w->last_token - from % 4u};
+        if (w->last_token >= 4)
+            world_step(w, &ev);
         return;
     }
     for (uint32_t i = from; ev.seen.count < 1u + count % 16 && i < 512u; i++)
-        if (w.tokens[i] != 0) {
-            tokens[ev.seen.count++] = w.tokens[i];
-            w.tokens[i] = 0;
+        if (w->tokens[i] != 0) {
+            tokens[ev.seen.count++] = w->tokens[i];
+            w->tokens[i] = 0;
         }
-    world_step(&w, &ev);
+    world_step(w, &ev);
 }
 
 /* ----------------------------------------------------------------- others */
@@ -615,7 +655,7 @@ static void op_notice(struct fuzz_input *in)
     ev.notice.always = (fuzz_u8(in) & 1) != 0;
     event.severity = argus_Severity_SEVERITY_WARNING;
     fuzz_text(in, event.message, sizeof event.message);
-    world_step(&w, &ev);
+    world_step(w, &ev);
 }
 
 static void op_operator(struct fuzz_input *in)
@@ -632,14 +672,14 @@ static void op_operator(struct fuzz_input *in)
         .type = EVENT_CALL,
         .call = {{{what, what}}, (argus_Role)(what & 1), text}};
     switch (what % 5) {
-    case 0: world_step(&w, &join); break;
-    case 1: world_step(&w, &leave); break;
-    case 4: world_step(&w, &call); break;
+    case 0: world_step(w, &join); break;
+    case 1: world_step(w, &leave); break;
+    case 4: world_step(w, &call); break;
     case 2:
         (void)snprintf(text, sizeof text, "192.0.2.%u", what);
-        world_step(&w, &observed);
+        world_step(w, &observed);
         break;
-    default: world_ask(&w, text); break;
+    default: world_ask(w, text); break;
     }
 }
 
@@ -663,10 +703,10 @@ static void op_states(struct fuzz_input *in)
         states[i].phase = (argus_BundlePhase)(1 + flags % 6);
         fuzz_text(in, states[i].error, sizeof states[i].error);
     }
-    if (engine_bundle(w.engine, flags % 4, w.wall_us, &view))
+    if (engine_bundle(w->engine, flags % 4, w->wall_us, &view))
         memcpy(hashes[0], view.hash, CONTENT_HASH_SIZE);
-    world_step(&w, &told);
-    world_step(&w, &kept);
+    world_step(w, &told);
+    world_step(w, &kept);
 }
 
 static void op_stop(struct fuzz_input *in)
@@ -674,30 +714,66 @@ static void op_stop(struct fuzz_input *in)
     struct event stop = {.type = EVENT_STOP};
 
     if ((fuzz_u8(in) & 7) == 0)
-        world_step(&w, &stop);
+        world_step(w, &stop);
+}
+
+/* ------------------------------------------------------------- the twin */
+
+static void need_twin(uint8_t flavor)
+{
+    if (worlds[0].other == NULL)
+        twin_open(&worlds[1], &worlds[0], flavor);
+}
+
+/* From here on the script speaks of the other one. */
+static void op_turn(struct fuzz_input *in)
+{
+    need_twin(fuzz_u8(in));
+    w = w->other;
+}
+
+static void op_twin_pass(struct fuzz_input *in)
+{
+    uint32_t ms = fuzz_u16(in);
+    struct twin_fault fault = {.change = fuzz_u8(in)};
+
+    if (fault.change != 0) {
+        fault.frame = fuzz_u16(in);
+        fault.at = fuzz_u16(in);
+        fault.every = fuzz_u8(in);
+    }
+    need_twin(1);
+    twin_pass(&worlds[0], ms % TWIN_PASS_MAX_MS, &fault);
 }
 
 FUZZ_TARGET(engine)
 {
     static void (*const operations[])(struct fuzz_input *) = {
-        op_pass,           op_accept, op_dialed,        op_dial_failed,
-        op_down,           op_frame,  op_drained,       op_membership,
-        op_statement,      op_digest, op_push,          op_bundle_items,
-        op_bundle_session, op_values, op_ack,           op_series,
-        op_batch,          op_tokens, op_notice,        op_operator,
-        op_states,         op_stop,   op_event_session, op_reach,
+        op_pass,           op_accept,  op_dialed,        op_dial_failed,
+        op_down,           op_frame,   op_drained,       op_membership,
+        op_statement,      op_digest,  op_push,          op_bundle_items,
+        op_bundle_session, op_values,  op_ack,           op_series,
+        op_batch,          op_tokens,  op_notice,        op_operator,
+        op_states,         op_stop,    op_event_session, op_reach,
+        op_sums,           op_summary, op_turn,          op_twin_pass,
     };
     const size_t count = sizeof operations / sizeof operations[0];
     struct fuzz_input in = {data, size};
     struct event start = {.type = EVENT_START};
 
     fuzz_quiet();
-    world_open(&w, fuzz_u8(&in));
-    world_step(&w, &start);
+    w = &worlds[0];
+    world_open(w, fuzz_u8(&in), 0);
+    world_step(w, &start);
     for (int i = 0; in.size > 0 && i < OPERATIONS_MAX; i++)
         operations[fuzz_u8(&in) % count](&in);
-    world_pass(&w, 60000);
-    world_ask(&w, "self");
-    world_close(&w);
+    for (w = &worlds[0]; w != NULL; w = w == worlds ? w->other : NULL) {
+        world_pass(w, 60000);
+        world_ask(w, "self");
+    }
+    if (worlds[0].other != NULL)
+        twin_close(&worlds[0]);
+    else
+        world_close(&worlds[0]);
     return 0;
 }

@@ -19,6 +19,7 @@
 #include "core/manifest.h"
 #include "core/seal.h"
 #include "core/target.h"
+#include "runtime/hash_tree.h"
 #include "wire/beacon.h"
 #include "wire/frame.h"
 #include "wire/hello.h"
@@ -199,6 +200,30 @@ static void judge_statement(const uint8_t *data, size_t size)
                        1 << 17);
 }
 
+/* A path leads to one root, and only a leaf and a place of that tree do. */
+static void judge_path(const argus_Signed *sealed)
+{
+    uint8_t leaf[HASH_TREE_HASH], root[HASH_TREE_HASH], other[HASH_TREE_HASH];
+    const uint8_t *path = sealed->path.bytes;
+    size_t size = sealed->path.size;
+
+    hash_tree_leaf(sealed->statement.bytes, sealed->statement.size, leaf);
+    if (!hash_tree_climb(leaf, path, size, sealed->place, root)) {
+        assert(size % HASH_TREE_HASH != 0 ||
+               sealed->place >= 1u << size / HASH_TREE_HASH);
+        return;
+    }
+    if (size == 0) {
+        assert(sealed->place == 0 && memcmp(root, leaf, sizeof root) == 0);
+        return;
+    }
+    bool is_path = hash_tree_climb(leaf, path, size, sealed->place ^ 1, other);
+    assert(is_path && memcmp(root, other, sizeof root) != 0);
+    leaf[0] ^= 1;
+    is_path = hash_tree_climb(leaf, path, size, sealed->place, other);
+    assert(is_path && memcmp(root, other, sizeof root) != 0);
+}
+
 static void judge_sealed(const uint8_t *data, size_t size)
 {
     static argus_Signed sealed;
@@ -206,6 +231,7 @@ static void judge_sealed(const uint8_t *data, size_t size)
 
     if (!pb_decode(&in, argus_Signed_fields, &sealed))
         return;
+    judge_path(&sealed);
     judge_statement(sealed.statement.bytes, sealed.statement.size);
     fuzz_encodes_again(argus_Signed_fields, &sealed, sizeof sealed,
                        SEALED_SIZE_MAX);

@@ -23,6 +23,7 @@
 #include "runtime/keyring.h"
 #include "runtime/operator_key.h"
 #include "runtime/store.h"
+#include "sim/bundle_kit.h"
 
 #define ROWS_MAX 100
 
@@ -56,6 +57,16 @@ static void on_bundle(void *context, const struct node_id *id,
                           .bundle_row = {data, (uint32_t)size}};
     (void)context;
     (void)id;
+    world_step(&w, &event);
+}
+
+static void on_event(void *context, const struct node_id *key,
+                     const uint8_t *data, size_t size)
+{
+    struct event event = {.type = EVENT_EVENT_ROW,
+                          .event_row = {data, (uint32_t)size}};
+    (void)context;
+    (void)key;
     world_step(&w, &event);
 }
 
@@ -110,9 +121,27 @@ static const uint8_t *value_of(struct fuzz_input *in, uint8_t flags,
     return packed;
 }
 
+/* A row of an event begins with a checksum; see engine_events.c. */
+static void try_event(const struct node_id *author, const uint8_t *value,
+                      size_t size, bool is_sound)
+{
+    static uint8_t row[8 + NODE_ID_SIZE + 8 + sizeof(argus_Signed)];
+    uint8_t hash[32];
+
+    memset(row, 0, 32);
+    memcpy(row + 8, author->bytes, NODE_ID_SIZE);
+    if (size > sizeof row - 32)
+        size = sizeof row - 32;
+    if (size > 0)
+        memcpy(row + 32, value, size);
+    kit_digest(row + 8, 24 + size, hash);
+    memcpy(row, hash, is_sound ? 8 : 7);
+    on_event(NULL, author, row, 32 + size);
+}
+
 static void try_rows(struct fuzz_input *in)
 {
-    world_open(&w, fuzz_u8(in));
+    world_open(&w, fuzz_u8(in), 0);
     for (int i = 0; in->size > 0 && i < ROWS_MAX; i++) {
         uint8_t flags = fuzz_u8(in);
         struct node_id id = world_id(flags >> 4);
@@ -125,7 +154,9 @@ static void try_rows(struct fuzz_input *in)
             continue;
         }
         const uint8_t *value = value_of(in, flags, &size);
-        if ((flags & 2) != 0)
+        if ((flags & 10) == 10)
+            try_event(&id, value, size, (flags & 1) != 0);
+        else if ((flags & 2) != 0)
             on_bundle(NULL, &id, value, size);
         else
             on_record(NULL, &id, value, size);
@@ -135,8 +166,9 @@ static void try_rows(struct fuzz_input *in)
 
 /* ---------------------------------------------------------- the database */
 
-static const char *const tables[] = {"record", "report", "address",
-                                     "number", "bundle", "applied"};
+static const char *const tables[] = {"record", "report",  "address", "number",
+                                     "bundle", "applied", "event"};
+#define TABLES (sizeof tables / sizeof tables[0])
 
 static void remove_database(void)
 {
@@ -200,7 +232,7 @@ static void insert(sqlite3 *db, struct fuzz_input *in, int64_t seq)
 
     (void)snprintf(sql, sizeof sql,
                    "INSERT OR REPLACE INTO %s(key,value,seq) VALUES(?,?,?)",
-                   tables[fuzz_u8(in) % 6]);
+                   tables[fuzz_u8(in) % TABLES]);
     if (sqlite3_prepare_v2(db, sql, -1, &stmt, NULL) != SQLITE_OK)
         abort();
     const uint8_t *value = value_of(in, flags, &size);
@@ -250,11 +282,14 @@ static void live_on(struct store *s, uint8_t flavor)
     struct chunk_store chunks = store_chunks(s);
 
     assert(store_next_generation(s, 1000) >= 1000 || flavor > 0);
+    assert(store_born_ms(s, 1) > 0 || flavor > 0);
     (void)store_hlc_mark(s);
-    world_open(&w, flavor);
+    (void)store_epoch(s);
+    world_open(&w, flavor, 0);
     store_each_record(s, on_record, NULL);
     store_each_report(s, on_record, NULL);
     store_each_address(s, on_address, NULL);
+    store_each_event(s, on_event, NULL);
     store_each_bundle(s, on_bundle, NULL);
     store_each_applied(s, on_applied, NULL);
     (void)chunks.has(chunks.context, hash);
@@ -319,6 +354,51 @@ static void try_damage(struct fuzz_input *in)
 
 /* ------------------------------------------------------------------ files */
 
+/* Several under one signature: each holds by itself, where it stands. */
+struct batch {
+    struct seal seal;
+    struct node_id author;
+};
+
+static void open_part(void *context, uint32_t index, const uint8_t *data,
+                      size_t size)
+{
+    static argus_Statement back;
+    const struct batch *b = context;
+    uint8_t packed[SEALED_SIZE_MAX];
+    struct node_id author;
+
+    assert(size > 0);
+    bool is_sound = b->seal.open(b->seal.context, data, size, &back, &author) &&
+                    node_id_is_equal(&author, &b->author) &&
+                    back.body.report.generation == index + 1;
+    assert(is_sound);
+    memcpy(packed, data, size);
+    packed[size - 1 - index % 8] ^= 1; /* of its path, or its place */
+    assert(!b->seal.open(b->seal.context, packed, size, &back, &author));
+}
+
+static void try_batch(const struct identity *identity, struct seal seal,
+                      uint32_t count)
+{
+    static uint8_t statements[SEAL_BATCH_MAX][64];
+    struct batch b = {seal, *identity_id(identity)};
+    struct seal_part parts[SEAL_BATCH_MAX];
+
+    for (uint32_t i = 0; i < count; i++) {
+        static argus_Statement s;
+        pb_ostream_t out =
+            pb_ostream_from_buffer(statements[i], sizeof statements[i]);
+        s.which_body = argus_Statement_report_tag;
+        s.body.report.generation = i + 1;
+        if (!pb_encode(&out, argus_Statement_fields, &s))
+            abort();
+        parts[i] = (struct seal_part){statements[i], out.bytes_written};
+    }
+    bool is_closed = seal.close_all(seal.context, parts, count, open_part, &b);
+    assert(is_closed);
+}
+
 static void try_identity(struct fuzz_input *in)
 {
     static argus_Statement statement, back;
@@ -342,6 +422,7 @@ static void try_identity(struct fuzz_input *in)
     assert(is_sound && node_id_is_equal(&author, identity_id(identity)));
     packed[size - 1] ^= 1;
     assert(!seal.open(seal.context, packed, size, &back, &author));
+    try_batch(identity, seal, 1 + (uint32_t)(in->size % SEAL_BATCH_MAX));
     identity_free(identity);
 }
 

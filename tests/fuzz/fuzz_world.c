@@ -15,6 +15,8 @@
 #define WALL_START_US UINT64_C(1700000000000000)
 /** Timeouts at one and the same millisecond that mean an endless loop. */
 #define STANDSTILL_MAX 2000
+#define OWN_GENERATION 5
+#define OWN_INSTANCE 77u
 
 struct node_id world_id(uint8_t number)
 {
@@ -27,30 +29,59 @@ struct node_id world_id(uint8_t number)
 
 /* ------------------------------------------------------------- the seal */
 
+static argus_Signed closing;
+
+/* As `closing` holds it, but for the author. */
+static size_t pack(const struct node_id *author, uint8_t out[SEALED_SIZE_MAX])
+{
+    pb_ostream_t outer = pb_ostream_from_buffer(out, SEALED_SIZE_MAX);
+
+    memcpy(closing.key, author->bytes, NODE_ID_SIZE);
+    return pb_encode(&outer, argus_Signed_fields, &closing)
+               ? outer.bytes_written
+               : 0;
+}
+
 size_t world_seal(const struct node_id *author,
                   const argus_Statement *statement,
                   uint8_t out[SEALED_SIZE_MAX])
 {
-    static argus_Signed s;
+    pb_ostream_t inner = pb_ostream_from_buffer(closing.statement.bytes,
+                                                sizeof closing.statement.bytes);
 
-    memset(&s, 0, sizeof s);
-    memcpy(s.key, author->bytes, NODE_ID_SIZE);
-    pb_ostream_t inner =
-        pb_ostream_from_buffer(s.statement.bytes, sizeof s.statement.bytes);
     if (!pb_encode(&inner, argus_Statement_fields, statement))
         return 0;
-    s.statement.size = (pb_size_t)inner.bytes_written;
-    pb_ostream_t outer = pb_ostream_from_buffer(out, SEALED_SIZE_MAX);
-    return pb_encode(&outer, argus_Signed_fields, &s) ? outer.bytes_written : 0;
+    closing.statement.size = (pb_size_t)inner.bytes_written;
+    return pack(author, out);
 }
 
 static size_t seal_close(void *context, const argus_Statement *statement,
                          uint8_t out[SEALED_SIZE_MAX])
 {
-    struct node_id own = world_id(0);
+    const struct world *w = context;
+    struct node_id own = world_id(w->who);
 
-    (void)context;
     return world_seal(&own, statement, out);
+}
+
+static bool seal_close_all(void *context, const struct seal_part *parts,
+                           uint32_t count,
+                           void (*take)(void *taker, uint32_t index,
+                                        const uint8_t *data, size_t size),
+                           void *taker)
+{
+    const struct world *w = context;
+    struct node_id own = world_id(w->who);
+    uint8_t packed[SEALED_SIZE_MAX];
+
+    assert(count > 0 && count <= SEAL_BATCH_MAX);
+    for (uint32_t i = 0; i < count; i++) {
+        assert(parts[i].size <= sizeof closing.statement.bytes);
+        memcpy(closing.statement.bytes, parts[i].statement, parts[i].size);
+        closing.statement.size = (pb_size_t)parts[i].size;
+        take(taker, i, packed, pack(&own, packed));
+    }
+    return true;
 }
 
 static bool seal_open(void *context, const uint8_t *data, size_t size,
@@ -111,6 +142,7 @@ static void on_dial(struct world *w, const struct action *a)
         d->has_expected = a->dial.expected != NULL;
         if (d->has_expected)
             d->expected = *a->dial.expected;
+        text_copy(d->address, sizeof d->address, a->dial.address);
         return;
     }
     assert(false && "dials are bounded");
@@ -128,13 +160,22 @@ static void on_send(struct world *w, const struct action *a)
     if (a->send.frame->which_body == argus_Frame_event_keys_tag &&
         a->send.frame->body.event_keys.keys_count > 0)
         w->event_key = a->send.frame->body.event_keys.keys[0];
+    if (a->send.frame->which_body == argus_Frame_summary_tag) {
+        w->summary = a->send.frame->body.summary;
+        w->sum = w->summary.records;
+    }
+    if (a->send.frame->which_body == argus_Frame_sums_tag &&
+        a->send.frame->body.sums.sums_count == 1)
+        w->sum = a->send.frame->body.sums.sums[0];
     w->last_hlc = a->send.frame->hlc;
     int size = frame_encode(argus_Frame_fields, a->send.frame, bytes,
                             sizeof bytes, &err);
     assert(size >= 0);
-    assert(frame_decode(bytes + FRAME_HEADER_SIZE,
-                        (size_t)size - FRAME_HEADER_SIZE, &back,
-                        &err) == ARGUS_OK);
+    size_t body_size = (size_t)size - FRAME_HEADER_SIZE;
+    assert(frame_decode(bytes + FRAME_HEADER_SIZE, body_size, &back, &err) ==
+           ARGUS_OK);
+    if (l->to != 0)
+        w->sent(w, l, bytes + FRAME_HEADER_SIZE, body_size);
 }
 
 static void on_dispatch(struct world *w, const struct value_ref *v)
@@ -165,6 +206,8 @@ static void on_action(void *context, const struct action *a)
         l = find_link(w, a->close.link);
         assert(l != NULL && !l->is_closed && a->close.text != NULL);
         l->is_closed = true;
+        if (l->to != 0)
+            w->ended(w, l, a->close.code);
         break;
     case ACTION_SERIES_BEGIN:
         assert(a->series_begin->series != 0);
@@ -249,6 +292,13 @@ void world_pass(struct world *w, uint32_t ms)
 void world_link_up(struct world *w, uint32_t slot, uint8_t who,
                    argus_LinkKind kind, dial_id dial)
 {
+    world_twin_link_up(w, slot, who, kind, dial, 0);
+}
+
+/* A twin's facts are true ones. */
+void world_twin_link_up(struct world *w, uint32_t slot, uint8_t who,
+                        argus_LinkKind kind, dial_id dial, link_id to)
+{
     struct world_link *l = &w->links[slot % WORLD_LINKS];
     struct peer_info peer;
 
@@ -256,15 +306,15 @@ void world_link_up(struct world *w, uint32_t slot, uint8_t who,
         return;
     memset(&peer, 0, sizeof peer);
     peer.id = world_id(who);
-    peer.generation = 1 + who / 64;
-    peer.instance = 100u + who;
+    peer.generation = to != 0 ? OWN_GENERATION : 1 + who / 64;
+    peer.instance = (to != 0 ? OWN_INSTANCE : 100u) + who;
     peer.started_ms = WALL_START_US / 1000;
     peer.kind = kind;
     (void)snprintf(peer.name, sizeof peer.name, "n%u", who);
     if (who % 8 != 7)
         (void)snprintf(peer.address, sizeof peer.address, "10.0.0.%u:1", who);
     *l = (struct world_link){
-        .id = ++w->last_link, .kind = kind, .is_dialed = dial != 0};
+        .id = ++w->last_link, .to = to, .kind = kind, .is_dialed = dial != 0};
     struct event up = {.type = EVENT_LINK_UP, .link_up = {l->id, dial, &peer}};
     world_step(w, &up);
 }
@@ -278,6 +328,8 @@ void world_link_down(struct world *w, uint32_t slot, enum link_end why,
 
     if (l->id == 0)
         return;
+    if (l->to != 0)
+        w->ended(w, l, code);
     l->id = 0;
     world_step(w, &down);
 }
@@ -348,7 +400,9 @@ void world_ask(struct world *w, const char *name)
         ;
     count = engine_events_count(w->engine);
     for (i = 0; engine_event(w->engine, i, &event); i++) {
-        assert(i == 0 || event.event.hlc >= before.event.hlc);
+        assert(i == 0 || event.event.epoch > before.event.epoch ||
+               (event.event.epoch == before.event.epoch &&
+                event.event.hlc >= before.event.hlc));
         before = event;
     }
     assert(i == count);
@@ -372,18 +426,18 @@ static void describe(const void *set, argus_SeriesDef *def)
     def->sources[0].type = argus_SourceType_SOURCE_GAUGE;
 }
 
-static void fill_options(struct engine_options *o, uint8_t flavor)
+static void fill_options(struct engine_options *o, uint8_t flavor, uint8_t who)
 {
     bool is_small = (flavor & 4) != 0;
 
     memset(o, 0, sizeof *o);
     o->seed = flavor;
     o->describe = describe;
-    o->id = world_id(0);
-    o->generation = 5;
-    o->instance = 77;
+    o->id = world_id(who);
+    o->generation = OWN_GENERATION;
+    o->instance = OWN_INSTANCE + who;
     o->started_ms = WALL_START_US / 1000;
-    (void)snprintf(o->name, sizeof o->name, "self");
+    (void)snprintf(o->name, sizeof o->name, who == 0 ? "self" : "twin");
     (void)snprintf(o->address, sizeof o->address, ":25827");
     (void)snprintf(o->zone, sizeof o->zone, "eu/1");
     (void)snprintf(o->software, sizeof o->software, "fuzz");
@@ -411,19 +465,22 @@ static void fill_options(struct engine_options *o, uint8_t flavor)
     o->bundle_size_max = 1 << 17;
 }
 
-void world_open(struct world *w, uint8_t flavor)
+void world_open(struct world *w, uint8_t flavor, uint8_t who)
 {
     static const char *const contacts[] = {"10.0.0.1:1", "seed.example:1"};
     static struct engine_options o;
 
     memset(w, 0, sizeof *w);
-    fill_options(&o, flavor);
+    w->who = who;
+    fill_options(&o, flavor, who);
     w->pool = kit_pool_new();
     w->chunks = calloc(1, sizeof *w->chunks);
     if (w->pool == NULL || w->chunks == NULL)
         abort();
     w->chunks->pool = w->pool;
-    o.seal = (struct seal){.close = seal_close,
+    o.seal = (struct seal){.context = w,
+                           .close = seal_close,
+                           .close_all = seal_close_all,
                            .open = seal_open,
                            .hash = seal_hash,
                            .digest = kit_digest,

@@ -19,6 +19,7 @@
 
 struct world_link {
     link_id id; /* 0: free */
+    link_id to; /* its other end, with a twin; 0: the script is that */
     argus_LinkKind kind;
     bool is_dialed, is_closed; /* the engine asked for the latter */
 };
@@ -28,10 +29,18 @@ struct world_dial {
     argus_LinkKind kind;
     bool has_expected;
     struct node_id expected;
+    char address[ADDRESS_SIZE];
 };
 
 struct world {
     struct engine *engine;
+    uint8_t who;
+    struct world *other; /* a twin, see fuzz_twin.h; else NULL */
+    /* What is said to it, and that a link to it is over. */
+    void (*sent)(const struct world *from, const struct world_link *l,
+                 const uint8_t *body, size_t size);
+    void (*ended)(const struct world *from, const struct world_link *l,
+                  argus_RefuseCode code);
     struct actions out;
     uint64_t now_ms, wall_us;
     struct world_link links[WORLD_LINKS];
@@ -40,13 +49,16 @@ struct world {
     uint64_t tokens[WORLD_TOKENS]; /* dispatched; 0: free */
     uint64_t last_token, last_hlc;
     uint64_t event_key; /* of an event that the engine listed last */
+    uint64_t sum;       /* of its records, as it said last */
+    argus_Summary summary;
     struct kit_pool *pool;
     struct kit_chunks *chunks;
     bool is_stopped;
 };
 
-/** @param flavor  bit 0: aggregator; 1: routes values; 2: small bounds. */
-void world_open(struct world *w, uint8_t flavor);
+/** @param flavor  bit 0: aggregator; 1: routes values; 2: small bounds.
+ *  @param who     see world_id(). */
+void world_open(struct world *w, uint8_t flavor, uint8_t who);
 void world_step(struct world *w, struct event *event);
 /** Time passes; whatever is due meanwhile happens on the way. */
 void world_pass(struct world *w, uint32_t ms);
@@ -54,8 +66,8 @@ void world_pass(struct world *w, uint32_t ms);
 void world_ask(struct world *w, const char *name);
 void world_close(struct world *w);
 
-/** The ids that scripts speak of: few, so that they meet; 0 is the node's own.
- */
+/** The ids that scripts speak of: few, so that they meet; 0 is the first
+ *  node's own. */
 struct node_id world_id(uint8_t number);
 
 /** Sign and pack as the author. @return 0: too large. */
@@ -65,6 +77,8 @@ size_t world_seal(const struct node_id *author,
 
 void world_link_up(struct world *w, uint32_t slot, uint8_t who,
                    argus_LinkKind kind, dial_id dial);
+void world_twin_link_up(struct world *w, uint32_t slot, uint8_t who,
+                        argus_LinkKind kind, dial_id dial, link_id to);
 void world_link_down(struct world *w, uint32_t slot, enum link_end why,
                      argus_RefuseCode code);
 void world_dial_failed(struct world *w, uint32_t slot, enum link_end why,

@@ -386,17 +386,78 @@ static void put_beacons(void)
     put_beacon(&body, "", 0);
 }
 
-/* Two records of a service, and one of the root. */
+/* An answer about _a._tcp.t, in `bytes`; records follow. */
+static size_t begin_answer(uint8_t records)
+{
+    static const char head[] = "\0\1\x85\x80\0\1\0\0\0\0\0\0"
+                               "\2_a\4_tcp\1t\0\0\41\0\1";
+
+    memcpy(bytes, head, sizeof head - 1);
+    bytes[7] = records;
+    return sizeof head - 1;
+}
+
+/* A service at `target`, beside the domain of the question; of a type and class
+ * that are its own, or something else. */
+static size_t put_record(size_t used, uint16_t type_and_class, uint8_t priority,
+                         uint8_t weight, uint16_t port, const char *target)
+{
+    size_t length = strlen(target);
+    uint8_t *at = bytes + used;
+    const uint8_t head[] = {0xc0,
+                            12,
+                            0,
+                            (uint8_t)(type_and_class >> 8),
+                            0,
+                            (uint8_t)type_and_class,
+                            0,
+                            0,
+                            0,
+                            9,
+                            0,
+                            (uint8_t)(9 + length),
+                            0,
+                            priority,
+                            0,
+                            weight,
+                            (uint8_t)(port >> 8),
+                            (uint8_t)port,
+                            (uint8_t)length};
+
+    memcpy(at, head, sizeof head);
+    memcpy(at + sizeof head, target, length);
+    at[sizeof head + length] = 0xc0;
+    at[sizeof head + length + 1] = 20;
+    return used + sizeof head + length + 2;
+}
+
+/* What a name server says: several to draw from, some that are none, one that
+ * is cut off; more than there is room for; nothing. */
 static void put_services(void)
 {
-    static const char answer[] =
-        "\0\1\x85\x80\0\1\0\3\0\0\0\0\2_a\4_tcp\1t\0\0\41\0\1"
-        "\xc0\14\0\41\0\1\0\0\0\0\0\15\0\12\0\5\x64\xe3\2n1\xc0\24"
-        "\xc0\14\0\41\0\1\0\0\0\0\0\15\0\1\0\0\x64\xe3\2n2\xc0\24"
-        "\xc0\14\0\41\0\1\0\0\0\0\0\7\0\0\0\0\0\0\0";
+    size_t used = begin_answer(11);
 
+    for (uint8_t n = 0; n < 5; n++)
+        used = put_record(used, 0x2101, n == 4 ? 2 : 10, (uint8_t)(n * 30),
+                          25827, "node");
+    used = put_record(used, 0x0101, 1, 1, 25827, "a");
+    used = put_record(used, 0x2103, 1, 1, 25827, "chaos");
+    used = put_record(used, 0x2101, 1, 1, 0, "n");
+    used = put_record(used, 0x2101, 1, 1, 1, "-n");
+    used = put_record(used, 0x2101, 1, 1, 1, "n n");
     put_number(9, 1);
-    put_part(answer, sizeof answer - 1);
+    put_part(bytes, used);
+    put_number(9, 1);
+    put_part(bytes, put_record(used, 0x2101, 1, 1, 1, "n") - 4);
+    used = begin_answer(33);
+    for (int n = 0; n < 33; n++)
+        used = put_record(used, 0x2101, 1, 1, 1, "n");
+    put_number(9, 1);
+    put_part(bytes, used);
+    put_number(9, 1);
+    put_part(bytes, begin_answer(0));
+    put_number(9, 1);
+    put_part(bytes, 5);
 }
 
 static void put_publisher(const char *host, const char *plugin,
@@ -576,7 +637,11 @@ enum {
     STATES,
     STOP,
     EVENT_SESSION,
-    REACH
+    REACH,
+    SUMS,
+    SUMMARY,
+    TURN,
+    TWIN_PASS
 };
 enum { MESH, METRICS, SYNC, PROBE, BUNDLE };
 
@@ -648,14 +713,14 @@ static void seed_aggregator(void)
 {
     put_number(1, 1);
     op_accept(2, 2, METRICS);
-    op(SERIES, 0x0203, 2);
-    put_number(0x00010203, 4);
+    op(SERIES, 0x020b, 2); /* gauges */
+    put_number(0x01020304, 4);
     for (uint8_t n = 1; n < 5; n++) {
         op(BATCH, (uint64_t)2 << 16 | 4u << 8 | 0x40, 3);
         put_number(n, 1);
         put_number(0x0100u + n * 10u, 2);
         for (uint8_t i = 0; i < 4; i++)
-            put_number((uint32_t)i << 8 | n, 2);
+            put_number((i + 1u) << 8 | n, 2);
         op(TOKENS, 0x00010f, 3); /* seen */
         op(PASS, 30, 2);
     }
@@ -670,8 +735,15 @@ static void seed_aggregator(void)
     put_part(bytes, size);
     op(DOWN, 0x020100, 3);
     op_accept(3, 2, METRICS);
-    op(SERIES, 0x0303, 2);
-    put_number(0x00010203, 4);
+    op(SERIES, 0x030b, 2);
+    put_number(0x01020304, 4);
+    op(BATCH, (uint64_t)3 << 16 | 4u << 8 | 0x40, 3); /* out of turn */
+    put_number(7, 1);
+    put_number(0x0100, 2);
+    put_number(0x0101020103010401, 8);
+    op_accept(4, 4, METRICS);
+    op(SERIES, 0x040b, 2);
+    put_number(0x00010203, 4); /* named out of turn */
     op(OPERATOR, 3, 1);
     put_text("h0");
     op(PASS, 40000, 2);
@@ -795,6 +867,60 @@ static void seed_event_questions(void)
     write_seed("engine", "event_questions");
 }
 
+/* Sums of all, and of ranges: both sides of a session, and what is out of
+ * turn. */
+static void seed_sums(void)
+{
+    put_number(0, 1);
+    op_neighbor();
+    for (uint8_t who = 2; who < 7; who++)
+        op_record(who, 4, 1);
+    op(PASS, 0x8100, 2);
+    for (uint8_t dial = 0; dial < 8; dial++)
+        op(DIALED, (uint64_t)dial << 16 | (uint64_t)(2 + dial % 5) << 8 | 2, 3);
+    op(SUMS, 0x020400, 3); /* of 16 ranges, in all of which we differ */
+    op(DIGEST, 0x020300, 3);
+    op(SUMS, 0x030804, 3);
+    op(DIGEST, 0x030101, 3); /* a want that is not the last */
+    put_number(5, 1);
+    op(SUMS, 0x040302, 3); /* three */
+    op(SUMS, 0x050001, 3); /* the same */
+    op(SUMS, 0x050001, 3); /* twice */
+    for (uint8_t slot = 10; slot < 13; slot++) {
+        op_accept(slot, slot, SYNC);
+        op(SUMS, (uint64_t)slot << 16 | (slot & 1), 3);
+        op(DIGEST, (uint64_t)slot << 16 | 0x0200, 3);
+        op(EVENT_SESSION, (uint64_t)slot << 16 | 0x0003, 3);
+    }
+    op_accept(13, 13, SYNC);
+    op(SUMS, 0x0d0100, 3); /* of two ranges, who dialed */
+    write_seed("engine", "sums");
+}
+
+/* Neighbors compare over the link that is there. */
+static void seed_summaries(void)
+{
+    put_number(0, 1);
+    op_neighbor();
+    for (int i = 0; i < 20; i++) { /* more than share a signature */
+        op(NOTICE, 1, 1);
+        put_text("it is so");
+    }
+    for (int i = 0; i < 4; i++)
+        op(PASS, 0x8100, 2); /* until we say what we keep */
+    op(SUMMARY, 0x010000, 3);
+    op(SUMMARY, 0x010100, 3);
+    op(SUMMARY, 0x010200, 3);
+    op(SUMMARY, 0x010404, 3); /* a larger Retain */
+    op(SUMMARY, 0x010403, 3);
+    op(SUMMARY, 0x010443, 3); /* not sound */
+    op(SUMMARY, 0x020000, 3); /* no neighbor */
+    op_accept(2, 2, MESH);
+    op(SUMMARY, 0x020100, 3);
+    op(PASS, 5000, 2);
+    write_seed("engine", "summaries");
+}
+
 /* Can others dial us? And they ask the same. */
 static void seed_reach(void)
 {
@@ -815,6 +941,150 @@ static void seed_reach(void)
     write_seed("engine", "reach");
 }
 
+/* ----------------------------------------------- scripts with a twin */
+
+static void op_twin_pass(uint16_t ms)
+{
+    op(TWIN_PASS, (uint32_t)ms << 8, 3);
+}
+
+/* One bit of one byte is another, in that frame and each `every` behind. */
+static void op_twin_fault(uint16_t ms, uint16_t frame, uint16_t at,
+                          uint8_t every)
+{
+    op(TWIN_PASS, (uint32_t)ms << 8 | 1u << prng_below(&prng, 8), 3);
+    put_number(frame, 2);
+    put_number(at, 2);
+    put_number(every, 1);
+}
+
+static void op_notices(int count)
+{
+    for (int i = 0; i < count; i++) {
+        op(NOTICE, 1, 1);
+        put_text("it is so");
+        op(PASS, 30, 2);
+    }
+}
+
+/* They have met when it returns; the script speaks of the first. */
+static void op_meet(uint8_t flavor)
+{
+    op(TURN, flavor, 1);
+    op(OPERATOR, 0, 1);
+    put_text("10.0.0.0:1");
+    op(TURN, 0, 1);
+    op_twin_pass(5000);
+}
+
+/* All links between them are cut for a while. */
+static void op_part(void)
+{
+    for (uint8_t slot = 55; slot < 64; slot++)
+        op(DOWN, (uint64_t)slot << 16 | 0x0100, 3);
+}
+
+/* Events that either lacks, and a Retain that differs. */
+static void seed_twin_events(void)
+{
+    for (uint8_t small = 0; small < 2; small++) {
+        put_number(small ? 5 : 1, 1);
+        op_notices(12);
+        op(TURN, 1, 1);
+        op_notices(12);
+        op(TURN, 0, 1);
+        op_meet(0);
+        for (int turn = 0; turn < 3; turn++) {
+            op_part();
+            op_notices(5);
+            op(TURN, 0, 1);
+            op_notices(3);
+            op(TURN, 0, 1);
+            op_twin_pass(19000);
+        }
+        op_twin_fault(19000, 60, 40, 7);
+        write_seed("engine", small ? "twin_retain" : "twin_events");
+    }
+}
+
+/* An agent and its aggregator, which loses it. */
+static void seed_twin_values(void)
+{
+    put_number(2, 1);
+    op_meet(1);
+    for (uint8_t n = 0; n < 12; n++) {
+        op(VALUES, (uint64_t)n << 8 | 3, 2);
+        put_number(0x01020304u + n * 0x01010101u, 4);
+        op_twin_pass(600);
+        op(TURN, 0, 1);
+        op(TOKENS, 0x00000f, 3); /* seen */
+        op(TOKENS, 0x020000, 3);
+        op(TURN, 0, 1);
+        if (n == 7)
+            op_part();
+    }
+    op_twin_fault(9000, 30, 12, 3);
+    op(STOP, 0, 1);
+    op_twin_pass(3000);
+    write_seed("engine", "twin_values");
+}
+
+static void op_bundle(uint32_t flags_name_size)
+{
+    op(PUSH, 0, 1);
+    put_number(flags_name_size, 3);
+}
+
+/* Bundles of several chunks, newer ones, and one whose content is nowhere. */
+static void seed_twin_bundles(void)
+{
+    put_number(1, 1);
+    op_bundle(0x110040);
+    op_bundle(0x010102);
+    op_meet(1);
+    op_twin_pass(19000);
+    op_part();
+    op_bundle(0x010103);
+    op(TURN, 0, 1);
+    op_bundle(0x010004);
+    op(PUSH, 1, 1);
+    put_number(0x010240, 3);
+    op(TURN, 0, 1);
+    for (int i = 0; i < 3; i++)
+        op_twin_pass(19000);
+    op_bundle(0x110150);
+    op_twin_fault(19000, 20, 300, 5);
+    op_twin_pass(19000);
+    write_seed("engine", "twin_bundles");
+}
+
+/* Records and reports that one of them was told of, then both. */
+static void seed_twin_members(void)
+{
+    put_number(1, 1);
+    op_neighbor();
+    for (uint8_t who = 2; who < 9; who++)
+        op_record(who, 4, who);
+    op_report(1, 2, 2);
+    op_report(3, 4, 3);
+    op(TURN, 3, 1);
+    op_neighbor();
+    for (uint8_t who = 5; who < 11; who++)
+        op_record(who, 4, 1);
+    op(TURN, 0, 1);
+    op_meet(1);
+    op_twin_pass(19000);
+    for (int i = 0; i < 4; i++) {
+        op_part();
+        op_record(3, 4, (uint8_t)(20 + i));
+        op(TURN, 0, 1);
+        op_record(4, 4, (uint8_t)(30 + i));
+        op(TURN, 0, 1);
+        op_twin_fault(19000, (uint16_t)(70 + 9 * i), (uint16_t)(9 * i), 11);
+    }
+    write_seed("engine", "twin_members");
+}
+
 /* Each verb once, by three clients in turn; then in one go, and a follower. */
 static void seed_control(void)
 {
@@ -823,10 +1093,10 @@ static void seed_control(void)
          tag <= argus_Request_publishers_tag; tag++) {
         size_t size =
             make(argus_Request_fields, tag, false, bytes, sizeof bytes);
-        put_number((tag % 3) << 4 | 1, 1);
+        put_number((tag % 3u) << 4 | 1, 1);
         put_number(tag, 1);
         put_part(bytes, size);
-        put_number((tag % 3) << 4 | 2, 1);
+        put_number((tag % 3u) << 4 | 2, 1);
     }
     write_seed("control", "verbs");
     put_number(0xf1, 1);
@@ -962,7 +1232,7 @@ static void seed_rows(void)
                 argus_Statement_record_tag);
         put_row((uint8_t)(who << 4 | 9), argus_Statement_fields,
                 argus_Statement_report_tag);
-        put_number(who << 4 | 6, 1);
+        put_number((uint32_t)who << 4 | 6, 1);
         put_text("10.0.0.1:25827");
     }
     put_row(2, argus_SignedBundle_fields, 0);
@@ -997,6 +1267,23 @@ static void seed_rows(void)
     put_number(6, 1);
     put(public_key, sizeof public_key - 1);
     write_seed("rows", "operator");
+}
+
+/* Of events: sound, damaged, twice, and no event at all. */
+static void seed_events(void)
+{
+    put_number(0, 1);
+    put_number(1, 1);
+    for (uint8_t who = 1; who < 6; who++) {
+        put_row((uint8_t)(who << 4 | 11), argus_Statement_fields,
+                argus_Statement_event_tag);
+        put_row((uint8_t)(who << 4 | 10), argus_Statement_fields,
+                argus_Statement_event_tag);
+    }
+    put_row(0x1b, argus_Statement_fields, argus_Statement_report_tag);
+    put_number(0x1b, 1);
+    put_text("\377");
+    write_seed("rows", "events");
 }
 
 static void seed_keys(void)
@@ -1101,12 +1388,14 @@ static void seed_vet(void)
 int main(int argc, char **argv)
 {
     static void (*const makers[])(void) = {
-        seed_frame,   seed_pair,          seed_engine,
-        seed_agent,   seed_aggregator,    seed_bundles,
-        seed_members, seed_control,       seed_conn,
-        seed_rows,    seed_keys,          seed_vet,
-        seed_orders,  seed_event_answers, seed_event_questions,
-        seed_reach};
+        seed_frame,        seed_pair,          seed_engine,
+        seed_agent,        seed_aggregator,    seed_bundles,
+        seed_members,      seed_control,       seed_conn,
+        seed_rows,         seed_keys,          seed_vet,
+        seed_orders,       seed_event_answers, seed_event_questions,
+        seed_reach,        seed_sums,          seed_summaries,
+        seed_events,       seed_twin_events,   seed_twin_values,
+        seed_twin_bundles, seed_twin_members};
 
     if (argc != 2) {
         fprintf(stderr, "usage: make_seeds FOLDER\n");
