@@ -4,8 +4,11 @@
     decoders.py FOLDER FILE[:FUNCTION,...]...
 
 FOLDER holds lines.txt (llvm-cov show) and functions.json (llvm-cov export). Prints
-a line for each file, fails below 95 in 100 lines of them all, and when a file or a
-function is not there.
+a line for each file; fails below 95 in 100 lines of them all, below 90 of one, and
+when a file or a function is not there.
+
+What is done when memory runs out is left out, and counted: it never does here. That
+is a stretch of lines that were not reached and in one of which it is said.
 """
 
 import collections
@@ -13,12 +16,13 @@ import json
 import re
 import sys
 
-LINE = re.compile(r"^\s*(\d+)\|\s*([0-9.]+[kMGT]?)?\|")
+LINE = re.compile(r"^\s*(\d+)\|\s*([0-9.]+[kMGT]?)?\|(.*)")
+MEMORY = re.compile(r"memory_refused|no memory|out of memory|NO_MEMORY|ENOMEM", re.I)
 
 
 def counts_of(path):
-    """{file: {line: was it reached}}, of the lines that can be."""
-    counts, now = collections.defaultdict(dict), None
+    """{file: {line: was it reached}}, of the lines that can be; {file: {line: text}}"""
+    counts, texts, now = collections.defaultdict(dict), collections.defaultdict(dict), None
     with open(path, errors="replace") as f:
         for text in f:
             if text.startswith("/") and text.rstrip().endswith(":"):
@@ -27,7 +31,21 @@ def counts_of(path):
             if found and found.group(2) and now:
                 line = int(found.group(1))
                 counts[now][line] = counts[now].get(line, False) or found.group(2) != "0"
-    return counts
+                texts[now][line] = found.group(3)
+    return counts, texts
+
+
+def without_memory(lines, texts):
+    """What of {line: was it reached} is there for want of memory, and was not reached."""
+    left_out, stretch = set(), []
+    for line in sorted(lines) + [None]:
+        if line is not None and not lines[line]:
+            stretch.append(line)
+            continue
+        if any(MEMORY.search(texts[at]) for at in stretch):
+            left_out.update(stretch)
+        stretch = []
+    return left_out
 
 
 def places_of(path):
@@ -42,31 +60,37 @@ def places_of(path):
 
 
 def lines_of(wanted, counts, places):
+    """A name, and {line: was it reached}"""
     file, _, names = wanted.partition(":")
     if file not in counts:
         sys.exit("%s was never compiled in" % file)
     if not names:
-        return file, list(counts[file].values())
-    lines = []
+        return file, counts[file]
+    lines = {}
     for name in names.split(","):
         if (file, name) not in places:
             sys.exit("%s has no %s" % (file, name))
         first, last = places[file, name]
-        lines += [hit for line, hit in counts[file].items() if first <= line <= last]
+        lines.update((line, hit) for line, hit in counts[file].items() if first <= line <= last)
     return "%s (%d functions)" % (file, len(names.split(","))), lines
 
 
 def main():
-    counts = counts_of(sys.argv[1] + "/lines.txt")
+    counts, texts = counts_of(sys.argv[1] + "/lines.txt")
     places = places_of(sys.argv[1] + "/functions.json")
-    reached = total = 0
+    reached = total = left_out = 0
+    is_low = False
     for wanted in sys.argv[2:]:
         name, lines = lines_of(wanted, counts, places)
-        reached, total = reached + sum(lines), total + len(lines)
-        print("%-40s %4d of %4d lines  %6.2f %%"
-              % (name, sum(lines), len(lines), 100 * sum(lines) / len(lines)))
-    print("%-40s %4d of %4d lines  %6.2f %%" % ("decoders", reached, total, 100 * reached / total))
-    return 0 if reached >= 0.95 * total else 1
+        left = without_memory(lines, texts[wanted.partition(":")[0]])
+        hits = [hit for line, hit in lines.items() if line not in left]
+        reached, total, left_out = reached + sum(hits), total + len(hits), left_out + len(left)
+        is_low |= sum(hits) < 0.9 * len(hits)
+        print("%-46s %4d of %4d lines  %6.2f %%"
+              % (name, sum(hits), len(hits), 100 * sum(hits) / len(hits)))
+    print("%-46s %4d of %4d lines  %6.2f %%; for want of memory: %d"
+          % ("decoders", reached, total, 100 * reached / total, left_out))
+    return 0 if reached >= 0.95 * total and not is_low else 1
 
 
 if __name__ == "__main__":

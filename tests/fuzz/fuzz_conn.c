@@ -334,11 +334,37 @@ static void peer_send(struct raw_peer *p, const uint8_t *data, size_t size)
     }
 }
 
+/* It says that it holds a key, which it does or does not. */
+static void peer_prove_key(struct raw_peer *p, uint8_t flags)
+{
+    static const uint8_t secrets[2][MESH_KEY_SIZE] = {{1}, {2}};
+    static argus_Frame frame;
+    uint8_t bytes[FRAME_HEADER_SIZE + FRAME_HELLO_MAX];
+    uint8_t exported[TLS_EXPORT_SIZE];
+    argus_KeyProof *proof = &frame.body.key_proof;
+    struct mesh_key key;
+    char side = p->was_dialed ? 'A' : 'D';
+
+    mesh_key_of(secrets[flags & 1], &key);
+    frame.which_body = argus_Frame_key_proof_tag;
+    memcpy(proof->key, key.id, sizeof proof->key);
+    if (!tls_is_up(p->tls) || !tls_export(p->tls, exported) ||
+        !tls_key_mac(&key, side, exported, proof->mac))
+        return;
+    proof->mac[0] ^= flags >> 4;
+    int size =
+        frame_encode(argus_Frame_fields, &frame, bytes, sizeof bytes, NULL);
+    peer_send(p, bytes, (size_t)size);
+    turn_until_read();
+}
+
 /* The peer shakes hands as it should; with which keys the input says. */
 static void peer_protect(struct raw_peer *p, uint8_t flags)
 {
     if (p->fd < 0)
         peer_dial(p);
+    if (p->fd >= 0 && p->tls != NULL)
+        peer_prove_key(p, flags);
     if (p->fd < 0 || p->tls != NULL)
         return;
     p->tls = tls_new(rings[flags % 3], !p->was_dialed, &p->cipher);

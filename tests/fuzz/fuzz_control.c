@@ -105,8 +105,8 @@ static bool on_event_place(void *context, uint32_t index,
                            struct timeline_place *out)
 {
     (void)context;
-    *out = (struct timeline_place){.hlc = (uint64_t)(index + 1) << 16,
-                                   .number = index};
+    *out = (struct timeline_place){
+        .hlc = (uint64_t)(index + 1) << 16, .origin = {{1}}, .number = index};
     return index < at.events;
 }
 

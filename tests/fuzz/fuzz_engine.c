@@ -141,6 +141,8 @@ static void op_membership(struct fuzz_input *in)
         break;
     case argus_Frame_disconnect_tag:
         frame.body.disconnect.leaving = (flags & 64) != 0;
+        frame.body.disconnect.has_instead = (flags & 128) != 0;
+        frame.body.disconnect.instead = peer;
         break;
     case argus_Frame_shuffle_tag:
         frame.body.shuffle.has_origin = true;
@@ -154,6 +156,32 @@ static void op_membership(struct fuzz_input *in)
         frame.body.shuffle_reply.peers[0] = peer;
         break;
     default: break;
+    }
+    world_frame(w, slot, &frame);
+}
+
+/* What the tree is made of; of a broadcast that is here, or is not. */
+static void op_tree(struct fuzz_input *in)
+{
+    uint8_t slot = fuzz_u8(in), what = fuzz_u8(in), n = fuzz_u8(in);
+    uint8_t id[CONTENT_ID_SIZE] = {n};
+
+    memset(&frame, 0, sizeof frame);
+    if ((n & 3) == 3)
+        memcpy(id, w->announced, sizeof id);
+    switch (what % 4) {
+    case 0: frame.which_body = argus_Frame_prune_tag; break;
+    case 1: frame.which_body = argus_Frame_gossip_tag; break; /* of nothing */
+    case 2:
+        frame.which_body = argus_Frame_graft_tag;
+        frame.body.graft.id.size = n & 4 ? 5 : n == 0 ? 0 : sizeof id;
+        memcpy(frame.body.graft.id.bytes, id, sizeof id);
+        break;
+    default:
+        frame.which_body = argus_Frame_ihave_tag;
+        frame.body.ihave.announced_count = 1;
+        frame.body.ihave.announced[0].round = n;
+        memcpy(frame.body.ihave.announced[0].id, id, sizeof id);
     }
     world_frame(w, slot, &frame);
 }
@@ -446,7 +474,7 @@ static void op_reach(struct fuzz_input *in)
                        what & 1 ? "" : "10.0.0.1");
     } else {
         frame.which_body = argus_Frame_address_result_tag;
-        frame.body.address_result.number = number;
+        frame.body.address_result.number = number == 0 ? w->check : number;
         frame.body.address_result.outcome = (argus_AddressOutcome)(what % 8);
     }
     world_frame(w, slot, &frame);
@@ -511,7 +539,16 @@ static void op_bundle_session(struct fuzz_input *in)
 
     memset(&frame, 0, sizeof frame);
     switch (what % 4) {
-    case 0: frame.which_body = argus_Frame_bundle_digest_tag; break;
+    case 0: {
+        argus_BundleDigest *d = &frame.body.bundle_digest;
+        frame.which_body = argus_Frame_bundle_digest_tag;
+        d->entries_count = n & 3;
+        for (pb_size_t i = 0; i < d->entries_count; i++) {
+            d->entries[i].slot[0] = (uint8_t)(i + (n >> 4));
+            d->entries[i].version = n & 4 ? 0 : 1;
+        }
+        break;
+    }
     case 1:
         frame.which_body = argus_Frame_bundle_want_tag;
         frame.body.bundle_want.slots_count = what >> 7;
@@ -756,6 +793,7 @@ FUZZ_TARGET(engine)
         op_batch,          op_tokens,  op_notice,        op_operator,
         op_states,         op_stop,    op_event_session, op_reach,
         op_sums,           op_summary, op_turn,          op_twin_pass,
+        op_tree,
     };
     const size_t count = sizeof operations / sizeof operations[0];
     struct fuzz_input in = {data, size};

@@ -69,6 +69,8 @@ static void judge_text(const char *text)
     text_clean_word(clean, sizeof clean, text);
     assert(strchr(clean, '"') == NULL);
     text_clean(clean, 0, text);
+    text_time(clean, sizeof clean, strlen(text) * UINT64_C(123456789012));
+    assert(strlen(clean) == 24);
     text_copy(clean, sizeof clean, text);
     text_copy(clean, sizeof clean, NULL);
 }

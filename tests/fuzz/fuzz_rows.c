@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <openssl/evp.h>
 #include <pb_decode.h>
 #include <pb_encode.h>
 #include <sqlite3.h>
@@ -78,12 +79,37 @@ static void on_applied(void *context, const char *name,
     assert(strlen(name) < 64);
 }
 
+/* What was read is checked before it is handed on: somebody asks for events. */
+static void hand_on(void)
+{
+    static argus_Frame frame;
+
+    world_link_up(&w, 1, 3, argus_LinkKind_LINK_SYNC, 0);
+    memset(&frame, 0, sizeof frame);
+    frame.which_body = argus_Frame_digest_tag;
+    frame.body.digest.last = true;
+    memset(frame.body.digest.to, 0xff, NODE_ID_SIZE);
+    world_frame(&w, 1, &frame);
+    memset(&frame, 0, sizeof frame);
+    frame.which_body = argus_Frame_event_digest_tag;
+    frame.body.event_digest.retain = 1;
+    frame.body.event_digest.has_from = true;
+    frame.body.event_digest.ranges_count = 1;
+    world_frame(&w, 1, &frame);
+    memset(&frame, 0, sizeof frame);
+    frame.which_body = argus_Frame_event_want_tag;
+    frame.body.event_want.keys_count = 1;
+    frame.body.event_want.keys[0] = w.event_key;
+    world_frame(&w, 1, &frame);
+}
+
 static void begin_life(void)
 {
     struct event start = {.type = EVENT_START};
 
     world_step(&w, &start);
     world_pass(&w, 5000);
+    hand_on();
     world_ask(&w, "self");
     world_close(&w);
 }
@@ -155,7 +181,7 @@ static void try_rows(struct fuzz_input *in)
         }
         const uint8_t *value = value_of(in, flags, &size);
         if ((flags & 10) == 10)
-            try_event(&id, value, size, (flags & 1) != 0);
+            try_event(&id, value, size, (flags >> 4) % 4 != 3);
         else if ((flags & 2) != 0)
             on_bundle(NULL, &id, value, size);
         else
@@ -250,10 +276,11 @@ static void insert(sqlite3 *db, struct fuzz_input *in, int64_t seq)
     (void)sqlite3_finalize(stmt);
 }
 
-static void insert_chunk(sqlite3 *db, struct fuzz_input *in)
+/* @param hash  of it, or of something else: what is asked for later. */
+static void insert_chunk(sqlite3 *db, struct fuzz_input *in, bool is_sound,
+                         uint8_t hash[CONTENT_HASH_SIZE])
 {
     struct fuzz_input part = fuzz_part(in);
-    uint8_t hash[CONTENT_HASH_SIZE] = {1};
     sqlite3_stmt *stmt;
 
     if (sqlite3_prepare_v2(db,
@@ -261,7 +288,10 @@ static void insert_chunk(sqlite3 *db, struct fuzz_input *in)
                            " VALUES(?,1,?,1)",
                            -1, &stmt, NULL) != SQLITE_OK)
         abort();
-    (void)sqlite3_bind_blob(stmt, 1, hash, sizeof hash, SQLITE_STATIC);
+    if (is_sound &&
+        EVP_Digest(part.data, part.size, hash, NULL, EVP_sha256(), NULL) != 1)
+        abort();
+    (void)sqlite3_bind_blob(stmt, 1, hash, CONTENT_HASH_SIZE, SQLITE_STATIC);
     (void)sqlite3_bind_blob(stmt, 2, part.data, (int)part.size, SQLITE_STATIC);
     (void)sqlite3_step(stmt);
     (void)sqlite3_finalize(stmt);
@@ -275,10 +305,10 @@ static bool is_nothing(void *context, const uint8_t hash[CONTENT_HASH_SIZE])
 }
 
 /* What runtime.c and carry.c do with it at a start. */
-static void live_on(struct store *s, uint8_t flavor)
+static void live_on(struct store *s, uint8_t flavor,
+                    const uint8_t hash[CONTENT_HASH_SIZE])
 {
     static uint8_t chunk[CONTENT_CHUNK_SIZE];
-    static const uint8_t hash[CONTENT_HASH_SIZE] = {1};
     struct chunk_store chunks = store_chunks(s);
 
     assert(store_next_generation(s, 1000) >= 1000 || flavor > 0);
@@ -308,21 +338,22 @@ static void try_database(struct fuzz_input *in)
     sqlite3 *db;
     struct store *s;
     uint8_t flavor = fuzz_u8(in);
+    uint8_t hash[CONTENT_HASH_SIZE] = {1};
 
     lay_out_database();
     (void)snprintf(path, sizeof path, "%s/argus.db", fuzz_folder());
     if (sqlite3_open(path, &db) != SQLITE_OK)
         abort();
     (void)sqlite3_exec(db, "PRAGMA synchronous=OFF; BEGIN", NULL, NULL, NULL);
+    if ((flavor & 16) != 0)
+        insert_chunk(db, in, (flavor & 32) != 0, hash);
     for (int i = 0; in->size > 0 && i < ROWS_MAX; i++)
         insert(db, in, i);
-    if ((flavor & 16) != 0)
-        insert_chunk(db, in);
     (void)sqlite3_exec(db, "COMMIT", NULL, NULL, NULL);
     (void)sqlite3_close(db);
     int rc = store_open(fuzz_folder(), &s, NULL);
     assert(rc == ARGUS_OK && "rows do not damage a database");
-    live_on(s, flavor);
+    live_on(s, flavor, hash);
 }
 
 /* Bytes of it are others. */
@@ -347,7 +378,7 @@ static void try_damage(struct fuzz_input *in)
     fuzz_write_file("argus.db", bytes, flavor & 64 ? size / 2 : size, path);
     free(bytes);
     if (store_open(fuzz_folder(), &s, &err) == ARGUS_OK)
-        live_on(s, flavor);
+        live_on(s, flavor, (const uint8_t[CONTENT_HASH_SIZE]){1});
     else
         assert(err.text[0] != '\0');
 }
@@ -479,8 +510,18 @@ static void try_order(struct fuzz_input *in)
     }
     secret[0] = 200;
     mesh_key_of(secret, &key);
-    if ((fuzz_u8(in) & 1) != 0 && order.added_count > 0)
+    uint8_t flags = fuzz_u8(in); /* what it says of keys that are here */
+    if ((flags & 1) != 0 && order.added_count > 0)
         (void)keyring_wrap(&ring, &key, &order.added[0]);
+    if ((flags & 2) != 0 && order.removed_count > 0)
+        memcpy(order.removed[0],
+               flags & 8 ? key.id : ring.keys[flags >> 4 & 1].id,
+               MESH_KEY_ID_SIZE);
+    if ((flags & 4) != 0) {
+        order.dial.size = MESH_KEY_ID_SIZE;
+        memcpy(order.dial.bytes, ring.keys[ring.count - 1].id,
+               MESH_KEY_ID_SIZE);
+    }
     (void)keyring_obey(&ring, &order);
     assert(ring.count >= 1 && ring.count <= KEYRING_MAX);
     for (unsigned i = 0; i < ring.count; i++)

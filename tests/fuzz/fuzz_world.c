@@ -148,6 +148,33 @@ static void on_dial(struct world *w, const struct action *a)
     assert(false && "dials are bounded");
 }
 
+/* What a script could not know. */
+static void note(struct world *w, const argus_Frame *f)
+{
+    switch (f->which_body) {
+    case argus_Frame_event_keys_tag:
+        if (f->body.event_keys.keys_count > 0)
+            w->event_key = f->body.event_keys.keys[0];
+        break;
+    case argus_Frame_address_check_tag:
+        w->check = f->body.address_check.number;
+        break;
+    case argus_Frame_ihave_tag:
+        memcpy(w->announced, f->body.ihave.announced[0].id,
+               sizeof w->announced);
+        break;
+    case argus_Frame_summary_tag:
+        w->summary = f->body.summary;
+        w->sum = w->summary.records;
+        break;
+    case argus_Frame_sums_tag:
+        if (f->body.sums.sums_count == 1)
+            w->sum = f->body.sums.sums[0];
+        break;
+    default: break;
+    }
+}
+
 static void on_send(struct world *w, const struct action *a)
 {
     static uint8_t bytes[FRAME_HEADER_SIZE + FRAME_BODY_MAX];
@@ -157,16 +184,7 @@ static void on_send(struct world *w, const struct action *a)
 
     assert(l != NULL && !l->is_closed);
     assert(a->send.frame->hlc > w->last_hlc);
-    if (a->send.frame->which_body == argus_Frame_event_keys_tag &&
-        a->send.frame->body.event_keys.keys_count > 0)
-        w->event_key = a->send.frame->body.event_keys.keys[0];
-    if (a->send.frame->which_body == argus_Frame_summary_tag) {
-        w->summary = a->send.frame->body.summary;
-        w->sum = w->summary.records;
-    }
-    if (a->send.frame->which_body == argus_Frame_sums_tag &&
-        a->send.frame->body.sums.sums_count == 1)
-        w->sum = a->send.frame->body.sums.sums[0];
+    note(w, a->send.frame);
     w->last_hlc = a->send.frame->hlc;
     int size = frame_encode(argus_Frame_fields, a->send.frame, bytes,
                             sizeof bytes, &err);
@@ -438,7 +456,8 @@ static void fill_options(struct engine_options *o, uint8_t flavor, uint8_t who)
     o->instance = OWN_INSTANCE + who;
     o->started_ms = WALL_START_US / 1000;
     (void)snprintf(o->name, sizeof o->name, who == 0 ? "self" : "twin");
-    (void)snprintf(o->address, sizeof o->address, ":25827");
+    (void)snprintf(o->address, sizeof o->address,
+                   flavor & 32 ? "10.0.0.%u:1" : ":25827", who);
     (void)snprintf(o->zone, sizeof o->zone, "eu/1");
     (void)snprintf(o->software, sizeof o->software, "fuzz");
     o->role = flavor & 1 ? argus_Role_ROLE_AGGREGATOR : argus_Role_ROLE_AGENT;

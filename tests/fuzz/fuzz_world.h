@@ -51,12 +51,15 @@ struct world {
     uint64_t event_key; /* of an event that the engine listed last */
     uint64_t sum;       /* of its records, as it said last */
     argus_Summary summary;
+    uint32_t check; /* of an address, that it asked for last */
+    uint8_t announced[CONTENT_ID_SIZE]; /* a broadcast that it has */
     struct kit_pool *pool;
     struct kit_chunks *chunks;
     bool is_stopped;
 };
 
-/** @param flavor  bit 0: aggregator; 1: routes values; 2: small bounds.
+/** @param flavor  bit 0: aggregator; 1: routes values; 2: small bounds; 3: has
+ *                 contacts; 5: has an address.
  *  @param who     see world_id(). */
 void world_open(struct world *w, uint8_t flavor, uint8_t who);
 void world_step(struct world *w, struct event *event);

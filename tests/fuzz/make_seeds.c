@@ -287,7 +287,7 @@ static void put_hellos(void)
 {
     argus_Hello *h = &m.frame.body.hello;
 
-    for (int broken = 0; broken < 9; broken++) {
+    for (int broken = 0; broken < 11; broken++) {
         memset(&m, 0, sizeof m);
         m.frame.which_body = argus_Frame_hello_tag;
         h->protocol_min = h->protocol_max = 1;
@@ -313,6 +313,11 @@ static void put_hellos(void)
             h->expected_id.size = 16;
             memcpy(h->expected_id.bytes, "\1\2\3", 3);
             break;
+        case 9:
+            h->expected_id.size = 16;
+            h->expected_id.bytes[0] = 5;
+            break;
+        case 10: h->id[0] = 7; break;
         default: break;
         }
         put_frame();
@@ -334,8 +339,15 @@ static void put_broken_frames(void)
     put_part("", 0);
     put_number(2, 1);
     put_part("", 0);
+    memset(&m, 0, sizeof m);
+    m.frame.which_body = argus_Frame_ping_tag;
+    m.frame.hlc = 7;
+    size_t size = pack(argus_Frame_fields, bytes + 4, sizeof bytes - 4);
+    memcpy(bytes, "\0\0\0", 3);
+    bytes[3] = (uint8_t)size;
+    memcpy(bytes + 4 + size, "\0\0\0\4\1", 5);
     put_number(3, 1);
-    put_part("\0\0\0\2\12\0\0\0\4\1", 10);
+    put_part(bytes, 4 + size + 5);
 }
 
 static void put_texts(const char *one, const char *other)
@@ -384,6 +396,8 @@ static void put_beacons(void)
     put_beacon(&body, "", 0);
     body.port = 1;
     put_beacon(&body, "", 0);
+    put_number(8, 1);
+    put_part("\377", 1);
 }
 
 /* An answer about _a._tcp.t, in `bytes`; records follow. */
@@ -435,7 +449,7 @@ static size_t put_record(size_t used, uint16_t type_and_class, uint8_t priority,
  * is cut off; more than there is room for; nothing. */
 static void put_services(void)
 {
-    size_t used = begin_answer(11);
+    size_t used = begin_answer(10);
 
     for (uint8_t n = 0; n < 5; n++)
         used = put_record(used, 0x2101, n == 4 ? 2 : 10, (uint8_t)(n * 30),
@@ -449,6 +463,17 @@ static void put_services(void)
     put_part(bytes, used);
     put_number(9, 1);
     put_part(bytes, put_record(used, 0x2101, 1, 1, 1, "n") - 4);
+    used = begin_answer(2);
+    used = put_record(used, 0x2101, 1, 1, 1, "n");
+    size_t second = used;
+    used = put_record(used, 0x2101, 1, 1, 1, "n");
+    bytes[second + 1] = 0xff; /* its name is nowhere */
+    put_number(9, 1);
+    put_part(bytes, used);
+    bytes[second + 1] = 12;
+    bytes[second + 11] = 6; /* no room for a name */
+    put_number(9, 1);
+    put_part(bytes, second + 18);
     used = begin_answer(33);
     for (int n = 0; n < 33; n++)
         used = put_record(used, 0x2101, 1, 1, 1, "n");
@@ -519,6 +544,27 @@ static void seed_frame(void)
     put_texts("host.example:service", "x");
     put_texts("types.db", "x");
     put_texts("[[[[a]:b", "x");
+    static const char *const texts[] = {
+        "[x:1",
+        "a:70000",
+        "a:se]rvice",
+        "a:b:1",
+        "a b:1",
+        "_a._tcp.t",
+        "name=",
+        "name=[a",
+        "tag:os",
+        "tag:=x",
+        "tag:os=w[a-c]",
+        "role=x",
+        "role=agent ;  ",
+        "zone=",
+        " zone=eu1/ , name=eu1",
+        "tag:osx=x",
+        "name=?; x",
+        "host:a-service-whose-name-is-longer-than-any-that-there-is"};
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+        put_texts(texts[i], "eu1");
     write_seed("frame", "texts");
     put_digest();
     write_seed("frame", "publishers");
@@ -641,7 +687,8 @@ enum {
     SUMS,
     SUMMARY,
     TURN,
-    TWIN_PASS
+    TWIN_PASS,
+    TREE
 };
 enum { MESH, METRICS, SYNC, PROBE, BUNDLE };
 
@@ -663,18 +710,24 @@ static void op_neighbor(void)
     op(MEMBERSHIP, 0x010141, 3);
 }
 
+/* In its place when it is gone. */
+static void op_other_neighbor(uint8_t who)
+{
+    op_accept(1, who, MESH);
+    op(MEMBERSHIP, 0x010041u | (uint32_t)who << 8, 3);
+}
+
 static void op_record(uint8_t who, uint8_t flags, uint8_t version)
 {
-    op(STATEMENT, (uint64_t)who << 8 | 1u << 16,
-       4); /* slot 1, gossip; record */
-    put_number(0, 1);
+    op(STATEMENT, (uint64_t)who << 8 | 1u << 16, 3); /* slot 1, gossip */
+    put_number(0, 1);                                /* a record */
     put_number((uint32_t)flags << 16 | 1u << 8 | version, 3);
     put_number(0, 4);
 }
 
 static void op_report(uint8_t who, uint8_t subject, uint8_t state)
 {
-    op(STATEMENT, (uint64_t)who << 8 | 1u << 16, 4);
+    op(STATEMENT, (uint64_t)who << 8 | 1u << 16, 3);
     put_number(1, 1);
     put_number((uint32_t)subject << 24 | (uint32_t)state << 16 | 0x0101, 4);
 }
@@ -818,6 +871,201 @@ static void seed_members(void)
     write_seed("engine", "members");
 }
 
+static void op_notices(int count)
+{
+    for (int i = 0; i < count; i++) {
+        op(NOTICE, 1, 1);
+        put_text("it is so");
+        op(PASS, 30, 2);
+    }
+}
+
+/* Each message of the membership, from somebody who is a neighbor and from
+ * somebody who is not yet. */
+static void seed_membership(void)
+{
+    static const uint8_t flags[] = {50, 1,  64,   54, 5,   6,    0,  2,
+                                    65, 66, 0x82, 4,  130, 0x43, 67, 3};
+
+    put_number(4, 1); /* small views */
+    op_neighbor();
+    for (uint8_t i = 0; i < sizeof flags; i++) {
+        uint8_t slot = (uint8_t)(2 + 2 * i);
+        op_accept(slot, slot, MESH);
+        op(MEMBERSHIP, (uint64_t)slot << 16 | (uint64_t)slot << 8 | flags[i],
+           3);
+        op_accept(slot + 1, slot + 1, MESH);
+        op(MEMBERSHIP, (uint64_t)(slot + 1) << 16 | 0x41, 3);
+        op(MEMBERSHIP,
+           (uint64_t)(slot + 1) << 16 | (uint64_t)slot << 8 | flags[i], 3);
+        op(PASS, 300, 2);
+    }
+    op(PASS, 20000, 2);
+    for (uint8_t dial = 0; dial < 6; dial++) {
+        uint8_t slot = (uint8_t)(50 + dial);
+        op(DIALED, (uint64_t)dial << 16 | (uint64_t)slot << 8 | slot, 3);
+        op(MEMBERSHIP,
+           (uint64_t)slot << 16 | (dial % 2 == 0 ? 66u : 3u) | 0x0700, 3);
+        op(MEMBERSHIP, (uint64_t)slot << 16 | 0x0706, 3);
+    }
+    op(PASS, 20000, 2);
+    write_seed("engine", "membership");
+}
+
+static void op_raw_statement(uint8_t who, const pb_msgdesc_t *fields,
+                             pb_size_t tag)
+{
+    op(STATEMENT, (uint64_t)who << 8 | 1u << 16, 3);
+    put_number(4, 1);
+    put_part(bytes, make(fields, tag, false, bytes, sizeof bytes));
+}
+
+static void op_stated_event(uint8_t slot, uint8_t who, uint8_t severity,
+                            uint8_t number)
+{
+    op(STATEMENT, (uint64_t)slot << 16 | (uint64_t)who << 8, 3);
+    put_number(2, 1);
+    put_number((uint32_t)severity << 16 | (uint32_t)number << 8, 3);
+    put_text("of another");
+}
+
+/* What is broadcast, and is refused, stale, or of this node itself. */
+static void seed_statements(void)
+{
+    uint8_t who = 100;
+
+    put_number(1, 1);
+    op_other_neighbor(who++);
+    op_record(2, 4, 1);
+    op_other_neighbor(who++);
+    op_record(2, 4, 1);
+    op_other_neighbor(who++);
+    op_record(2, 8, 200); /* absurd */
+    op_other_neighbor(who++);
+    op_record(3, 4, 5);
+    op_other_neighbor(who++);
+    op_record(3, 4, 4); /* stale */
+    op_other_neighbor(who++);
+    op_record(0, 4, 77); /* of us */
+    op_other_neighbor(who++);
+    op_report(2, 3, 2); /* suspect */
+    op_other_neighbor(who++);
+    op_report(4, 3, 2); /* a stranger's word */
+    op_other_neighbor(who++);
+    op_report(1, 3, 2); /* a further witness */
+    op_other_neighbor(who++);
+    op_report(3, 3, 2); /* of himself */
+    op_other_neighbor(who++);
+    op_report(2, 9, 2); /* of a stranger */
+    op_other_neighbor(who++);
+    op_report(2, 3, 1); /* no such report */
+    op_other_neighbor(who++);
+    op_report(2, 3, 3); /* offline */
+    op_other_neighbor(who++);
+    op_report(2, 3, 2); /* weaker */
+    op_other_neighbor(who++);
+    op_report(1, 0, 2); /* of us */
+    op_other_neighbor(who++);
+    op_record(3, 20, 9); /* leaves */
+    op_other_neighbor(who++);
+    op_report(2, 3, 3); /* too late */
+    op_other_neighbor(who++);
+    op_raw_statement(5, argus_Statement_fields, argus_Statement_record_tag);
+    op_other_neighbor(who++);
+    op_raw_statement(5, argus_Statement_fields, argus_Statement_report_tag);
+    op_other_neighbor(who++);
+    op_raw_statement(5, argus_Statement_fields, argus_Statement_bundle_tag);
+    for (uint8_t n = 0; n < 5; n++) { /* of each severity; 0, 3: none */
+        op_other_neighbor(who++);
+        op_stated_event(1, 2, n, n);
+    }
+    op_accept(2, 2, MESH);
+    op(MEMBERSHIP, 0x020241, 3);
+    op_stated_event(2, 2, 4, 4); /* again, from another */
+    op_other_neighbor(who++);
+    for (uint8_t n = 0; n < 30; n++)
+        op_stated_event(1, 60, 4, n); /* more than a stranger may */
+    op_other_neighbor(who++);
+    op(TREE, 0x010000, 3);
+    op_other_neighbor(who++);
+    op(TREE, 0x010100, 3);
+    op_other_neighbor(who++);
+    op(TREE, 0x010200, 3);
+    op_other_neighbor(who++);
+    op(TREE, 0x020203, 3); /* one that is here */
+    for (int i = 0; i < 40; i++)
+        op(TREE, 0x010203, 3);
+    op_other_neighbor(who++);
+    op(TREE, 0x010303, 3);
+    op_other_neighbor(who++);
+    op(TREE, 0x010300, 3);
+    op_other_neighbor(who++);
+    op(TREE, 0x010204, 3); /* of a wrong size */
+    op(PASS, 3000, 2);
+    write_seed("engine", "statements");
+}
+
+/* Sessions that break the rules, each in its own way. */
+static void seed_rules(void)
+{
+    static const uint32_t first[] = {
+        0x0200c3, /* no beginning */
+        0x020083, /* an end that is none */
+        0x0200b3, /* ranges */
+        0x0201ff, /* keys out of turn */
+        0x020203, /* a want */
+        0x020308, /* items that nobody wanted */
+    };
+
+    put_number(1, 1);
+    op_neighbor();
+    op_notices(4);
+    for (uint8_t i = 0; i < sizeof first / sizeof first[0]; i++) {
+        op_accept(2, (uint8_t)(2 + i), SYNC);
+        op(DIGEST, 0x020200, 3);
+        op(EVENT_SESSION, first[i], 3);
+        if ((first[i] >> 8 & 3) == 3) {
+            put_number(0x100101, 3);
+            put_text("of another");
+        }
+        op(DOWN, 0x020100, 3);
+    }
+    op_accept(3, 20, SYNC); /* pages */
+    op(DIGEST, 0x030203, 3);
+    put_number(0x010501020502, 6);
+    op_accept(4, 21, SYNC);
+    op(DIGEST, 0x040203, 3); /* out of order */
+    put_number(0x050101010301, 6);
+    op_accept(5, 22, SYNC);
+    op(EVENT_SESSION, 0x050003, 3); /* before records */
+    op_accept(6, 23, SYNC);
+    op(MEMBERSHIP, 0x060000, 3); /* no frame of such a link */
+    op_accept(7, 24, SYNC);
+    op(STATEMENT, 0x070102, 3); /* items nobody asked for */
+    put_number(0, 1);
+    put_number(0x040101, 3);
+    put_number(0, 4);
+    for (uint8_t n = 0; n < 6; n++) { /* columns of a batch */
+        uint8_t slot = (uint8_t)(10 + n);
+        op_accept(slot, slot, METRICS);
+        op(SERIES, (uint64_t)slot << 8 | 0x0b, 2);
+        put_number(0x01020304, 4);
+        op(BATCH,
+           (uint64_t)slot << 16 | (n == 0 ? 0u : 2u) << 8 |
+               (n == 1 ? 0x10u : 0x20u),
+           3);
+        put_number(n == 2 ? 3 : 1, 1);
+        put_number(n == 3 ? 0xff00 : 0x0101, 2);
+        if (n != 0)
+            put_number(n == 4 ? 0x01010901 : 0x01010201, 4);
+        op(SERIES, (uint64_t)slot << 8 | 0x0b, 2); /* other series */
+        put_number(0x02010403, 4);
+        op(SERIES, (uint64_t)slot << 8 | 0x20, 2); /* no such source */
+        put_number(1, 1);
+    }
+    write_seed("engine", "rules");
+}
+
 /* What differs is looked for by somebody who dialed us. */
 static void seed_event_answers(void)
 {
@@ -834,7 +1082,7 @@ static void seed_event_answers(void)
     op(EVENT_SESSION, 0x020202, 3); /* a want: two keys that it listed */
     op(EVENT_SESSION, 0x020003, 3);
     op(EVENT_SESSION, 0x020300, 3); /* what we lack */
-    put_number(0x10010102, 4);
+    put_number(0x100101, 3);
     put_text("of another");
     op(EVENT_SESSION, 0x020200, 3);
     op(EVENT_SESSION, 0x020004, 3); /* with more Retain than here */
@@ -860,11 +1108,36 @@ static void seed_event_questions(void)
         op(EVENT_SESSION, (uint64_t)slot << 16 | 0x0105, 3);
         op(EVENT_SESSION, (uint64_t)slot << 16 | 0x0113, 3);
         op(EVENT_SESSION, (uint64_t)slot << 16 | 0x0308, 3);
-        put_number(0x10010102, 4);
+        put_number(0x100101, 3);
         put_text("of another");
         op(EVENT_SESSION, (uint64_t)slot << 16 | 0x0183, 3);
     }
     write_seed("engine", "event_questions");
+}
+
+/* What a session about bundles asks for, gets, and must not have. */
+static void seed_bundle_rules(void)
+{
+    put_number(1, 1);
+    op_neighbor();
+    for (uint8_t slot = 2; slot < 8; slot++) {
+        op_accept(slot, slot, BUNDLE);
+        op(BUNDLE_SESSION, (uint64_t)slot << 16 | (slot == 7 ? 4 : 3), 3);
+        op(BUNDLE_ITEMS, slot, 1);
+        put_number(slot < 4 ? (slot & 1u) << 8 | 7 : 0x020007u + slot, 3);
+        op(BUNDLE_SESSION, (uint64_t)slot << 16 | 0x0200, 3);
+        op(BUNDLE_SESSION, (uint64_t)slot << 16 | 0x0200, 3); /* again */
+    }
+    for (uint8_t dial = 0; dial < 12; dial++)
+        op(DIALED, (uint64_t)dial << 16 | (uint64_t)(20 + dial) << 8, 3);
+    for (uint8_t slot = 20; slot < 32; slot++) {
+        op(BUNDLE_SESSION, (uint64_t)slot << 16 | 0x0300, 3);
+        put_text("");
+        op(BUNDLE_SESSION, (uint64_t)slot << 16 | 0x0301, 3);
+        put_text("another");
+    }
+    op(PASS, 20000, 2);
+    write_seed("engine", "bundle_rules");
 }
 
 /* Sums of all, and of ranges: both sides of a session, and what is out of
@@ -924,20 +1197,32 @@ static void seed_summaries(void)
 /* Can others dial us? And they ask the same. */
 static void seed_reach(void)
 {
-    put_number(0, 1);
+    put_number(32, 1); /* Advertise says where */
     op_neighbor();
     for (uint8_t n = 0; n < 6; n++) {
         op(REACH, (uint64_t)1 << 16 | (uint64_t)n << 8 | 0x80 | (n == 5), 3);
         op(DIAL_FAILED, (uint64_t)n << 8 | n, 3);
         op(DIALED, (uint64_t)(2 + n) << 8 | 1, 3);
     }
-    op(OPERATOR, 2, 1);
-    put_text("");
+    op(REACH, 0x010680, 3);
+    op(DIAL_FAILED, 0x000600, 3); /* cannot be dialed */
+    op(REACH, 0x010780, 3);
+    op(DIAL_FAILED, 0x000407, 3); /* no room there */
+    op_accept(2, 2, MESH);
+    op(MEMBERSHIP, 0x020241, 3);
     op(PASS, 3000, 2);
-    for (uint8_t n = 1; n < 8; n++) {
-        op(REACH, (uint64_t)1 << 16 | (uint64_t)n << 8 | (n % 6), 3);
-        op(PASS, 300, 2);
+    for (int i = 0; i < 90; i++) {
+        /* of somebody, busy, nothing, ...; good at last */
+        uint8_t outcome = (uint8_t)(i == 60 ? 1 : 2 + prng_below(&prng, 5));
+        if (i == 20)
+            op(OPERATOR, 2, 1), put_text(""); /* where we are seen */
+        op(REACH, (uint64_t)1 << 16 | outcome, 3);
+        op(REACH, (uint64_t)2 << 16 | outcome, 3);
+        op(PASS, i % 2 == 0 ? 300 : 0x8000 + 200, 2);
     }
+    op(PASS, 0x8000 + 20000, 2);
+    op(REACH, 0x010001, 3);
+    op(REACH, 0x020001, 3);
     write_seed("engine", "reach");
 }
 
@@ -956,15 +1241,6 @@ static void op_twin_fault(uint16_t ms, uint16_t frame, uint16_t at,
     put_number(frame, 2);
     put_number(at, 2);
     put_number(every, 1);
-}
-
-static void op_notices(int count)
-{
-    for (int i = 0; i < count; i++) {
-        op(NOTICE, 1, 1);
-        put_text("it is so");
-        op(PASS, 30, 2);
-    }
 }
 
 /* They have met when it returns; the script speaks of the first. */
@@ -1124,6 +1400,75 @@ static void seed_control(void)
     write_seed("control", "follow");
 }
 
+/* One request, its answer to the end, and the next. */
+static void ask_alone(size_t size)
+{
+    put_number(0x0100, 2);
+    put_part(bytes, size);
+    put_number(0x0606020602, 5);
+}
+
+static void ask_notify(argus_Severity severity, const char *message)
+{
+    memset(&m, 0, sizeof m);
+    m.request.which_body = argus_Request_notify_tag;
+    m.request.body.notify.severity = severity;
+    (void)strcpy(m.request.body.notify.message, message);
+    ask_alone(pack(argus_Request_fields, bytes, sizeof bytes));
+}
+
+static void ask_events(bool follow, uint32_t limit, const char *node)
+{
+    memset(&m, 0, sizeof m);
+    m.request.which_body = argus_Request_events_tag;
+    m.request.body.events.follow = follow;
+    m.request.body.events.limit = limit;
+    (void)strcpy(m.request.body.events.node, node);
+    ask_alone(pack(argus_Request_fields, bytes, sizeof bytes));
+}
+
+/* Each verb alone, taken and refused; then what is no request. */
+static void seed_verbs(void)
+{
+    for (uint8_t flavor = 0; flavor < 2; flavor++) {
+        put_number(0x30u | flavor, 1);
+        for (pb_size_t tag = argus_Request_status_tag;
+             tag <= argus_Request_publishers_tag; tag++)
+            ask_alone(
+                make(argus_Request_fields, tag, false, bytes, sizeof bytes));
+        ask_notify(argus_Severity_SEVERITY_NONE, "it is so");
+        ask_notify(argus_Severity_SEVERITY_FAILURE, "it is so");
+        ask_notify((argus_Severity)3, "it is so");
+        ask_notify(argus_Severity_SEVERITY_OKAY, "");
+        ask_events(false, 0, "node1");
+        ask_events(false, 2, "nobody");
+        ask_events(true, 2, "");
+        put_number(0x0307060602, 5); /* news for who follows */
+        put_number(0x0307060602, 5);
+        put_number(0x0403, 2);
+        write_seed("control", flavor == 0 ? "alone" : "denied");
+    }
+    put_number(0x34, 1); /* many events */
+    ask_events(false, 0, "");
+    ask_events(false, 5, "nobody");
+    ask_events(true, 0, "");
+    put_number(0x0304060602, 5);
+    write_seed("control", "long");
+    put_number(0x30, 1);
+    put_number(0, 1);
+    put_part("\377\377\377\377", 4); /* longer than any */
+    put_number(0x0602, 2);
+    put_number(0x1100, 2);
+    put_part("\377\377", 2); /* no message */
+    put_number(0x0612, 2);
+    put_number(0x20, 1);
+    memset(bytes, 0, 41000);
+    bytes[2] = 0x9f; /* as long as one may be, and more behind */
+    put_part(bytes, 41000);
+    put_number(0x0606062206, 5);
+    write_seed("control", "broken");
+}
+
 /* See operate() of fuzz_conn.c. */
 static void put_operation(unsigned peer, unsigned operation)
 {
@@ -1215,6 +1560,53 @@ static void seed_conn(void)
     write_seed("conn", "unprotected");
 }
 
+/* What ends a handshake, and what may come after one. */
+static void seed_handshakes(void)
+{
+    put_number(0, 1); /* TLS, and there is no key here */
+    put_operation(0, 0);
+    put_part("\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00", 10);
+    put_operation(1, 0);
+    put_part("\0\0", 2); /* a frame of nothing, in pieces */
+    put_operation(1, 0);
+    put_part("\0\0\0", 3);
+    put_operation(2, 0);
+    put_part("\0", 1);
+    put_operation(2, 0);
+    put_part("\377\377\377\377\377", 5); /* one that is too long */
+    write_seed("conn", "unprotected_tls");
+    put_number(8, 1);
+    memset(bytes, 0, 36000);
+    for (int i = 0; i < 36000; i += 6) /* records that change nothing */
+        memcpy(bytes + i, "\x14\x03\x03\x00\x01\x01", 6);
+    memcpy(bytes, "\x16\x03\x03\x40\x00\x01", 6);
+    put_operation(0, 0);
+    put_part(bytes, 36000);
+    put_operation(1, 3); /* who is dialed, and does not speak TLS */
+    put_number(1, 1);
+    put_operation(1, 0);
+    put_part("\0\0\0\2", 4);
+    put_operation(1, 0);
+    put_part("\1\1", 2);
+    write_seed("conn", "handshakes");
+    for (uint8_t flags = 0; flags < 4; flags++) {
+        char name[16];
+        put_number(8, 1);
+        put_operation(0, 9);
+        put_number(0, 1);
+        put_hello(0, 0x51, flags == 3 ? 4 : 0, flags == 3 ? 9 : 1);
+        put_operation(0, 9);
+        put_number((uint32_t)flags << 4, 1);
+        put_operation(0, 9);
+        put_number((uint32_t)flags << 4 | 1, 1);
+        put_operation(0, 0);
+        put_part("\x17\x03\x03\x00\x08nonsense", 13);
+        put_operation(0, 4);
+        (void)snprintf(name, sizeof name, "proofs%u", flags);
+        write_seed("conn", name);
+    }
+}
+
 static void put_row(uint8_t flags, const pb_msgdesc_t *fields, pb_size_t tag)
 {
     size_t size = make(fields, tag, false, bytes, sizeof bytes);
@@ -1239,6 +1631,7 @@ static void seed_rows(void)
     write_seed("rows", "rows");
     put_number(3, 1);
     put_number(0x11, 1);
+    put_part("chunk", 5);
     for (unsigned table = 0; table < 6; table++) {
         put_number(1u << 4 | (table < 2 ? 1 : 0), 1);
         put_number(table, 1);
@@ -1248,7 +1641,6 @@ static void seed_rows(void)
                            false, bytes, sizeof bytes);
         put_part(bytes, table == 3 ? 8 : size);
     }
-    put_part("chunk", 5);
     write_seed("rows", "database");
     put_number(0x040000120055, 6);
     write_seed("rows", "damage");
@@ -1303,6 +1695,95 @@ static void seed_keys(void)
     write_seed("rows", "order");
 }
 
+static void put_file(const char *name, uint8_t kind, const char *text)
+{
+    put_number(kind, 1);
+    put(text, strlen(text));
+    write_seed("rows", name);
+}
+
+/* Files that are no keys, or others; orders that the ring can obey. */
+static void seed_key_files(void)
+{
+    static const char private_key[] =
+        "-----BEGIN PRIVATE KEY-----\n"
+        "MC4CAQAwBQYDK2VuBCIEIAABAgMEBQYHCAkKCwwNDg8QERIT"
+        "FBUWFxgZGhscHR4f\n-----END PRIVATE KEY-----\n";
+    static const char public_key[] =
+        "-----BEGIN PUBLIC KEY-----\n"
+        "MCowBQYDK2VuAyEAA6EHv/POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg=\n"
+        "-----END PUBLIC KEY-----\n";
+    char line[64];
+
+    put_file("identity-other", 5, private_key);
+    put_file("identity-none", 5, "nothing\n");
+    put_file("operator-other", 6, public_key);
+    put_file("operator-private", 6, private_key);
+    put_file("operator-none", 6, "nothing\n");
+    put_file("keyring-none", 7, "# nothing\n\n");
+    put_file("keyring-broken", 7, "AQIDBAU=\n");
+    put_file("keyring-twice", 7,
+             " \tAQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA= \r\n"
+             "AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=");
+    put_number(7, 1);
+    for (int i = 0; i < 9; i++) {
+        (void)snprintf(line, sizeof line,
+                       "%cQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=\n",
+                       'A' + i);
+        put(line, strlen(line));
+    }
+    write_seed("rows", "keyring-full");
+    for (uint8_t flags = 0; flags < 16; flags++) {
+        put_number(8, 1);
+        memset(&m, 0, sizeof m);
+        fill(argus_KeyringOrder_fields, &m, true, 0);
+        put_part(bytes, pack(argus_KeyringOrder_fields, bytes, sizeof bytes));
+        put_number((flags & 8 ? 7u : 2u) << 8 | (flags & 7u), 2);
+        (void)snprintf(line, sizeof line, "order%u", flags);
+        write_seed("rows", line);
+    }
+}
+
+/* The database: numbers, addresses, a chunk; a schema that is newer, and pages
+ * that are none. */
+static void seed_tables(void)
+{
+    static const uint32_t damages[] = {0x003f63, 0x103001, 0x1000ff, 0x2004ff};
+    char name[32];
+
+    put_number(0x0331, 2);
+    put_text("a chunk");
+    for (uint8_t which = 1; which < 5; which++) {
+        put_number((uint32_t)which << 12 | 0x0203, 2);
+        put_part("\0\0\0\0\0\0\1\2", 8);
+    }
+    put_number(0x1002, 2);
+    put_part("10.0.0.1:25827", 15);
+    put_number(0x2002, 2);
+    put_text("no end");
+    put_number(0x3402, 2); /* a short key */
+    put_text("x");
+    put_number(0x2800, 2); /* a number for a value */
+    put_text("x");
+    put_number(0x2105, 2);
+    put_text("applied");
+    put_number(0x2005, 2);
+    memset(bytes, 0, 64);
+    memcpy(bytes + 64, "web", 4);
+    put_part(bytes, 68);
+    put_number(0x2006, 2);
+    put_text("event");
+    write_seed("rows", "tables");
+    for (size_t i = 0; i < sizeof damages / sizeof damages[0]; i++) {
+        put_number(i == 0 ? 0x0400 : 0x0420, 2);
+        put_number(damages[i], 3);
+        (void)snprintf(name, sizeof name, "damage%zu", i);
+        write_seed("rows", name);
+    }
+    put_number(0x0440, 2); /* half of it */
+    write_seed("rows", "half");
+}
+
 /* An order in the manifest of its kind, and what is wrong with it. */
 static void write_manifest(const char *name, enum order_kind kind,
                            uint8_t flags)
@@ -1339,6 +1820,13 @@ static void seed_orders(void)
     write_manifest("dial-removed", ORDER_KEYS, 0);
     keys->dial.size = 3;
     write_manifest("dial-short", ORDER_KEYS, 0);
+    keys = begin_keys();
+    keys->dial.size = 8;
+    memcpy(keys->dial.bytes, keys->removed[0], sizeof keys->removed[0]);
+    write_manifest("dial-gone", ORDER_KEYS, 0);
+    memset(&m, 0, sizeof m);
+    fill(argus_Order_fields, &m, true, argus_Order_clock_tag);
+    write_manifest("clock", ORDER_CLOCK, 0);
     memset(&m, 0, sizeof m);
     fill(argus_Order_fields, &m, true, argus_Order_forgotten_tag);
     write_manifest("forgotten", ORDER_FORGOTTEN, 0);
@@ -1385,6 +1873,63 @@ static void seed_vet(void)
     write_seed("vet", "tree");
 }
 
+#define LONG_NAME                                                              \
+    "LoadPlugin a12345678901234567890123456789012345678901234567890123456789"  \
+    "012345"
+
+/* One line for each refusal. */
+static void seed_vet_refusals(void)
+{
+    static const char *const lines[] = {
+        "Hostname true 5 \"x\"",
+        "LoadPlugin \"a/b\"",
+        "LoadPlugin \"\"",
+        "LoadPlugin argus",
+        "LoadPlugin cpu",
+        "LoadPlugin df load",
+        "LoadPlugin 5",
+        "Interval \"x\"",
+        "Interval true",
+        "Interval 1 2",
+        "Interval -1",
+        "WriteThreads 2",
+        "WriteThreads 1.5",
+        "TypesDB 5",
+        "TypesDB \"@BUNDLE@/none\"",
+        "TypesDB \"/proc/self\"",
+        "TypesDB \"/proc/self/../self/stat\"",
+        "<Plugin>\n</Plugin>",
+        "<Plugin 5>\n</Plugin>",
+        "PreCacheChain a b",
+        "PreCacheChain \"\"",
+        "Plugin df",
+        "<Interval 5>\n x 1\n</Interval>",
+        "<LoadPlugin df>\n Interval x\n</LoadPlugin>",
+        "<LoadPlugin df>\n Globals \"x\"\n</LoadPlugin>",
+        "<LoadPlugin df>\n What 5\n</LoadPlugin>",
+        "TypesDB",
+        LONG_NAME};
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        char text[200], name[16];
+        (void)snprintf(text, sizeof text, "%s\n", lines[i]);
+        (void)snprintf(name, sizeof name, "line%zu", i);
+        put_conf(name, 2, text);
+    }
+    put_conf("many", 0,
+             "LoadPlugin df\nLoadPlugin load\nLoadPlugin cpu\n"
+             "LoadPlugin swap\n");
+    char deep[400] = "<Plugin df>\n";
+    for (int i = 0; i < 18; i++)
+        (void)strcat(deep, "<a>\n");
+    (void)strcat(deep, "x 1\n");
+    for (int i = 0; i < 18; i++)
+        (void)strcat(deep, "</a>\n");
+    (void)strcat(deep, "</Plugin>\n");
+    put_conf("deep", 0, deep);
+    put_conf("nothing", 0, "\n");
+    put_conf("no_text", 0, "LoadPlugin df\n\1\n");
+}
+
 int main(int argc, char **argv)
 {
     static void (*const makers[])(void) = {
@@ -1395,7 +1940,10 @@ int main(int argc, char **argv)
         seed_orders,       seed_event_answers, seed_event_questions,
         seed_reach,        seed_sums,          seed_summaries,
         seed_events,       seed_twin_events,   seed_twin_values,
-        seed_twin_bundles, seed_twin_members};
+        seed_twin_bundles, seed_twin_members,  seed_membership,
+        seed_statements,   seed_rules,         seed_bundle_rules,
+        seed_key_files,    seed_tables,        seed_verbs,
+        seed_vet_refusals, seed_handshakes};
 
     if (argc != 2) {
         fprintf(stderr, "usage: make_seeds FOLDER\n");
