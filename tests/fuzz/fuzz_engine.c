@@ -528,6 +528,9 @@ static void op_bundle_items(struct fuzz_input *in)
     frame.which_body = argus_Frame_bundle_items_tag;
     frame.body.bundle_items.bundles_count = 1;
     make_bundle(in, false, &frame.body.bundle_items.bundles[0]);
+    if ((slot & 128) != 0)
+        frame.body.bundle_items.bundles[0].signature[0] =
+            0xff; /* a wrong one */
     world_frame(w, slot, &frame);
 }
 

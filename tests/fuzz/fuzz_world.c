@@ -180,11 +180,13 @@ static void on_send(struct world *w, const struct action *a)
     static uint8_t bytes[FRAME_HEADER_SIZE + FRAME_BODY_MAX];
     static argus_Frame back;
     struct argus_error err = {{0}};
-    const struct world_link *l = find_link(w, a->send.link);
+    struct world_link *l = find_link(w, a->send.link);
 
     assert(l != NULL && !l->is_closed);
     assert(a->send.frame->hlc > w->last_hlc);
     note(w, a->send.frame);
+    if (l->to == 0 && a->send.frame->which_body == argus_Frame_ping_tag)
+        l->ping = a->send.frame->body.ping;
     w->last_hlc = a->send.frame->hlc;
     int size = frame_encode(argus_Frame_fields, a->send.frame, bytes,
                             sizeof bytes, &err);
@@ -268,10 +270,32 @@ static void settle(struct world *w)
     }
 }
 
+static void answer_pings(struct world *w)
+{
+    static argus_Frame pong;
+
+    for (uint32_t i = 0; i < WORLD_LINKS; i++) {
+        struct world_link *l = &w->links[i];
+        if (l->id == 0 || l->ping.number == 0)
+            continue;
+        memset(&pong, 0, sizeof pong);
+        pong.which_body = argus_Frame_pong_tag;
+        pong.body.pong = (argus_Pong){.number = l->ping.number,
+                                      .received_us = (int64_t)w->wall_us,
+                                      .standing = l->ping.standing};
+        l->ping.number = 0;
+        struct event arrived = {.type = EVENT_FRAME, .frame = {l->id, &pong}};
+        step(w, &arrived);
+        settle(w);
+    }
+}
+
 void world_step(struct world *w, struct event *event)
 {
     step(w, event);
     settle(w);
+    if (w->answers_pings)
+        answer_pings(w);
 }
 
 static void advance(struct world *w, uint64_t to_ms)
@@ -491,6 +515,7 @@ void world_open(struct world *w, uint8_t flavor, uint8_t who)
 
     memset(w, 0, sizeof *w);
     w->who = who;
+    w->answers_pings = (flavor & 64) != 0;
     fill_options(&o, flavor, who);
     w->pool = kit_pool_new();
     w->chunks = calloc(1, sizeof *w->chunks);

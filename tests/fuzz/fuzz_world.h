@@ -22,6 +22,7 @@ struct world_link {
     link_id to; /* its other end, with a twin; 0: the script is that */
     argus_LinkKind kind;
     bool is_dialed, is_closed; /* the engine asked for the latter */
+    argus_Ping ping;           /* to be answered; number 0: none */
 };
 
 struct world_dial {
@@ -35,6 +36,7 @@ struct world_dial {
 struct world {
     struct engine *engine;
     uint8_t who;
+    bool answers_pings;  /* whoever the script is on the other end */
     struct world *other; /* a twin, see fuzz_twin.h; else NULL */
     /* What is said to it, and that a link to it is over. */
     void (*sent)(const struct world *from, const struct world_link *l,
@@ -59,7 +61,7 @@ struct world {
 };
 
 /** @param flavor  bit 0: aggregator; 1: routes values; 2: small bounds; 3: has
- *                 contacts; 5: has an address.
+ *                 contacts; 5: has an address; 6: others answer its pings.
  *  @param who     see world_id(). */
 void world_open(struct world *w, uint8_t flavor, uint8_t who);
 void world_step(struct world *w, struct event *event);

@@ -1122,8 +1122,8 @@ static void seed_bundle_rules(void)
     op_neighbor();
     for (uint8_t slot = 2; slot < 8; slot++) {
         op_accept(slot, slot, BUNDLE);
-        op(BUNDLE_SESSION, (uint64_t)slot << 16 | (slot == 7 ? 4 : 3), 3);
-        op(BUNDLE_ITEMS, slot, 1);
+        op(BUNDLE_SESSION, (uint64_t)slot << 16 | (slot == 7 ? 5 : 3), 3);
+        op(BUNDLE_ITEMS, slot | (slot == 6 ? 128u : 0), 1);
         put_number(slot < 4 ? (slot & 1u) << 8 | 7 : 0x020007u + slot, 3);
         op(BUNDLE_SESSION, (uint64_t)slot << 16 | 0x0200, 3);
         op(BUNDLE_SESSION, (uint64_t)slot << 16 | 0x0200, 3); /* again */
@@ -1197,7 +1197,7 @@ static void seed_summaries(void)
 /* Can others dial us? And they ask the same. */
 static void seed_reach(void)
 {
-    put_number(32, 1); /* Advertise says where */
+    put_number(96, 1); /* Advertise says where */
     op_neighbor();
     for (uint8_t n = 0; n < 6; n++) {
         op(REACH, (uint64_t)1 << 16 | (uint64_t)n << 8 | 0x80 | (n == 5), 3);
@@ -1211,18 +1211,24 @@ static void seed_reach(void)
     op_accept(2, 2, MESH);
     op(MEMBERSHIP, 0x020241, 3);
     op(PASS, 3000, 2);
-    for (int i = 0; i < 90; i++) {
-        /* of somebody, busy, nothing, ...; good at last */
-        uint8_t outcome = (uint8_t)(i == 60 ? 1 : 2 + prng_below(&prng, 5));
-        if (i == 20)
-            op(OPERATOR, 2, 1), put_text(""); /* where we are seen */
-        op(REACH, (uint64_t)1 << 16 | outcome, 3);
-        op(REACH, (uint64_t)2 << 16 | outcome, 3);
-        op(PASS, i % 2 == 0 ? 300 : 0x8000 + 200, 2);
+    for (int turn = 0; turn < 12; turn++) {
+        /* own address, by two; then the one at which it is seen */
+        const uint8_t outcomes[] = {(uint8_t)(2 + turn % 5),
+                                    (uint8_t)(2 + turn % 4),
+                                    (uint8_t)(1 + turn % 3)};
+        if (turn == 4) {
+            op(OPERATOR, 2, 1);
+            put_text("");
+        }
+        for (int i = 0; i < 3; i++) {
+            uint8_t outcome = turn == 11 ? 1 : outcomes[i];
+            op(REACH, (uint64_t)1 << 16 | outcome, 3);
+            op(REACH, (uint64_t)2 << 16 | outcome, 3);
+            op(PASS, 300, 2);
+        }
+        for (int i = 0; i < (turn < 2 ? 1 : 16); i++)
+            op(PASS, 0x8000 + 200, 2);
     }
-    op(PASS, 0x8000 + 20000, 2);
-    op(REACH, 0x010001, 3);
-    op(REACH, 0x020001, 3);
     write_seed("engine", "reach");
 }
 
