@@ -53,7 +53,7 @@ static void op_accept(struct fuzz_input *in)
 {
     uint8_t slot = fuzz_u8(in), who = fuzz_u8(in), kind = fuzz_u8(in);
 
-    if (who != 0 || kind_of(kind) == argus_LinkKind_LINK_PROBE)
+    if (who != w->who || kind_of(kind) == argus_LinkKind_LINK_PROBE)
         world_link_up(w, slot, who, kind_of(kind), 0);
 }
 
@@ -71,7 +71,7 @@ static void op_dialed(struct fuzz_input *in)
         who = d->expected.bytes[15];
     struct node_id id = world_id(who);
     if ((d->has_expected && !node_id_is_equal(&d->expected, &id)) ||
-        (who == 0 && d->kind != argus_LinkKind_LINK_PROBE))
+        (who == w->who && d->kind != argus_LinkKind_LINK_PROBE))
         return;
     dial_id dial = d->id;
     d->id = 0;
