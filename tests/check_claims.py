@@ -18,7 +18,7 @@ def names(source):
         with open(path) as f:
             text = f.read()
         for suite, body in re.findall(r"suite_(\w+)\[\] = \{(.*?)\n\};", text, re.S):
-            suites[suite] = set(re.findall(r'\{"(\w+)",', body))
+            suites[suite] = set(re.findall(r'(?:\{"|ROW\()(\w+)', body))
     for path in glob.glob(os.path.join(source, "tests", "e2e", "scenarios_*.py")):
         with open(path) as f:
             scenarios |= set(re.findall(r"^def (\w+)\(bed, full\):", f.read(), re.M))

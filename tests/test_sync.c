@@ -428,6 +428,51 @@ static void test_failed_sync_is_tried_again(void)
     net_free(net);
 }
 
+/* Goal: a neighbor that keeps the same costs nothing; one that differs is
+ * dialed, once, however often it says so; whoever is no neighbor says nothing.
+ */
+static void test_summaries_open_what_is_needed(void)
+{
+    struct net *net = net_new(2, 14);
+
+    net_start(net, 0);
+    net_start(net, 1);
+    net_connect(net, 0, 1);
+    net_run(net, 5000);
+    struct directory *d = net->nodes[0].d;
+    const struct directory_stats *stats = directory_stats(d);
+    struct node_id stranger = id_number(7);
+    uint64_t sum = directory_sum(net->nodes[1].d), begun = stats->syncs_begun;
+    CU_ASSERT_EQUAL(directory_sum(d), sum);
+
+    directory_on_summary(d, net->now_ms, net_wall_us(net), &net->nodes[1].id,
+                         sum, true);
+    directory_on_summary(d, net->now_ms, net_wall_us(net), &stranger, sum + 1,
+                         true);
+    CU_ASSERT_EQUAL(stats->summaries_same, 1);
+    CU_ASSERT_EQUAL(stats->summaries_other, 0);
+    net_run(net, 500);
+    CU_ASSERT_EQUAL(stats->syncs_begun, begun);
+
+    for (int i = 0; i < 100; i++)
+        directory_on_summary(d, net->now_ms, net_wall_us(net),
+                             &net->nodes[1].id, sum + 1, true);
+    net_run(net, 500);
+    CU_ASSERT_EQUAL(stats->summaries_other, 100);
+    CU_ASSERT_EQUAL(stats->syncs_begun, begun + 1);
+    directory_on_summary(d, net->now_ms, net_wall_us(net), &net->nodes[1].id,
+                         sum,
+                         false); /* events differ; it was dialed just now */
+    net_run(net, 200);
+    CU_ASSERT_EQUAL(stats->syncs_begun, begun + 1);
+    net_run(net, SYNC_SETTLE_MS);
+    directory_on_summary(d, net->now_ms, net_wall_us(net), &net->nodes[1].id,
+                         sum, false);
+    net_run(net, 500);
+    CU_ASSERT_EQUAL(stats->syncs_begun, begun + 2);
+    net_free(net);
+}
+
 #define ROW(name)                                                              \
     {                                                                          \
 #name, name                                                            \
@@ -443,5 +488,6 @@ CU_TestInfo suite_sync[] = {
     ROW(test_forged_item_ends_the_session),
     ROW(test_sessions_are_bounded),
     ROW(test_failed_sync_is_tried_again),
+    ROW(test_summaries_open_what_is_needed),
     CU_TEST_INFO_NULL,
 };
