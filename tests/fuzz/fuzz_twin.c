@@ -7,8 +7,9 @@
 
 #include "wire/frame.h"
 
-/** Both worlds get as far, one after the other. */
-#define SLICE_MS 100
+/** Both worlds get as far, one after the other: to what is due next, or so far
+ *  where it is soon. */
+#define SLICE_MIN_MS 50
 /** Frames carried in one slice; the rest is late. */
 #define CARRIED_MAX 500
 
@@ -168,10 +169,23 @@ static void carry(const struct twin_fault *fault)
     }
 }
 
+static uint32_t slice_ms(const struct world *own, uint32_t left_ms)
+{
+    uint64_t due = engine_deadline_ms(own->engine);
+    uint64_t other = engine_deadline_ms(own->other->engine);
+    uint64_t slice = SLICE_MIN_MS;
+
+    if (other < due)
+        due = other;
+    if (due > own->now_ms + slice)
+        slice = due - own->now_ms;
+    return slice < left_ms ? (uint32_t)slice : left_ms;
+}
+
 void twin_pass(struct world *own, uint32_t ms, const struct twin_fault *fault)
 {
-    for (uint32_t past = 0; past < ms; past += SLICE_MS) {
-        uint32_t slice = ms - past < SLICE_MS ? ms - past : SLICE_MS;
+    for (uint32_t slice, left = ms; left > 0; left -= slice) {
+        slice = slice_ms(own, left);
         world_pass(own, slice);
         world_pass(own->other, slice);
         connect_dials(own);
