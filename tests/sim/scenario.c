@@ -416,7 +416,7 @@ static void statement(struct play *p)
     if (!p->is_broken && play_has_word(p))
         play_fail(p, "\"%s\" is a word too many", play_word(p));
     if (p->sim != NULL && sim_failure(p->sim) != NULL)
-        play_fail(p, "%s", sim_failure(p->sim));
+        play_fail(p, "invariant broken: %s", sim_failure(p->sim));
 }
 
 static void play_lines(struct play *p, uint32_t from, uint32_t to)

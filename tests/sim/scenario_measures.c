@@ -446,7 +446,7 @@ static void demand_within(struct play *p, const char *name,
     if (p->is_broken)
         return;
     if (ms == 0 ? !predicate(p->sim) : !sim_run_until(p->sim, predicate, ms)) {
-        play_fail(p, "not %s within %g s", name, ms / 1e3);
+        play_fail(p, "demand broken: not %s within %g s", name, ms / 1e3);
         return;
     }
     play_say(p, "%s after %.3f s", name,
@@ -493,7 +493,8 @@ void play_demand(struct play *p)
     if (!known)
         play_fail(p, "\"%s\" is none of < <= = >= >", relation);
     else if (!ok)
-        play_fail(p, "%s is %g, not %s %g", name, value, relation, bound);
+        play_fail(p, "demand broken: %s is %g, not %s %g", name, value,
+                  relation, bound);
     else
         play_say(p, "%s is %g (%s %g)", name, value, relation, bound);
 }
