@@ -1,11 +1,11 @@
 /* sim_time.c - what happens when. See sim.h.
  *
  * Happenings wait in a wheel of three rounds: a quarter of a millisecond, a
- * second and 71 minutes a slot, 4096 slots each. What is in the slot at hand is
- * sorted by time, and then by the order in which it was scheduled; what comes
- * later for the same slot is a heap. So most are put in and taken out in
- * constant time, whatever waits, and it is known what comes next: see
- * look_ahead(). */
+ * second and 71 minutes a slot, 4096 slots each. What is in the slots at hand
+ * is a line, sorted by time, and then by the order in which it was scheduled;
+ * what comes later for the same slots is a heap. So most are put in and taken
+ * out in constant time, whatever waits, and it is known what comes next: see
+ * look_ahead(). What waits is sorted and spread without a look at it. */
 #include "sim/sim_impl.h"
 
 #include <stdlib.h>
@@ -22,21 +22,37 @@
 /** Taken from the system at once. */
 #define BLOCK 512
 
-struct round {
-    struct happening *slots[SLOTS];
-    uint64_t used[SLOTS / 64]; /* a bit for each slot */
-    uint64_t used_words;       /* a bit for each word of that */
-};
+/** The line is kept longer than that while there is something for so many
+ *  ticks to come. */
+#define LINE_MIN 32
+#define LINE_TICKS 16
+
+/** Of a slot; four cache lines. */
+#define BUNCH 10
 
 struct due {
     uint64_t at_us, sequence;
     struct happening *h;
 };
 
-struct block {
-    struct block *next;
-    struct happening happenings[BLOCK];
+struct bunch {
+    struct bunch *next;
+    uint32_t count;
+    struct due dues[BUNCH];
 };
+
+struct round {
+    struct bunch *slots[SLOTS];
+    uint64_t used[SLOTS / 64]; /* a bit for each slot */
+    uint64_t used_words;       /* a bit for each word of that */
+};
+
+/* Each in a cache line of its own. */
+struct block {
+    struct happening happenings[BLOCK];
+    struct block *next;
+};
+_Static_assert(sizeof(struct happening) == 64, "");
 
 struct wheel {
     struct round rounds[ROUNDS];
@@ -47,6 +63,7 @@ struct wheel {
     uint32_t heap_count, heap_room;
     struct happening *free;
     struct block *blocks;
+    struct bunch *bunches; /* free ones */
 };
 
 struct wheel *wheel_new(void)
@@ -74,22 +91,15 @@ static bool is_before(const struct due *a, const struct due *b)
                                 : a->sequence < b->sequence;
 }
 
-static struct due due_of(struct happening *h)
+static void heap_push(struct wheel *w, const struct due *d)
 {
-    return (struct due){.at_us = h->at_us, .sequence = h->sequence, .h = h};
-}
-
-static void heap_push(struct wheel *w, struct happening *h)
-{
-    struct due d = due_of(h);
-
     w->heap = due_room(w->heap, &w->heap_room, w->heap_count);
     uint32_t i = w->heap_count++;
-    while (i > 0 && is_before(&d, &w->heap[(i - 1) / 2])) {
+    while (i > 0 && is_before(d, &w->heap[(i - 1) / 2])) {
         w->heap[i] = w->heap[(i - 1) / 2];
         i = (i - 1) / 2;
     }
-    w->heap[i] = d;
+    w->heap[i] = *d;
 }
 
 static struct happening *heap_pop(struct wheel *w)
@@ -117,16 +127,44 @@ static int by_time(const void *a, const void *b)
     return is_before(a, b) ? -1 : 1;
 }
 
-/* A whole slot; the line is used up. */
-static void line_fill(struct wheel *w, struct happening *h)
+static void sort_few(struct due *d, uint32_t count)
 {
-    w->line_next = w->line_count = 0;
-    for (; h != NULL; h = h->next) {
-        w->line = due_room(w->line, &w->line_room, w->line_count);
-        w->line[w->line_count++] = due_of(h);
+    for (uint32_t i = 1; i < count; i++) {
+        struct due one = d[i];
+        uint32_t k = i;
+        for (; k > 0 && is_before(&one, &d[k - 1]); k--)
+            d[k] = d[k - 1];
+        d[k] = one;
     }
-    if (w->line_count > 1)
-        qsort(w->line, w->line_count, sizeof *w->line, by_time);
+}
+
+static void give_back(struct wheel *w, struct bunch *b)
+{
+    b->next = w->bunches;
+    w->bunches = b;
+}
+
+/* A whole slot, which comes after what is in the line. */
+static void line_add(struct wheel *w, struct bunch *b)
+{
+    struct bunch *next;
+
+    w->line_count -= w->line_next;
+    memmove(w->line, w->line + w->line_next, w->line_count * sizeof *w->line);
+    w->line_next = 0;
+    uint32_t first = w->line_count;
+    for (; b != NULL; b = next) {
+        for (uint32_t i = 0; i < b->count; i++) {
+            w->line = due_room(w->line, &w->line_room, w->line_count);
+            w->line[w->line_count++] = b->dues[i];
+        }
+        next = b->next;
+        give_back(w, b);
+    }
+    if (w->line_count - first <= 2 * BUNCH)
+        sort_few(w->line + first, w->line_count - first);
+    else
+        qsort(w->line + first, w->line_count - first, sizeof *w->line, by_time);
 }
 
 static bool line_is_first(const struct wheel *w)
@@ -149,17 +187,39 @@ static struct happening *take_first(struct wheel *w)
 
 /* ----------------------------------------------------------------- wheel */
 
-static void slot_add(struct round *r, uint32_t slot, struct happening *h)
+static struct bunch *take_bunch(struct wheel *w)
 {
-    h->next = r->slots[slot];
-    r->slots[slot] = h;
+    struct bunch *b = w->bunches;
+
+    if (b == NULL) {
+        b = aligned_alloc(64, sizeof *b);
+        if (b == NULL)
+            abort();
+    } else {
+        w->bunches = b->next;
+    }
+    b->count = 0;
+    return b;
+}
+
+static void slot_add(struct wheel *w, struct round *r, uint32_t slot,
+                     const struct due *d)
+{
+    struct bunch *b = r->slots[slot];
+
+    if (b == NULL || b->count == BUNCH) {
+        struct bunch *more = take_bunch(w);
+        more->next = b;
+        r->slots[slot] = b = more;
+    }
+    b->dues[b->count++] = *d;
     r->used[slot / 64] |= UINT64_C(1) << slot % 64;
     r->used_words |= UINT64_C(1) << slot / 64;
 }
 
-static struct happening *slot_take(struct round *r, uint32_t slot)
+static struct bunch *slot_take(struct round *r, uint32_t slot)
 {
-    struct happening *list = r->slots[slot];
+    struct bunch *list = r->slots[slot];
 
     r->slots[slot] = NULL;
     r->used[slot / 64] &= ~(UINT64_C(1) << slot % 64);
@@ -187,18 +247,19 @@ static uint32_t slot_next(const struct round *r, uint32_t from)
 }
 
 /* A round holds what falls into the slot at hand of the round above. */
-static void put(struct wheel *w, struct happening *h)
+static void put(struct wheel *w, const struct due *d)
 {
-    uint64_t tick = h->at_us >> TICK_BITS;
+    uint64_t tick = d->at_us >> TICK_BITS;
 
     if (tick <= w->tick) {
-        heap_push(w, h);
+        heap_push(w, d);
         return;
     }
     for (uint32_t i = 0; i < ROUNDS; i++) {
         uint32_t shift = i * SLOT_BITS;
         if (tick >> (shift + SLOT_BITS) == w->tick >> (shift + SLOT_BITS)) {
-            slot_add(&w->rounds[i], (uint32_t)(tick >> shift) & (SLOTS - 1), h);
+            slot_add(w, &w->rounds[i], (uint32_t)(tick >> shift) & (SLOTS - 1),
+                     d);
             return;
         }
     }
@@ -219,16 +280,31 @@ static bool turn(struct wheel *w, uint32_t round)
     /* Round 0: its ticks are due. Else just before the first tick of that slot,
      * but of the same slot above, so that all of it falls below. */
     w->tick = at << shift;
-    struct happening *h = slot_take(r, slot), *next;
+    struct bunch *b = slot_take(r, slot), *next;
     if (round == 0) {
-        line_fill(w, h);
+        line_add(w, b);
         return true;
     }
-    for (; h != NULL; h = next) {
-        next = h->next;
-        put(w, h);
+    for (; b != NULL; b = next) {
+        next = b->next;
+        for (uint32_t i = 0; i < b->count; i++)
+            put(w, &b->dues[i]);
+        give_back(w, b);
     }
     return true;
+}
+
+/* So that it is known what comes next. */
+static void line_stretch(struct wheel *w)
+{
+    while (w->line_count - w->line_next < LINE_MIN) {
+        uint32_t at = (uint32_t)w->tick & (SLOTS - 1);
+        uint32_t slot = slot_next(&w->rounds[0], at + 1);
+        uint64_t tick = w->tick - at + slot;
+        if (slot == SLOTS || tick - (first_us(w) >> TICK_BITS) > LINE_TICKS ||
+            !turn(w, 0))
+            return;
+    }
 }
 
 /* @return false: nothing waits. Else first_us() says when that comes. */
@@ -237,6 +313,8 @@ static bool wheel_look(struct wheel *w)
     while (w->heap_count == 0 && w->line_next == w->line_count)
         if (!turn(w, 0) && !turn(w, 1) && !turn(w, 2))
             return false;
+    if (w->line_count - w->line_next < LINE_MIN / 2)
+        line_stretch(w);
     return true;
 }
 
@@ -247,7 +325,9 @@ static struct happening *take_free(struct wheel *w)
     struct happening *h = w->free;
 
     if (h == NULL) {
-        struct block *b = sim_alloc(sizeof *b);
+        struct block *b = aligned_alloc(64, (sizeof *b + 63) / 64 * 64);
+        if (b == NULL)
+            abort();
         b->next = w->blocks;
         w->blocks = b;
         for (uint32_t i = 0; i < BLOCK; i++) {
@@ -278,14 +358,14 @@ struct happening *sim_schedule_in(struct sim *s, uint64_t at_us, enum what what,
                             .node = node,
                             .life = life};
     s->starts_pending += what == WHAT_START;
-    put(s->wheel, h);
+    put(s->wheel, &(struct due){at_us, h->sequence, h});
     return h;
 }
 
 void sim_schedule_again(struct sim *s, struct happening *h, uint64_t at_us)
 {
     h->at_us = at_us; /* its place in the order stays */
-    put(s->wheel, h);
+    put(s->wheel, &(struct due){at_us, h->sequence, h});
 }
 
 void sim_drop(struct sim *s, struct happening *h)
@@ -310,6 +390,11 @@ void wheel_free(struct sim *s)
     while (w->blocks != NULL) {
         struct block *b = w->blocks;
         w->blocks = b->next;
+        free(b);
+    }
+    while (w->bunches != NULL) {
+        struct bunch *b = w->bunches;
+        w->bunches = b->next;
         free(b);
     }
     free(w->line);
@@ -340,7 +425,8 @@ static void wait_for_thaw(struct sim *s, struct sim_node *n,
 /* With thousands of nodes, what a happening needs is not in the cache, and one
  * place says where the next is. So those that are to come are asked for in
  * stages, each so many happenings ahead: several are on their way at a time. */
-#define AHEAD 12
+#define STAGES 4
+#define AHEAD 3
 
 static void ask_for_node(const struct sim *s, const struct happening *h)
 {
@@ -360,15 +446,17 @@ static void look_ahead(const struct sim *s)
 {
     const struct wheel *w = s->wheel;
 
-    for (uint32_t stage = 0; stage < 4; stage++) {
-        uint32_t at = w->line_next + AHEAD - stage * AHEAD / 4;
+    for (uint32_t stage = 0; stage <= STAGES; stage++) {
+        uint32_t at = w->line_next + AHEAD * (STAGES - stage);
         if (at >= w->line_count)
             continue;
         const struct happening *h = w->line[at].h;
         if (stage == 0)
+            __builtin_prefetch(h);
+        else if (stage == 1)
             ask_for_node(s, h);
         else if (s->nodes[h->node]->light != NULL)
-            overlay_prefetch(s->nodes[h->node]->light, stage);
+            overlay_prefetch(s->nodes[h->node]->light, stage - 1);
     }
 }
 
