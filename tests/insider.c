@@ -163,7 +163,6 @@ static void put_ihave(void)
     frame.which_body = argus_Frame_ihave_tag;
     frame.body.ihave.announced_count = 64;
     for (int i = 0; i < 64; i++) {
-        frame.body.ihave.announced[i].round = 1;
         fill_random(frame.body.ihave.announced[i].id, CONTENT_ID_SIZE);
     }
 }
@@ -251,7 +250,6 @@ static void put_frame(void)
         put_ihave();
     } else if (is_kind("graft")) {
         frame.which_body = argus_Frame_graft_tag;
-        frame.body.graft.round = 1;
         frame.body.graft.id.size = CONTENT_ID_SIZE;
         fill_random(frame.body.graft.id.bytes, CONTENT_ID_SIZE);
     } else if (is_kind("shuffle")) {

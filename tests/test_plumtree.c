@@ -381,7 +381,6 @@ static void ihave(struct plumtree *p, uint64_t now_ms, link_id link,
         argus_Announcement *a = &frame.body.ihave.announced[i];
         memset(a, 0, sizeof *a);
         memcpy(a->id, &number, sizeof number);
-        a->round = 1;
     }
     plumtree_on_frame(p, now_ms, link, &frame, &out);
 }

@@ -13,7 +13,7 @@ struct net_event {
     int to;
     link_id link;
     pb_size_t which;
-    uint32_t round; /* of a Gossip or Graft */
+    uint32_t round; /* of a Gossip */
     bool survey;    /* of a Gossip */
     uint32_t size;  /* of what lies in data */
     uint8_t data[];
@@ -101,7 +101,6 @@ static struct net_event *event_new(const argus_Frame *frame)
     case argus_Frame_graft_tag:
         data = frame->body.graft.id.bytes;
         size = frame->body.graft.id.size;
-        round = frame->body.graft.round;
         break;
     default: break;
     }
@@ -131,7 +130,6 @@ static const argus_Frame *event_frame(const struct net_event *e)
         memcpy(scratch.body.ihave.announced, e->data, e->size);
         break;
     case argus_Frame_graft_tag:
-        scratch.body.graft.round = e->round;
         scratch.body.graft.id.size = (pb_size_t)e->size;
         memcpy(scratch.body.graft.id.bytes, e->data, e->size);
         break;

@@ -67,7 +67,6 @@ static struct missing_id *missing_add(struct missing *t, uint64_t now_ms,
         memcpy(m->id, id, CONTENT_ID_SIZE);
         m->since_ms = now_ms;
         m->first_slot = (uint8_t)slot;
-        m->best_round = UINT32_MAX;
         HASH_ADD(hh, t->ids, id, CONTENT_ID_SIZE, m);
     }
     if (t->out_of_memory) {
@@ -87,7 +86,7 @@ static struct missing_id *missing_add(struct missing *t, uint64_t now_ms,
 struct missing_id *missing_announce(struct missing *t, uint64_t now_ms,
                                     unsigned slot,
                                     const uint8_t id[CONTENT_ID_SIZE],
-                                    uint32_t round, uint64_t due_ms)
+                                    uint64_t due_ms)
 {
     struct missing_id *m = missing_find(t, id);
 
@@ -99,10 +98,6 @@ struct missing_id *missing_announce(struct missing *t, uint64_t now_ms,
         m->due_ms = due_ms;
     }
     slots_add(&m->announced, slot);
-    if (round < m->best_round) {
-        m->best_round = round;
-        m->best_slot = (uint8_t)slot;
-    }
     return m;
 }
 
@@ -128,8 +123,6 @@ void missing_clear_slot(struct missing *t, unsigned slot)
         }
         if (m->first_slot == slot)
             charge_another(t, m);
-        if (m->best_slot == slot)
-            m->best_round = UINT32_MAX;
     }
     assert(t->charged[slot] == 0);
 }

@@ -47,10 +47,8 @@ struct missing_id {
     uint64_t due_ms;        /* ask somebody then */
     struct slots announced; /* who has the payload */
     struct slots asked;     /* of these, in this round of asking */
-    uint32_t best_round;    /* least announced, and by whom */
     uint32_t retries;       /* rounds of asking that went by */
-    uint8_t best_slot;
-    uint8_t first_slot; /* whom this id counts against */
+    uint8_t first_slot;     /* whom this id counts against */
     UT_hash_handle hh;
 };
 
@@ -74,7 +72,7 @@ struct missing_id *missing_find(const struct missing *t,
 struct missing_id *missing_announce(struct missing *t, uint64_t now_ms,
                                     unsigned slot,
                                     const uint8_t id[CONTENT_ID_SIZE],
-                                    uint32_t round, uint64_t due_ms);
+                                    uint64_t due_ms);
 void missing_remove(struct missing *t, struct missing_id *m);
 
 /** A neighbor is gone: nobody asks it any more. */

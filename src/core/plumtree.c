@@ -245,13 +245,12 @@ static void send_gossip(struct plumtree *p, link_id to,
 }
 
 void plumtree_send_graft(struct plumtree *p, struct neighbor *n,
-                         const uint8_t *id, uint32_t round, struct actions *out)
+                         const uint8_t *id, struct actions *out)
 {
     argus_Frame frame;
 
     frame.hlc = 0;
     frame.which_body = argus_Frame_graft_tag;
-    frame.body.graft.round = round;
     frame.body.graft.id.size = id != NULL ? CONTENT_ID_SIZE : 0;
     if (id != NULL)
         memcpy(frame.body.graft.id.bytes, id, CONTENT_ID_SIZE);
@@ -309,7 +308,6 @@ static void announce_later(struct plumtree *p, struct neighbor *n,
     argus_Announcement *a = &n->pending[n->pending_count++];
 
     memcpy(a->id, m->id, CONTENT_ID_SIZE);
-    a->round = m->from == 0 ? 0 : m->round + 1;
     if (n->pending_count == ANNOUNCED_MAX)
         flush_announcements(p, n, out);
     else
@@ -731,7 +729,6 @@ static void on_ihave(struct plumtree *p, struct neighbor *n,
     (void)out;
     for (pb_size_t i = 0; i < ihave->announced_count; i++) {
         const argus_Announcement *a = &ihave->announced[i];
-        uint32_t round = a->round < ROUND_MAX ? a->round : ROUND_MAX;
 
         p->stats.ihave_received++;
         if (seen_find(&p->seen, a->id) != NULL) {
@@ -739,8 +736,8 @@ static void on_ihave(struct plumtree *p, struct neighbor *n,
             continue;
         }
         uint64_t due_ms = p->now_ms + wait_for_payload(p);
-        if (missing_announce(&p->missing, p->now_ms, n->slot, a->id, round,
-                             due_ms) != NULL)
+        if (missing_announce(&p->missing, p->now_ms, n->slot, a->id, due_ms) !=
+            NULL)
             missing_later(p, due_ms);
     }
 }
@@ -789,7 +786,7 @@ static void ask_for(struct plumtree *p, struct missing_id *m,
         m->retries < RETRY_DOUBLINGS_MAX ? m->retries : RETRY_DOUBLINGS_MAX;
     m->due_ms =
         p->now_ms + ((uint64_t)RETRY_WAIT(plumtree_wait_ms(p)) << doublings);
-    plumtree_send_graft(p, n, m->id, m->best_round, out);
+    plumtree_send_graft(p, n, m->id, out);
     p->cut_until_ms = 0;
 }
 

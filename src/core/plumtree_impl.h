@@ -108,8 +108,7 @@ static inline bool rate_take(struct rate *r, uint64_t now_ms, uint32_t per_s)
 
 /** @param id  NULL: no payload is wanted, only the link. */
 void plumtree_send_graft(struct plumtree *p, struct neighbor *n,
-                         const uint8_t *id, uint32_t round,
-                         struct actions *out);
+                         const uint8_t *id, struct actions *out);
 void plumtree_send_prune(struct plumtree *p, struct neighbor *n,
                          struct actions *out);
 

@@ -171,7 +171,7 @@ static void take_shortcut(struct plumtree *p, struct neighbor *n,
     s->shortcut_after_ms =
         p->now_ms + prng_jitter(&p->prng, p->options.shortcut_gap_ms);
     p->stats.shortcut_taken++;
-    plumtree_send_graft(p, n, NULL, 0, out);
+    plumtree_send_graft(p, n, NULL, out);
     n->eager = false;
     s->from = parent->link;
     s->to = n->link;

@@ -250,12 +250,7 @@ static uint32_t peers_size(const argus_Peer *peers, size_t count)
 
 static uint32_t ihave_size(const argus_IHave *m)
 {
-    uint32_t size = 0;
-
-    for (size_t i = 0; i < m->announced_count; i++)
-        size += bytes_field(bytes_field(CONTENT_ID_SIZE) +
-                            number_field(m->announced[i].round));
-    return size;
+    return m->announced_count * bytes_field(bytes_field(CONTENT_ID_SIZE));
 }
 
 static uint32_t body_measure(const argus_Frame *f)
@@ -276,9 +271,7 @@ static uint32_t body_measure(const argus_Frame *f)
                bytes_field(f->body.gossip.payload.size) +
                number_field(f->body.gossip.survey);
     case argus_Frame_ihave_tag: return ihave_size(&f->body.ihave);
-    case argus_Frame_graft_tag:
-        return bytes_field(f->body.graft.id.size) +
-               number_field(f->body.graft.round);
+    case argus_Frame_graft_tag: return bytes_field(f->body.graft.id.size);
     case argus_Frame_forward_join_tag:
         return bytes_field(peer_size(&f->body.forward_join.joiner)) +
                number_field(f->body.forward_join.ttl);

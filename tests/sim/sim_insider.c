@@ -88,7 +88,6 @@ static void put_ihave(struct sim *s, argus_Frame *f)
     f->which_body = argus_Frame_ihave_tag;
     f->body.ihave.announced_count = 64;
     for (int i = 0; i < 64; i++) {
-        f->body.ihave.announced[i].round = 1;
         random_bytes(s, f->body.ihave.announced[i].id, CONTENT_ID_SIZE);
     }
 }
