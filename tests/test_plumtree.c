@@ -820,7 +820,8 @@ static void test_links_of_no_branch_leave(void)
     plumtree_free(p);
 }
 
-/* Goal: announcements are collected: many ids, few frames. */
+/* Goal: announcements are collected: many ids, few frames, and fewer while
+ * message follows message. */
 static void test_announcements_are_collected(void)
 {
     struct plumtree *p = tree_of(NULL);
@@ -832,19 +833,26 @@ static void test_announcements_are_collected(void)
         gossip(p, 1000, 1, i);
     ihave(p, 1001, 2, 64, 10); /* it has these: not worth announcing */
     CU_ASSERT_EQUAL(sent_of(argus_Frame_ihave_tag, 2), 1);
-    CU_ASSERT_TRUE(plumtree_deadline_ms(p) >= 1007);
-    CU_ASSERT_TRUE(plumtree_deadline_ms(p) <= 1023);
-    run_until(p, 1023);
+    CU_ASSERT_TRUE(plumtree_deadline_ms(p) >= 1030);
+    CU_ASSERT_TRUE(plumtree_deadline_ms(p) <= 1090);
+    run_until(p, 1090);
     CU_ASSERT_EQUAL(sent_of(argus_Frame_ihave_tag, 2), 2);
     CU_ASSERT_EQUAL(sent_of(argus_Frame_ihave_tag, 1), 0);
     CU_ASSERT_EQUAL(plumtree_stats(p)->ihave_sent, 90);
 
+    /* One that follows on none waits less. */
+    gossip(p, 1200, 1, 100);
+    CU_ASSERT_TRUE(plumtree_deadline_ms(p) >= 1207);
+    CU_ASSERT_TRUE(plumtree_deadline_ms(p) <= 1223);
+    run_until(p, 1223);
+    CU_ASSERT_EQUAL(sent_of(argus_Frame_ihave_tag, 2), 3);
+
     /* A new neighbor is told of all that is recent, and of nothing older. */
     plumtree_neighbor_up(p, 2000, 3, &out);
-    CU_ASSERT_EQUAL(plumtree_stats(p)->ihave_sent, 190);
+    CU_ASSERT_EQUAL(plumtree_stats(p)->ihave_sent, 192);
     run_until(p, 20000);
     plumtree_neighbor_up(p, 20000, 4, &out);
-    CU_ASSERT_EQUAL(plumtree_stats(p)->ihave_sent, 190);
+    CU_ASSERT_EQUAL(plumtree_stats(p)->ihave_sent, 192);
     plumtree_free(p);
 }
 

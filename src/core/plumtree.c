@@ -10,9 +10,6 @@
 /* A round only grows, so a peer that lies cannot make it wrap. */
 #define ROUND_MAX 0xffffu
 
-/* Ids that fit in one IHave; as in argus.options. */
-#define ANNOUNCED_MAX 64
-
 /* Tables are walked for what is due at most this often. */
 #define MISSING_SCAN_MS 5
 #define EXPIRE_SCAN_MS 5000
@@ -44,6 +41,12 @@
 #define LAG_RISE 4
 #define LAG_FALL 1024
 #define LAG_WAIT(lag) ((uint64_t)(lag)*3 / 2)
+
+/* Messages come in a flow when the last were announced not longer ago; then
+ * announcements wait so many times as long. Guesses: a message that was lost is
+ * asked for later by less than half of the least graft wait. */
+#define FLOW_MS 50
+#define FLOW_WAITS 4
 
 /* Slots for neighbors to begin with. */
 #define SLOTS_MIN 8u
@@ -117,8 +120,6 @@ void plumtree_free(struct plumtree *p)
         return;
     seen_close(&p->seen);
     missing_close(&p->missing);
-    for (unsigned i = 0; i < p->slots; i++)
-        free(p->neighbors[i]);
     free(p->neighbors);
     free(p->slot_links);
     free(p);
@@ -131,9 +132,9 @@ const struct plumtree_stats *plumtree_stats(const struct plumtree *p)
 
 struct neighbor *plumtree_neighbor(const struct plumtree *p, link_id link)
 {
-    for (unsigned i = 0; i < p->slots; i++)
+    for (unsigned i = 0; link != 0 && i < p->slots; i++)
         if (p->slot_links[i] == link)
-            return p->neighbors[i];
+            return &p->neighbors[i];
     return NULL;
 }
 
@@ -142,14 +143,14 @@ static unsigned slot_find(struct plumtree *p)
 {
     unsigned slot = 0;
 
-    while (slot < p->slots && p->neighbors[slot] != NULL)
+    while (slot < p->slots && p->slot_links[slot] != 0)
         slot++;
     if (slot < p->slots || p->slots == p->options.neighbors_max)
         return slot;
     unsigned slots = p->slots == 0 ? SLOTS_MIN : 2 * p->slots;
     if (slots > p->options.neighbors_max)
         slots = p->options.neighbors_max;
-    struct neighbor **neighbors =
+    struct neighbor *neighbors =
         realloc(p->neighbors, slots * sizeof *neighbors);
     if (neighbors != NULL)
         p->neighbors = neighbors;
@@ -161,7 +162,7 @@ static unsigned slot_find(struct plumtree *p)
         return p->slots;
     }
     for (; p->slots < slots; p->slots++) {
-        p->neighbors[p->slots] = NULL;
+        p->neighbors[p->slots] = (struct neighbor){0};
         p->slot_links[p->slots] = 0;
     }
     return slot;
@@ -171,16 +172,15 @@ bool plumtree_is_eager(const struct plumtree *p, link_id link)
 {
     const struct neighbor *n = plumtree_neighbor(p, link);
 
-    return n != NULL && n->eager;
+    return n != NULL && is_eager(p, n);
 }
 
 static uint32_t eager_count(const struct plumtree *p)
 {
     uint32_t count = 0;
 
-    for (unsigned i = 0; i < p->slots; i++)
-        if (p->neighbors[i] != NULL && p->neighbors[i]->eager)
-            count++;
+    for (unsigned i = 0; i < MISSING_SLOTS / 64; i++)
+        count += (uint32_t)__builtin_popcountll(p->eager.words[i]);
     return count;
 }
 
@@ -194,7 +194,7 @@ void plumtree_usage(const struct plumtree *p, struct plumtree_usage *out)
         .graft_wait_ms = plumtree_wait_ms(p),
     };
     for (unsigned i = 0; i < p->slots; i++)
-        if (p->neighbors[i] != NULL)
+        if (p->slot_links[i] != 0)
             out->neighbors++;
 }
 
@@ -254,7 +254,7 @@ void plumtree_send_graft(struct plumtree *p, struct neighbor *n,
     frame.body.graft.id.size = id != NULL ? CONTENT_ID_SIZE : 0;
     if (id != NULL)
         memcpy(frame.body.graft.id.bytes, id, CONTENT_ID_SIZE);
-    n->eager = true;
+    set_eager(p, n, true);
     p->stats.graft_sent++;
     actions_send(out, n->link, &frame);
 }
@@ -266,7 +266,7 @@ void plumtree_send_prune(struct plumtree *p, struct neighbor *n,
 
     frame.hlc = 0;
     frame.which_body = argus_Frame_prune_tag;
-    n->eager = false;
+    set_eager(p, n, false);
     n->prune_due_ms = UINT64_MAX;
     n->pruned = true;
     n->pruned_ms = p->now_ms;
@@ -274,58 +274,50 @@ void plumtree_send_prune(struct plumtree *p, struct neighbor *n,
     actions_send(out, n->link, &frame);
 }
 
-static void flush_announcements(struct plumtree *p, struct neighbor *n,
-                                struct actions *out)
+static void send_ihave(struct plumtree *p, link_id to, argus_Frame *frame,
+                       struct actions *out)
+{
+    frame->hlc = 0;
+    frame->which_body = argus_Frame_ihave_tag;
+    p->stats.ihave_sent += frame->body.ihave.announced_count;
+    actions_send(out, to, frame);
+}
+
+static void announce_all(struct plumtree *p, struct actions *out)
 {
     argus_Frame frame;
 
-    if (n->pending_count == 0)
-        return;
-    frame.hlc = 0;
-    frame.which_body = argus_Frame_ihave_tag;
-    frame.body.ihave.announced_count = (pb_size_t)n->pending_count;
-    memcpy(frame.body.ihave.announced, n->pending,
-           n->pending_count * sizeof n->pending[0]);
-    p->stats.ihave_sent += n->pending_count;
-    n->pending_count = 0;
-    actions_send(out, n->link, &frame);
+    for (unsigned i = 0; i < p->slots; i++)
+        if (p->slot_links[i] != 0 &&
+            announcements_for(&p->pending, i, &frame.body.ihave))
+            send_ihave(p, p->slot_links[i], &frame, out);
+    p->pending.count = 0;
+    p->announce_ms = UINT64_MAX;
+    p->announced_ms = p->now_ms;
 }
 
 /* Half of it to half as long again: of the two ends of a link one is first
  * then, and the other has nothing left to say. The payload is past by that
  * time; to announce while it is on its way is work at the moment when all have
- * most. */
+ * most. While message follows message they are announced together. */
 static uint32_t announce_wait_ms(struct plumtree *p)
 {
     uint32_t wait_ms = p->options.announce_wait_ms;
 
+    if (p->announced_ms != 0 && p->now_ms - p->announced_ms < FLOW_MS)
+        wait_ms *= FLOW_WAITS;
     return wait_ms / 2 + prng_below(&p->prng, wait_ms + 1);
 }
 
-static void announce_later(struct plumtree *p, struct neighbor *n,
-                           const struct seen_message *m, struct actions *out)
+static void announce_later(struct plumtree *p, const struct seen_message *m,
+                           const struct slots *to, struct actions *out)
 {
-    argus_Announcement *a = &n->pending[n->pending_count++];
-
-    memcpy(a->id, m->id, CONTENT_ID_SIZE);
-    if (n->pending_count == ANNOUNCED_MAX)
-        flush_announcements(p, n, out);
+    announcements_add(&p->pending, m->id, to);
+    if (p->pending.count == ANNOUNCED_MAX)
+        announce_all(p, out);
     else
         p->announce_ms =
             earlier(p->announce_ms, p->now_ms + announce_wait_ms(p));
-}
-
-/* The peer has shown that it has the message: not worth an announcement. */
-static void announce_not(struct neighbor *n, const uint8_t *id)
-{
-    for (uint32_t i = 0; i < n->pending_count; i++) {
-        if (memcmp(n->pending[i].id, id, CONTENT_ID_SIZE) != 0)
-            continue;
-        n->pending_count--;
-        memmove(&n->pending[i], &n->pending[i + 1],
-                (n->pending_count - i) * sizeof n->pending[0]);
-        return;
-    }
 }
 
 /* Algorithm 1, EagerPush and LazyPush.
@@ -335,16 +327,20 @@ static void forward(struct plumtree *p, const struct seen_message *m,
                     const uint8_t *payload, size_t size,
                     const struct slots *have, struct actions *out)
 {
-    for (unsigned i = 0; i < p->slots; i++) {
-        struct neighbor *n = p->neighbors[i];
+    struct slots lazy = {{0}};
 
-        if (n == NULL || slots_has(have, i))
+    for (unsigned i = 0; i < p->slots; i++) {
+        link_id link = p->slot_links[i];
+
+        if (link == 0 || slots_has(have, i))
             continue;
-        if (n->eager && !plumtree_is_detour(p, m->from, n->link))
-            send_gossip(p, n->link, m, payload, size, out);
+        if (slots_has(&p->eager, i) && !plumtree_is_detour(p, m->from, link))
+            send_gossip(p, link, m, payload, size, out);
         else
-            announce_later(p, n, m, out);
+            slots_add(&lazy, i);
     }
+    if (slots_first(&lazy) != MISSING_SLOTS)
+        announce_later(p, m, &lazy, out);
 }
 
 static void expire_later(struct plumtree *p, uint64_t due_ms)
@@ -453,19 +449,21 @@ bool plumtree_broadcast(struct plumtree *p, uint64_t now_ms,
 void plumtree_hurry(struct plumtree *p)
 {
     for (unsigned i = 0; i < p->slots; i++)
-        if (p->neighbors[i] != NULL)
-            p->neighbors[i]->eager = true;
+        if (p->slot_links[i] != 0)
+            slots_add(&p->eager, i);
 }
 
 /* ------------------------------------------------------------- neighbors */
 
 /* departs: a new neighbor is told at once what was delivered lately, so that
  * what was under way when other links broke is not lost. */
-static void announce_recent(struct plumtree *p, struct neighbor *n,
+static void announce_recent(struct plumtree *p, const struct neighbor *n,
                             struct actions *out)
 {
     const struct seen_message *m;
     uint32_t count = 0, back = 0;
+    argus_Frame frame;
+    argus_IHave *ihave = &frame.body.ihave;
 
     for (; (m = seen_back(&p->seen, back)) != NULL; back++) {
         if (p->now_ms - m->at_ms > p->options.recent_ms ||
@@ -473,12 +471,20 @@ static void announce_recent(struct plumtree *p, struct neighbor *n,
             break;
         count += m->payload != NULL;
     }
+    ihave->announced_count = 0;
     while (back-- > 0) {
         m = seen_back(&p->seen, back);
-        if (m->payload != NULL)
-            announce_later(p, n, m, out);
+        if (m->payload == NULL)
+            continue;
+        memcpy(ihave->announced[ihave->announced_count++].id, m->id,
+               CONTENT_ID_SIZE);
+        if (ihave->announced_count < ANNOUNCED_MAX)
+            continue;
+        send_ihave(p, n->link, &frame, out);
+        ihave->announced_count = 0;
     }
-    flush_announcements(p, n, out);
+    if (ihave->announced_count > 0)
+        send_ihave(p, n->link, &frame, out);
 }
 
 void plumtree_neighbor_up(struct plumtree *p, uint64_t now_ms, link_id link,
@@ -493,27 +499,21 @@ void plumtree_neighbor_up(struct plumtree *p, uint64_t now_ms, link_id link,
         return;
     }
 
-    struct neighbor *n = calloc(1, sizeof *n);
-    if (n == NULL) {
-        p->stats.neighbor_refused++;
-        p->stats.memory_refused++;
-        return;
-    }
-    n->link = link;
-    n->slot = slot;
-    n->prune_due_ms = UINT64_MAX;
-    n->eager = true;
-    p->neighbors[slot] = n;
+    struct neighbor *n = &p->neighbors[slot];
+    *n = (struct neighbor){
+        .link = link, .slot = slot, .prune_due_ms = UINT64_MAX};
     p->slot_links[slot] = link;
+    set_eager(p, n, true);
     announce_recent(p, n, out);
 }
 
 static void neighbor_remove(struct plumtree *p, struct neighbor *n)
 {
     missing_clear_slot(&p->missing, n->slot);
-    p->neighbors[n->slot] = NULL;
+    announcements_clear_slot(&p->pending, n->slot);
+    set_eager(p, n, false);
     p->slot_links[n->slot] = 0;
-    free(n);
+    *n = (struct neighbor){0};
 }
 
 void plumtree_neighbor_down(struct plumtree *p, uint64_t now_ms, link_id link,
@@ -525,7 +525,7 @@ void plumtree_neighbor_down(struct plumtree *p, uint64_t now_ms, link_id link,
     plumtree_advance(p, now_ms);
     if (n == NULL)
         return;
-    if (n->eager)
+    if (is_eager(p, n))
         p->cut_until_ms = now_ms + CUT_MS;
     neighbor_remove(p, n);
 }
@@ -556,7 +556,7 @@ static void on_duplicate(struct plumtree *p, struct neighbor *n,
                          const struct seen_message *m)
 {
     p->stats.gossip_duplicate++;
-    announce_not(n, m->id);
+    announcements_drop(&p->pending, n->slot, m->id);
     if (m->from == n->link)
         return;
     measure_lag(p, n, m);
@@ -575,9 +575,9 @@ static void prune_redundant(struct plumtree *p, struct actions *out)
 {
     p->prune_ms = UINT64_MAX;
     for (unsigned i = 0; i < p->slots; i++) {
-        struct neighbor *n = p->neighbors[i];
+        struct neighbor *n = &p->neighbors[i];
 
-        if (n == NULL || n->prune_due_ms == UINT64_MAX)
+        if (n->link == 0 || n->prune_due_ms == UINT64_MAX)
             continue;
         if (n->prune_due_ms > p->now_ms) {
             p->prune_ms = earlier(p->prune_ms, n->prune_due_ms);
@@ -593,10 +593,10 @@ static void prune_redundant(struct plumtree *p, struct actions *out)
 
 /* A first copy shows that its link is needed, unless it was sent before our
  * Prune arrived there. */
-static void keep_in_tree(const struct plumtree *p, struct neighbor *n)
+static void keep_in_tree(struct plumtree *p, const struct neighbor *n)
 {
-    if (!has_just_pruned(p, n) && n->link != p->shape.to)
-        n->eager = true;
+    if (!is_eager(p, n) && !has_just_pruned(p, n) && n->link != p->shape.to)
+        set_eager(p, n, true);
 }
 
 static void note_asked(struct seen_message *m, const struct slots *asked)
@@ -732,7 +732,7 @@ static void on_ihave(struct plumtree *p, struct neighbor *n,
 
         p->stats.ihave_received++;
         if (seen_find(&p->seen, a->id) != NULL) {
-            announce_not(n, a->id);
+            announcements_drop(&p->pending, n->slot, a->id);
             continue;
         }
         uint64_t due_ms = p->now_ms + wait_for_payload(p);
@@ -751,16 +751,16 @@ static struct neighbor *choose_announcer(struct plumtree *p,
     struct neighbor *chosen = NULL;
 
     for (unsigned i = 0; i < p->slots; i++) {
-        struct neighbor *n = p->neighbors[i];
+        struct neighbor *n = &p->neighbors[i];
 
         if (!slots_has(&m->announced, i) || slots_has(&m->asked, i))
             continue;
-        assert(n != NULL);
+        assert(n->link != 0);
         if (n->grafts_sent.second == p->now_ms / 1000 &&
             n->grafts_sent.used >= p->options.grafts_per_s)
             continue;
-        if (chosen == NULL || (n->eager && !chosen->eager) ||
-            (n->eager == chosen->eager && i == m->first_slot))
+        if (chosen == NULL || (is_eager(p, n) && !is_eager(p, chosen)) ||
+            (is_eager(p, n) == is_eager(p, chosen) && i == m->first_slot))
             chosen = n;
     }
     return chosen;
@@ -823,7 +823,7 @@ static void on_graft(struct plumtree *p, struct neighbor *n,
         return;
     }
     p->stats.graft_received++;
-    n->eager = true;
+    set_eager(p, n, true);
     n->prune_due_ms = UINT64_MAX;
     if (graft->id.size == 0)
         return;
@@ -839,7 +839,7 @@ static void on_graft(struct plumtree *p, struct neighbor *n,
         p->stats.graft_limited++;
         return;
     }
-    announce_not(n, m->id);
+    announcements_drop(&p->pending, n->slot, m->id);
     send_gossip(p, n->link, m, m->payload, m->size, out);
 }
 
@@ -863,19 +863,11 @@ void plumtree_on_frame(struct plumtree *p, uint64_t now_ms, link_id link,
     case argus_Frame_graft_tag: on_graft(p, n, &frame->body.graft, out); break;
     case argus_Frame_prune_tag:
         p->stats.prune_received++;
-        n->eager = false;
+        set_eager(p, n, false);
         n->prune_due_ms = UINT64_MAX;
         break;
     default: assert(false); /* the engine routes by type */
     }
-}
-
-static void flush_all_announcements(struct plumtree *p, struct actions *out)
-{
-    p->announce_ms = UINT64_MAX;
-    for (unsigned i = 0; i < p->slots; i++)
-        if (p->neighbors[i] != NULL)
-            flush_announcements(p, p->neighbors[i], out);
 }
 
 void plumtree_on_timeout(struct plumtree *p, uint64_t now_ms,
@@ -883,7 +875,7 @@ void plumtree_on_timeout(struct plumtree *p, uint64_t now_ms,
 {
     plumtree_advance(p, now_ms);
     if (now_ms >= p->announce_ms)
-        flush_all_announcements(p, out);
+        announce_all(p, out);
     if (now_ms >= p->prune_ms)
         prune_redundant(p, out);
     plumtree_switch(p, out);

@@ -2,7 +2,8 @@
  *
  *   plumtree.c        the protocol: push, announce, prune, graft
  *   plumtree_shape.c  which links the tree goes by: near its root
- *   seen.[ch]         messages delivered, missing.[ch]: those announced
+ *   seen.[ch]         messages delivered, missing.[ch]: those announced,
+ *   announcements.[ch]  those to be announced
  */
 #ifndef ARGUS_CORE_PLUMTREE_IMPL_H
 #define ARGUS_CORE_PLUMTREE_IMPL_H
@@ -10,12 +11,10 @@
 #include <string.h>
 
 #include "base/prng.h"
+#include "core/announcements.h"
 #include "core/missing.h"
 #include "core/plumtree.h"
 #include "core/seen.h"
-
-/* Ids that fit in one IHave; as in argus.options. */
-#define ANNOUNCED_MAX 64
 
 /* How far a node is from the root of the tree, along the tree. */
 struct position {
@@ -30,12 +29,9 @@ struct rate {
     uint32_t used;
 };
 
-/* departs: one state for each link in place of the paper's two sets, so that a
- * peer cannot be in both. */
 struct neighbor {
-    link_id link;
+    link_id link; /* 0: free */
     unsigned slot;
-    bool eager;
     bool pruned; /* by us, ever: then pruned_ms holds */
     uint64_t pruned_ms;
     uint64_t prune_due_ms; /* UINT64_MAX: not seen to be redundant */
@@ -45,8 +41,6 @@ struct neighbor {
     struct position position; /* as the peer told it */
     uint64_t told_ms;
     uint32_t cost_us; /* of the way here; 0: not measured yet */
-    uint32_t pending_count;
-    argus_Announcement pending[ANNOUNCED_MAX]; /* to be announced */
 };
 
 /* Of plumtree_shape.c. */
@@ -61,16 +55,20 @@ struct shape {
     uint32_t sent_now, sent_before; /* own broadcasts, in it and in the last */
 };
 
-/* What every frame asks for comes first. */
+/* What every frame asks for comes first.
+ *
+ * departs: one set of links, the eager ones, in place of the paper's two: what
+ * is not in it is lazy, so that a peer cannot be in both. */
 struct plumtree {
     uint64_t now_ms;
     uint64_t announce_ms; /* deadlines; UINT64_MAX: none */
     uint64_t prune_ms;
     uint64_t missing_ms;
     uint64_t expire_ms;
-    struct neighbor **neighbors; /* by slot; NULL: free */
-    link_id *slot_links;         /* theirs, side by side; 0: free */
-    unsigned slots;              /* room for so many; grows */
+    struct neighbor *neighbors; /* by slot */
+    link_id *slot_links;        /* theirs, side by side; 0: free */
+    unsigned slots;             /* room for so many; grows */
+    struct slots eager;
     uint8_t surveyor_id[CONTENT_ID_SIZE];
     uint64_t surveyor_until_ms; /* when any other may follow */
     struct seen seen;
@@ -83,6 +81,8 @@ struct plumtree {
     uint64_t missing_scan_ms; /* last walk of the missing table */
     struct missing missing;
     struct shape shape;
+    uint64_t announced_ms; /* last; 0: never */
+    struct announcements pending;
 };
 
 void plumtree_advance(struct plumtree *p, uint64_t now_ms);
@@ -90,8 +90,22 @@ void plumtree_advance(struct plumtree *p, uint64_t now_ms);
 /** From an announcement to the Graft. */
 uint32_t plumtree_wait_ms(const struct plumtree *p);
 
-/** NULL: no neighbor. */
+/** NULL: no neighbor. It holds until the next neighbor comes. */
 struct neighbor *plumtree_neighbor(const struct plumtree *p, link_id link);
+
+static inline bool is_eager(const struct plumtree *p, const struct neighbor *n)
+{
+    return slots_has(&p->eager, n->slot);
+}
+
+static inline void set_eager(struct plumtree *p, const struct neighbor *n,
+                             bool eager)
+{
+    if (eager)
+        slots_add(&p->eager, n->slot);
+    else
+        slots_remove(&p->eager, n->slot);
+}
 
 /** One more, if it is not too many. */
 static inline bool rate_take(struct rate *r, uint64_t now_ms, uint32_t per_s)

@@ -69,9 +69,9 @@ static struct position find_own(struct plumtree *p, struct neighbor **parent)
 
     *parent = NULL;
     for (unsigned i = 0; i < p->slots; i++) {
-        struct neighbor *n = p->neighbors[i];
+        struct neighbor *n = &p->neighbors[i];
 
-        if (n == NULL || !n->eager || !position_of(p, n, &at))
+        if (!slots_has(&p->eager, i) || !position_of(p, n, &at))
             continue;
         bool is_parent = n->link == p->shape.parent;
         uint32_t less_us = is_parent ? n->cost_us / 2 : 0;
@@ -172,7 +172,7 @@ static void take_shortcut(struct plumtree *p, struct neighbor *n,
         p->now_ms + prng_jitter(&p->prng, p->options.shortcut_gap_ms);
     p->stats.shortcut_taken++;
     plumtree_send_graft(p, n, NULL, out);
-    n->eager = false;
+    set_eager(p, n, false);
     s->from = parent->link;
     s->to = n->link;
     s->switch_ms = p->now_ms + plumtree_wait_ms(p);
@@ -189,9 +189,9 @@ static void consider(struct plumtree *p, struct neighbor *n,
     if (!position_of(p, n, &at) || !is_fresh(p, &at) ||
         plumtree_is_moving(p, n->link))
         return;
-    if (!n->eager && is_shortcut(&own, parent, &at, n))
+    if (!is_eager(p, n) && is_shortcut(&own, parent, &at, n))
         take_shortcut(p, n, parent, out);
-    else if (n->eager && at.root == own.root && !plumtree_is_branch(p, n))
+    else if (is_eager(p, n) && at.root == own.root && !plumtree_is_branch(p, n))
         plumtree_send_prune(p, n, out);
 }
 
@@ -207,8 +207,8 @@ void plumtree_switch(struct plumtree *p, struct actions *out)
     s->switch_ms = UINT64_MAX;
     if (to == NULL)
         return;
-    to->eager = true;
-    if (from != NULL && from->eager)
+    set_eager(p, to, true);
+    if (from != NULL && is_eager(p, from))
         plumtree_send_prune(p, from, out);
 }
 

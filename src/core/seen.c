@@ -6,6 +6,9 @@
 
 #define ROOM_MIN 16u
 
+/* A message is in one cache line. */
+_Static_assert(sizeof(struct seen_message) == 64, "aligned in resize()");
+
 /* A place of the index: 0 is free, else 1 + the position in the ring, below 8
  * bits of the hash, so that the wrong entries are seldom looked at. */
 #define POSITION_BITS 24
@@ -89,7 +92,7 @@ static void index_remove(struct seen *s, const uint8_t *id)
 /* @return false: no memory; all is as it was. */
 static bool resize(struct seen *s, uint32_t room)
 {
-    struct seen_message *ring = malloc(room * sizeof *ring);
+    struct seen_message *ring = aligned_alloc(64, room * sizeof *ring);
     uint32_t *index = calloc(2 * (size_t)room, sizeof *index);
 
     if (ring == NULL || index == NULL) {
