@@ -180,7 +180,6 @@ static void op_tree(struct fuzz_input *in)
     default:
         frame.which_body = argus_Frame_ihave_tag;
         frame.body.ihave.announced_count = 1;
-        frame.body.ihave.announced[0].round = n;
         memcpy(frame.body.ihave.announced[0].id, id, sizeof id);
     }
     world_frame(w, slot, &frame);
