@@ -68,7 +68,7 @@ core=$(archive libcore)
 # What decodes and encodes messages is a pure calculation: the directory keeps
 # records packed, as they were signed, and unpacks one for a question, or only
 # walks over its fields; bundles are packed for the disk.
-allowed='mem(cpy|move|set|cmp|chr)|str(len|nlen|cmp|ncmp|ncpy|chr|rchr|str|spn|cspn|tol|toul|toull|casecmp)|__isoc[0-9]+_strto.*|malloc|calloc|realloc|free|abort|exit|__assert_fail|__mem.*_chk|__str.*_chk|__stack_chk_fail|qsort|bsearch|log|log2|exp|exp2|pow|sqrt|floor|ceil|round|lround|llround|fabs|fmin|fmax|ldexp|nextafter|XXH.*|_GLOBAL_OFFSET_TABLE_|__ctype_b_loc|__ctype_tolower_loc|__errno_location|__popcountdi2|pb_(decode|encode)(_ex|_tag|_varint32)?|pb_skip_field|pb_get_encoded_size|pb_(i|o)stream_from_buffer'
+allowed='mem(cpy|move|set|cmp|chr)|str(len|nlen|cmp|ncmp|ncpy|chr|rchr|str|spn|cspn|tol|toul|toull|casecmp)|__isoc[0-9]+_strto.*|malloc|aligned_alloc|calloc|realloc|free|abort|exit|__assert_fail|__mem.*_chk|__str.*_chk|__stack_chk_fail|qsort|bsearch|log|log2|exp|exp2|pow|sqrt|floor|ceil|round|lround|llround|fabs|fmin|fmax|ldexp|nextafter|XXH.*|_GLOBAL_OFFSET_TABLE_|__ctype_b_loc|__ctype_tolower_loc|__errno_location|__popcountdi2|pb_(decode|encode)(_ex|_tag|_varint32)?|pb_skip_field|pb_get_encoded_size|pb_(i|o)stream_from_buffer'
 if [ -z "$core" ]; then
     result "core links a short list" "    no libcore.a in $build"
 elif nm "$core" 2>/dev/null | grep -qE ' U __(asan|tsan|ubsan)_'; then
