@@ -333,6 +333,7 @@ static void items_begin(struct items *it, struct directory *d, link_id link,
     it->frame.hlc = 0;
     it->frame.which_body = argus_Frame_items_tag;
     it->frame.body.items.payloads_count = 0;
+    it->frame.body.items.last = false; /* the frame is not cleared */
 }
 
 static void items_flush(struct items *it)
