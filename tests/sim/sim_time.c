@@ -150,7 +150,9 @@ static void line_add(struct wheel *w, struct bunch *b)
     struct bunch *next;
 
     w->line_count -= w->line_next;
-    memmove(w->line, w->line + w->line_next, w->line_count * sizeof *w->line);
+    if (w->line_count > 0)
+        memmove(w->line, w->line + w->line_next,
+                w->line_count * sizeof *w->line);
     w->line_next = 0;
     uint32_t first = w->line_count;
     for (; b != NULL; b = next) {
