@@ -94,6 +94,14 @@ build_in() { # SOURCE_COPY BUILD_DIR CONFIGURE_OPTIONS...
 # ---- counting: every test program ends with "N passed, N failed"
 PASSED=0
 FAILED=0
+BROKEN= # what failed, a line each: told once more at the end
+
+# broke WHAT [LOG]: remember it, with the lines of the log that say it.
+broke() {
+    BROKEN+="$1"$'\n'
+    [ -z "${2:-}" ] ||
+        BROKEN+=$(grep -E '^not ok|FAILED$' "$2" | head -n 20 | sed 's/^ */    /')$'\n'
+}
 
 # tally LOG WHAT: add the counts of the last such line; none is a failure.
 tally() {
@@ -103,12 +111,13 @@ tally() {
         say "$2 ended without a result:"
         tail -n 25 "$1"
         FAILED=$((FAILED + 1))
+        broke "$2: no result"
         return 1
     fi
-    set -- $line
-    PASSED=$((PASSED + $1))
-    FAILED=$((FAILED + $3))
-    [ "$3" = 0 ]
+    PASSED=$((PASSED + ${line%% *}))
+    line=${line#* passed, }
+    FAILED=$((FAILED + ${line% failed}))
+    [ "$line" = "0 failed" ] || { broke "$2" "$1"; return 1; }
 }
 
 tally_one() { # OK? (0 or 1 as an exit code) WHAT
@@ -117,6 +126,7 @@ tally_one() { # OK? (0 or 1 as an exit code) WHAT
         say "ok $2"
     else
         FAILED=$((FAILED + 1))
+        broke "$2"
         say "not ok $2"
     fi
 }
@@ -176,6 +186,7 @@ simulate() {
 }
 
 print_total() {
+    [ -z "$BROKEN" ] || printf 'What failed:\n%s' "$BROKEN"
     printf '%d passed, %d failed\n' "$PASSED" "$FAILED"
     [ "$FAILED" = 0 ]
 }

@@ -51,8 +51,9 @@ class Failure(Exception):
 
 
 def check(claim, text):
+    """The text may be a function, for one that costs something to make."""
     if not claim:
-        raise Failure(text)
+        raise Failure(text() if callable(text) else text)
 
 
 def pause(seconds=PAUSE_S):

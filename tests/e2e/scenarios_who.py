@@ -73,7 +73,8 @@ def who(bed, full):
     gone = asked.ctl("offline")["offline"][0]
     check(gone["witnesses"] and gone["last_seen"] and gone["since"] and gone["group"] is None,
           "offline: %s" % gone)
-    check(not publishers(asked, "--host", "a1"), "a dead node publishes")
+    rows = publishers(asked, "--host", "a1")
+    check(not rows, lambda: "a dead node publishes: %s; offline: %s" % (rows, asked.ctl("offline")))
     wait_for(lambda: said(first, "node a1 is offline"), 15, "no notification that it went")
     busy.start()
     wait_for(lambda: said(first, "node a1 is back"), 15, "no notification that it came back")
