@@ -218,7 +218,7 @@ def replay_freeze(bed, full):
 # ------------------------------------------------------------ filter chains
 
 CHAIN_SECONDS = 5
-QUEUE_MAX = 2 * RATE // AGENTS  # of an agent: values of two seconds
+QUEUE_MAX = 4 * RATE // AGENTS  # of an agent: values of four of the five seconds
 REST = 1000  # of an agent: its own metrics of a few intervals, always on their way
 
 
