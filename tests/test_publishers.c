@@ -327,6 +327,8 @@ static void test_digest_is_bounded_and_counts(void)
  * all cuts and single flips of a sound one. */
 static void test_hostile_digest_is_read_to_the_fault(void)
 {
+    static const uint8_t no_host[] = "\x0b\x0a\0\x12\x03"
+                                     "cpu\x30\1\x38\1";
     struct desk *desk = desk_new();
     uint8_t digest[DIGEST_SIZE_MAX];
     struct digest_reader reader;
@@ -355,6 +357,10 @@ static void test_hostile_digest_is_read_to_the_fault(void)
             CU_ASSERT_TRUE(n < 100);
             digest[at] ^= (uint8_t)(1u << bit);
         }
+    /* a host whose name is empty: it could not be told apart from "as before" */
+    digest_open(&reader, "web-1", STARTED_MS, no_host, sizeof no_host - 1);
+    CU_ASSERT_FALSE(digest_next(&reader, &e));
+    CU_ASSERT_TRUE(reader.is_broken);
     desk_free(desk);
 }
 

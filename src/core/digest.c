@@ -135,7 +135,8 @@ bool digest_next(struct digest_reader *r, struct digest_entry *out)
     pb_istream_t in = pb_istream_from_buffer(r->data, r->size);
     if (!pb_decode_ex(&in, argus_Publisher_fields, p,
                       PB_DECODE_NOINIT | PB_DECODE_DELIMITED) ||
-        p->plugin[0] == '\0' || p->since == 0 || p->silent == 0) {
+        p->host[0] == '\0' || p->plugin[0] == '\0' || p->since == 0 ||
+        p->silent == 0) {
         r->is_broken = true;
         return false;
     }

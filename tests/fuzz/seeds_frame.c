@@ -308,8 +308,8 @@ static void put_publisher(const char *host, const char *plugin,
         abort();
 }
 
-/* What a node publishes, of every kind of application; then one that is broken.
- */
+/* What a node publishes, of every kind of application; then ones that are
+ * broken: a plugin that is not named, and a host whose name is empty. */
 static void put_digest(void)
 {
     digest_begin(&digest, "self", 1000, bytes, sizeof bytes);
@@ -321,6 +321,8 @@ static void put_digest(void)
     put_part(bytes, digest.size);
     put_number(10, 1);
     put_part("\2\10\1", 3);
+    put_number(10, 1);
+    put_part("\13\12\0\22\3cpu\60\1\70\1", 12);
 }
 
 void seed_frame(void)
