@@ -1,5 +1,6 @@
 #include "runtime/transport_impl.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -169,7 +170,7 @@ static struct proven_key *find_proven(struct link *l,
 }
 
 /* Of a key that is held here. There are as many places as a ring has keys, and
- * those of keys that are gone are given up first. */
+ * those of keys that are gone are given up first: so there is always one. */
 static struct proven_key *need_proven(struct link *l,
                                       const uint8_t id[MESH_KEY_ID_SIZE])
 {
@@ -179,9 +180,11 @@ static struct proven_key *need_proven(struct link *l,
     for (unsigned i = 0; p == NULL && i < l->proven_count; i++)
         if (keyring_find(ring, l->proven[i].id) == NULL)
             p = &l->proven[i];
-    if (p == NULL && l->proven_count < KEYRING_MAX)
+    if (p == NULL) {
+        assert(l->proven_count < KEYRING_MAX);
         p = &l->proven[l->proven_count++];
-    if (p != NULL && memcmp(p->id, id, MESH_KEY_ID_SIZE) != 0) {
+    }
+    if (memcmp(p->id, id, MESH_KEY_ID_SIZE) != 0) {
         memset(p, 0, sizeof *p);
         memcpy(p->id, id, MESH_KEY_ID_SIZE);
     }
@@ -202,7 +205,7 @@ static void send_proof(struct link *l, const struct mesh_key *key)
     struct proven_key *p = need_proven(l, key->id);
     argus_Frame *frame = l->owner->shared.refuse;
 
-    if (p == NULL || p->sent >= GUARD_PROOFS_MAX || !exported_of(l))
+    if (p->sent >= GUARD_PROOFS_MAX || !exported_of(l))
         return;
     memset(frame, 0, sizeof *frame);
     frame->which_body = argus_Frame_key_proof_tag;
@@ -229,10 +232,7 @@ void guard_on_key_proof(struct link *l, const argus_KeyProof *proof)
         conn_malformed(&l->conn, "a proof of a key that is wrong");
         return;
     }
-    struct proven_key *p = need_proven(l, key->id);
-    if (p == NULL)
-        return;
-    p->by_peer = true;
+    need_proven(l, key->id)->by_peer = true;
     send_proof(l, key);
 }
 
