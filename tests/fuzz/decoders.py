@@ -7,8 +7,9 @@ FOLDER holds lines.txt (llvm-cov show) and functions.json (llvm-cov export). Pri
 a line for each file; fails below 95 in 100 lines of them all, below 90 of one, and
 when a file or a function is not there.
 
-What is done when memory runs out is left out, and counted: it never does here. That
-is a stretch of lines that were not reached and in one of which it is said.
+Of one file, what is done when memory runs out is left out: it never does here. That
+is a stretch of lines that were not reached and in one of which it is said. Of them all
+it counts as not reached.
 """
 
 import collections
@@ -84,11 +85,11 @@ def main():
         name, lines = lines_of(wanted, counts, places)
         left = without_memory(lines, texts[wanted.partition(":")[0]])
         hits = [hit for line, hit in lines.items() if line not in left]
-        reached, total, left_out = reached + sum(hits), total + len(hits), left_out + len(left)
+        reached, total, left_out = reached + sum(hits), total + len(lines), left_out + len(left)
         is_low |= sum(hits) < 0.9 * len(hits)
         print("%-46s %4d of %4d lines  %6.2f %%"
               % (name, sum(hits), len(hits), 100 * sum(hits) / len(hits)))
-    print("%-46s %4d of %4d lines  %6.2f %%; for want of memory: %d"
+    print("%-46s %4d of %4d lines  %6.2f %%; %d are for want of memory"
           % ("decoders", reached, total, 100 * reached / total, left_out))
     return 0 if reached >= 0.95 * total and not is_low else 1
 

@@ -10,14 +10,17 @@
 #include "fuzz.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "certs.h"
 #include "runtime/identity.h"
 #include "runtime/tls.h"
 #include "runtime/transport.h"
@@ -27,6 +30,7 @@
 #define LINKS_MAX 64 /* that come up in one run */
 #define DIALS_MAX 16
 #define OPERATIONS_MAX 120
+#define WAITS_MAX 100 /* ms, for what the kernel carries */
 
 struct raw_peer {
     int fd; /* -1: none */
@@ -51,13 +55,14 @@ static struct {
     link_id last_link;
     uint32_t dials_count;
     bool is_done;
-    bool is_protected;
+    bool is_protected, has_certificates;
     uint32_t ups, proofs_sent; /* sound ones */
     uint64_t bytes_sent;       /* by peers, as far as they may arrive */
 } at;
 
-/* Made once: rings of keys 1 and 2, of key 2, of key 3; who both sides are. */
-static struct tls_context *rings[3];
+/* Made once: rings of keys 1 and 2, of key 2, of key 3; certificates of this
+ * side, the same when the peer's is revoked, and of the peer; who they are. */
+static struct tls_context *rings[3], *certified[3];
 static struct identity *self_identity, *peer_identity;
 
 /* --------------------------------------------------------- what is heard */
@@ -156,15 +161,29 @@ static void turn(unsigned times)
         (void)uv_run(&at.loop, UV_RUN_NOWAIT);
 }
 
+/* Has the kernel something of a peer's that the other end does not have yet? */
+static bool is_sending(void)
+{
+    int queued = 0;
+
+    for (int i = 0; i < PEERS; i++)
+        if (at.peers[i].fd >= 0 &&
+            ioctl(at.peers[i].fd, SIOCOUTQ, &queued) == 0 && queued > 0)
+            return true;
+    return false;
+}
+
 /* Bytes on loopback are there at once, but for a machine that has much to do:
- * wait a moment for those that were sent. */
+ * wait for those that were sent, if they can be read at all. */
 static void turn_until_read(void)
 {
     const struct transport_stats *stats = transport_stats(at.transport);
     struct pollfd loop = {.fd = uv_backend_fd(&at.loop), .events = POLLIN};
 
     turn(1);
-    for (int i = 0; i < 3 && stats->bytes_received < at.bytes_sent; i++) {
+    for (int i = 0;
+         i < WAITS_MAX && stats->bytes_received < at.bytes_sent && is_sending();
+         i++) {
         (void)poll(&loop, 1, 1);
         turn(1);
     }
@@ -358,7 +377,8 @@ static void peer_prove_key(struct raw_peer *p, uint8_t flags)
     turn_until_read();
 }
 
-/* The peer shakes hands as it should; with which keys the input says. */
+/* The peer shakes hands as it should; with which keys the input says, or with
+ * its certificate. */
 static void peer_protect(struct raw_peer *p, uint8_t flags)
 {
     if (p->fd < 0)
@@ -367,7 +387,8 @@ static void peer_protect(struct raw_peer *p, uint8_t flags)
         peer_prove_key(p, flags);
     if (p->fd < 0 || p->tls != NULL)
         return;
-    p->tls = tls_new(rings[flags % 3], !p->was_dialed, &p->cipher);
+    p->tls = tls_new(at.has_certificates ? certified[2] : rings[flags % 3],
+                     !p->was_dialed, &p->cipher);
     if (p->tls == NULL)
         abort();
     if (!p->was_dialed)
@@ -376,7 +397,7 @@ static void peer_protect(struct raw_peer *p, uint8_t flags)
     for (int i = 0; i < 4 && p->fd >= 0 && !tls_is_up(p->tls); i++) {
         struct pollfd more = {.fd = p->fd, .events = POLLIN};
         turn_until_read();
-        (void)poll(&more, 1, 2);
+        (void)poll(&more, 1, WAITS_MAX);
         (void)peer_read(p);
     }
     turn_until_read();
@@ -464,11 +485,16 @@ static void op_hello(struct raw_peer *p, struct fuzz_input *in)
     hello_build(&facts, (argus_LinkKind)(kind % 8),
                 flags & 64 ? &facts.id : NULL,
                 flags & 128 ? "192.0.2.7" : "nonsense", &frame.body.hello);
-    prove(p, kind < 8, &frame.body.hello);
+    prove(p, (kind & 8) == 0, &frame.body.hello);
     int size =
         frame_encode(argus_Frame_fields, &frame, bytes, sizeof bytes, NULL);
-    if (size > 0)
+    if (size > 0 && (kind & 64) != 0) { /* and is gone before it is read */
+        peer_send(p, bytes, (size_t)size);
+        peer_close(p);
+        turn_until_read();
+    } else if (size > 0) {
         send_in_pieces(p, bytes, (size_t)size, cut);
+    }
 }
 
 /* The owner says something on a link. */
@@ -481,7 +507,9 @@ static void op_owner(struct fuzz_input *in)
     memset(&frame, 0, sizeof frame);
     switch (what % 5) {
     case 4:
-        if (at.is_protected)
+        if (at.has_certificates)
+            transport_set_protection(at.transport, certified[what / 5 % 2]);
+        else if (at.is_protected)
             transport_set_protection(at.transport, rings[what / 5 % 3]);
         break;
     case 0:
@@ -546,6 +574,37 @@ static void open_listener(void)
     at.listener_port = ntohs(in.sin_port);
 }
 
+static struct tls_context *certified_by(const char *name, const char *crl)
+{
+    static char paths[4][256];
+    const struct tls_files files = {.certificate = paths[0],
+                                    .private_key = paths[1],
+                                    .ca = paths[2],
+                                    .crl = crl != NULL ? paths[3] : NULL,
+                                    .name = name};
+    struct tls_context *context;
+    const char *folder = fuzz_folder();
+
+    (void)snprintf(paths[0], sizeof paths[0], "%s/%s.crt", folder, name);
+    (void)snprintf(paths[1], sizeof paths[1], "%s/%s.pem", folder, name);
+    (void)snprintf(paths[2], sizeof paths[2], "%s/ca.crt", folder);
+    (void)snprintf(paths[3], sizeof paths[3], "%s/%s", folder, crl);
+    if (tls_context_of_files(&files, &context, NULL) != ARGUS_OK)
+        abort();
+    return context;
+}
+
+static void make_certificates(void)
+{
+    certs_open(fuzz_folder());
+    (void)certs_make("self", "self", 86400);
+    certs_revoke(certs_make("peer", "peer", 86400), 86400);
+    certified[0] = certified_by("self", NULL);
+    certified[1] = certified_by("self", "list.crl");
+    certified[2] = certified_by("peer", NULL);
+    certs_close();
+}
+
 static void make_keys(void)
 {
     static const uint8_t secrets[3][MESH_KEY_SIZE] = {{1}, {2}, {3}};
@@ -560,6 +619,7 @@ static void make_keys(void)
         if (tls_context_of_keys(&ring, &rings[i], NULL) != ARGUS_OK)
             abort();
     }
+    make_certificates();
     if (identity_open(NULL, "default", &self_identity, NULL) != ARGUS_OK ||
         identity_open(NULL, "default", &peer_identity, NULL) != ARGUS_OK)
         abort();
@@ -585,8 +645,9 @@ static void open_transport(uint8_t flavor)
     struct argus_error err = {{0}};
 
     at.is_protected = (flavor & 8) != 0;
+    at.has_certificates = at.is_protected && (flavor & 16) != 0;
     if (at.is_protected) {
-        options.protection = rings[0];
+        options.protection = at.has_certificates ? certified[0] : rings[0];
         options.identity = self_identity;
         options.self.id = *identity_id(self_identity);
     }

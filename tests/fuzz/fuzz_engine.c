@@ -201,7 +201,7 @@ static void fill_record(struct fuzz_input *in, argus_NodeRecord *r, uint8_t who)
     r->instance = flags & 8 ? 77 : who;
     r->left = (flags & 16) != 0;
     r->hlc = (w->wall_us / 1000) << 16;
-    r->started_ms = fuzz_u32(in);
+    r->started_ms = w->wall_us / 1000 + fuzz_u32(in);
     if ((flags & 32) != 0) {
         r->bundles_count = 1;
         text_copy(r->bundles[0].name, sizeof r->bundles[0].name,
@@ -287,6 +287,7 @@ static void op_statement(struct fuzz_input *in)
     size_t size = world_seal(&author, &statement, packed);
     if (size == 0)
         return;
+    packed[0] ^= flags & 8; /* damaged */
     memset(&frame, 0, sizeof frame);
     frame.hlc = flags & 1 ? (w->wall_us / 1000) << 16 : 0;
     if ((flags & 2) != 0) {
@@ -363,7 +364,7 @@ static uint32_t retain_of(uint8_t n)
     return retains[n % 5];
 }
 
-/* The beginning, a moment of late, or no place at all. */
+/* The beginning, a moment of late, one within it, or no place at all. */
 static argus_EventPlace place_of(uint8_t n)
 {
     argus_EventPlace place = {.number = n % 3};
@@ -374,15 +375,18 @@ static argus_EventPlace place_of(uint8_t n)
     return place;
 }
 
+/* Of ranges that are empty first, or last. */
 static void fill_event_digest(argus_EventDigest *d, uint8_t n)
 {
+    bool is_full_first = (n & 8) != 0;
+
     d->retain = retain_of(n & 15);
     d->has_from = (n & 64) == 0;
-    d->from = place_of(0);
+    d->from = place_of(is_full_first ? 254 : 0);
     d->ranges_count = 1 + (n >> 4 & 3);
     for (pb_size_t i = 0; i < d->ranges_count; i++) {
         bool is_last = i + 1 == d->ranges_count;
-        d->ranges[i].count = i;
+        d->ranges[i].count = is_full_first ? d->ranges_count - 1u - i : i;
         d->ranges[i].has_to = is_last == ((n & 128) != 0);
         d->ranges[i].to = place_of((uint8_t)(200 - i));
     }
@@ -459,7 +463,8 @@ static void op_summary(struct fuzz_input *in)
     world_frame(w, slot, &frame);
 }
 
-/* Can we be dialed, somebody says, or: can I? */
+/* Can I be dialed, somebody asks; or answers what was asked, number 0: whoever
+ * was asked last. */
 static void op_reach(struct fuzz_input *in)
 {
     uint8_t slot = fuzz_u8(in), number = fuzz_u8(in), what = fuzz_u8(in);
@@ -474,6 +479,7 @@ static void op_reach(struct fuzz_input *in)
     } else {
         frame.which_body = argus_Frame_address_result_tag;
         frame.body.address_result.number = number == 0 ? w->check : number;
+        slot = number == 0 ? (uint8_t)w->check_slot : slot;
         frame.body.address_result.outcome = (argus_AddressOutcome)(what % 8);
     }
     world_frame(w, slot, &frame);

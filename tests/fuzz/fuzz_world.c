@@ -149,7 +149,8 @@ static void on_dial(struct world *w, const struct action *a)
 }
 
 /* What a script could not know. */
-static void note(struct world *w, const argus_Frame *f)
+static void note(struct world *w, const struct world_link *l,
+                 const argus_Frame *f)
 {
     switch (f->which_body) {
     case argus_Frame_event_keys_tag:
@@ -158,6 +159,7 @@ static void note(struct world *w, const argus_Frame *f)
         break;
     case argus_Frame_address_check_tag:
         w->check = f->body.address_check.number;
+        w->check_slot = (uint32_t)(l - w->links);
         break;
     case argus_Frame_ihave_tag:
         memcpy(w->announced, f->body.ihave.announced[0].id,
@@ -184,7 +186,7 @@ static void on_send(struct world *w, const struct action *a)
 
     assert(l != NULL && !l->is_closed);
     assert(a->send.frame->hlc > w->last_hlc);
-    note(w, a->send.frame);
+    note(w, l, a->send.frame);
     if (l->to == 0 && a->send.frame->which_body == argus_Frame_ping_tag)
         l->ping = a->send.frame->body.ping;
     w->last_hlc = a->send.frame->hlc;

@@ -53,7 +53,8 @@ struct world {
     uint64_t event_key; /* of an event that the engine listed last */
     uint64_t sum;       /* of its records, as it said last */
     argus_Summary summary;
-    uint32_t check; /* of an address, that it asked for last */
+    uint32_t check; /* of an address, that it asked for last, and where */
+    uint32_t check_slot;
     uint8_t announced[CONTENT_ID_SIZE]; /* a broadcast that it has */
     struct kit_pool *pool;
     struct kit_chunks *chunks;

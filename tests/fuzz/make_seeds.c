@@ -196,7 +196,10 @@ int main(int argc, char **argv)
         seed_twin_bundles, seed_twin_members,  seed_membership,
         seed_statements,   seed_rules,         seed_bundle_rules,
         seed_key_files,    seed_tables,        seed_verbs,
-        seed_vet_refusals, seed_handshakes};
+        seed_vet_refusals, seed_handshakes,    seed_asked,
+        seed_joins,        seed_reached,       seed_items,
+        seed_event_items,  seed_event_keys,    seed_twin_pieces,
+        seed_certificates, seed_hangups,       seed_reports};
 
     if (argc != 2) {
         fprintf(stderr, "usage: make_seeds FOLDER\n");

@@ -1,5 +1,5 @@
 /* seeds_engine.c - scripts for fuzz_engine.c. */
-#include "seeds.h"
+#include "seeds_script.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -42,81 +42,6 @@ void seed_engine(void)
         put_part(bytes, size);
     }
     write_seed("engine", "frames");
-}
-
-/* Scripts of what a life is made of; operations by their place in the table of
- * fuzz_engine.c. */
-enum {
-    PASS,
-    ACCEPT,
-    DIALED,
-    DIAL_FAILED,
-    DOWN,
-    FRAME,
-    DRAINED,
-    MEMBERSHIP,
-    STATEMENT,
-    DIGEST,
-    PUSH,
-    BUNDLE_ITEMS,
-    BUNDLE_SESSION,
-    VALUES,
-    ACK,
-    SERIES,
-    BATCH,
-    TOKENS,
-    NOTICE,
-    OPERATOR,
-    STATES,
-    STOP,
-    EVENT_SESSION,
-    REACH,
-    SUMS,
-    SUMMARY,
-    TURN,
-    TWIN_PASS,
-    TREE
-};
-enum { MESH, METRICS, SYNC, PROBE, BUNDLE };
-
-static void op(uint8_t operation, uint64_t arguments, size_t size)
-{
-    put_number(operation, 1);
-    put_number(arguments, size);
-}
-
-static void op_accept(uint8_t slot, uint8_t who, uint8_t kind)
-{
-    op(ACCEPT, (uint32_t)slot << 16 | (uint32_t)who << 8 | kind, 3);
-}
-
-/* A neighbor on slot 1, who passes on what others state. */
-static void op_neighbor(void)
-{
-    op_accept(1, 1, MESH);
-    op(MEMBERSHIP, 0x010141, 3);
-}
-
-/* In its place when it is gone. */
-static void op_other_neighbor(uint8_t who)
-{
-    op_accept(1, who, MESH);
-    op(MEMBERSHIP, 0x010041u | (uint32_t)who << 8, 3);
-}
-
-static void op_record(uint8_t who, uint8_t flags, uint8_t version)
-{
-    op(STATEMENT, (uint64_t)who << 8 | 1u << 16, 3); /* slot 1, gossip */
-    put_number(0, 1);                                /* a record */
-    put_number((uint32_t)flags << 16 | 1u << 8 | version, 3);
-    put_number(0, 4);
-}
-
-static void op_report(uint8_t who, uint8_t subject, uint8_t state)
-{
-    op(STATEMENT, (uint64_t)who << 8 | 1u << 16, 3);
-    put_number(1, 1);
-    put_number((uint32_t)subject << 24 | (uint32_t)state << 16 | 0x0101, 4);
 }
 
 void seed_agent(void)
@@ -258,15 +183,6 @@ void seed_members(void)
     write_seed("engine", "members");
 }
 
-static void op_notices(int count)
-{
-    for (int i = 0; i < count; i++) {
-        op(NOTICE, 1, 1);
-        put_text("it is so");
-        op(PASS, 30, 2);
-    }
-}
-
 /* Each message of the membership, from somebody who is a neighbor and from
  * somebody who is not yet. */
 void seed_membership(void)
@@ -297,23 +213,6 @@ void seed_membership(void)
     }
     op(PASS, 20000, 2);
     write_seed("engine", "membership");
-}
-
-static void op_raw_statement(uint8_t who, const pb_msgdesc_t *fields,
-                             pb_size_t tag)
-{
-    op(STATEMENT, (uint64_t)who << 8 | 1u << 16, 3);
-    put_number(4, 1);
-    put_part(bytes, make(fields, tag, false, bytes, sizeof bytes));
-}
-
-static void op_stated_event(uint8_t slot, uint8_t who, uint8_t severity,
-                            uint8_t number)
-{
-    op(STATEMENT, (uint64_t)slot << 16 | (uint64_t)who << 8, 3);
-    put_number(2, 1);
-    put_number((uint32_t)severity << 16 | (uint32_t)number << 8, 3);
-    put_text("of another");
 }
 
 /* What is broadcast, and is refused, stale, or of this node itself. */
@@ -619,137 +518,180 @@ void seed_reach(void)
     write_seed("engine", "reach");
 }
 
-/* ----------------------------------------------- scripts with a twin */
-
-static void op_twin_pass(uint16_t ms)
+/* What this node is told where it dialed, and what it did not ask for. */
+void seed_asked(void)
 {
-    op(TWIN_PASS, (uint32_t)ms << 8, 3);
+    put_number(72, 1);       /* has contacts; its pings are answered */
+    op(DIALED, 0x000205, 3); /* asked to join */
+    op_accept(3, 5, MESH);
+    op(MEMBERSHIP, 0x030541, 3); /* who asks the same */
+    op(MEMBERSHIP, 0x020503, 3); /* and rejects */
+    op(DIALED, 0x000306, 3);
+    op(MEMBERSHIP, 0x030642, 3); /* accepts */
+    for (uint8_t slot = 4; slot < 8; slot++) {
+        op(PASS, 4000, 2);
+        op_accept(slot, slot + 4, MESH);
+        op(MEMBERSHIP, (uint64_t)slot << 16 | 0x0906, 3); /* a walk's end */
+    }
+    op(OPERATOR, 1, 1); /* leaves */
+    put_text("");
+    op_accept(20, 20, MESH);
+    op(MEMBERSHIP, 0x141400, 3);
+    write_seed("engine", "asked");
 }
 
-/* One bit of one byte is another, in that frame and each `every` behind. */
-static void op_twin_fault(uint16_t ms, uint16_t frame, uint16_t at,
-                          uint8_t every)
+/* More that join at once than are taken in. */
+void seed_joins(void)
 {
-    op(TWIN_PASS, (uint32_t)ms << 8 | 1u << prng_below(&prng, 8), 3);
-    put_number(frame, 2);
-    put_number(at, 2);
-    put_number(every, 1);
+    put_number(4, 1); /* small views */
+    for (uint8_t slot = 1; slot < 28; slot++) {
+        op_accept(slot, slot, MESH);
+        op(MEMBERSHIP, (uint64_t)slot << 16 | (uint64_t)slot << 8, 3);
+    }
+    write_seed("engine", "joins");
 }
 
-/* They have met when it returns; the script speaks of the first. */
-static void op_meet(uint8_t flavor)
+static void op_answer(uint8_t outcome, uint16_t ms)
 {
-    op(TURN, flavor, 1);
-    op(OPERATOR, 0, 1);
-    put_text("10.0.0.0:1");
-    op(TURN, 0, 1);
-    op_twin_pass(5000);
+    op(REACH, outcome, 3); /* by whoever was asked */
+    op(PASS, ms, 2);
 }
 
-/* All links between them are cut for a while. */
-static void op_part(void)
+/* Somebody has no time; at its own address it is not reached, where it is seen
+ * it is, then at its own too. */
+void seed_reached(void)
 {
-    for (uint8_t slot = 55; slot < 64; slot++)
-        op(DOWN, (uint64_t)slot << 16 | 0x0100, 3);
+    put_number(96, 1);
+    op_neighbor();
+    op_accept(2, 2, MESH);
+    op(MEMBERSHIP, 0x020241, 3);
+    op(OPERATOR, 2, 1);
+    put_text("");
+    op(PASS, 2500, 2);
+    op_answer(6, 8000);
+    op_answer(2, 300);
+    op_answer(3, 300);
+    op_answer(1, 300);
+    for (int i = 0; i < 19; i++)
+        op(PASS, 0x8000 + 200, 2);
+    for (int i = 0; i < 6; i++)
+        op_answer(1, 4000);
+    write_seed("engine", "reached");
 }
 
-/* Events that either lacks, and a Retain that differs. */
-void seed_twin_events(void)
+static void op_item(uint8_t who, uint8_t flags, uint8_t type)
 {
-    for (uint8_t small = 0; small < 2; small++) {
-        put_number(small ? 5 : 1, 1);
-        op_notices(12);
-        op(TURN, 1, 1);
-        op_notices(12);
-        op(TURN, 0, 1);
-        op_meet(0);
-        for (int turn = 0; turn < 3; turn++) {
-            op_part();
-            op_notices(5);
-            op(TURN, 0, 1);
-            op_notices(3);
-            op(TURN, 0, 1);
-            op_twin_pass(19000);
+    op(STATEMENT, 2u << 16 | (uint32_t)who << 8 | flags, 3);
+    put_number(type, 1);
+}
+
+static void op_item_event(uint8_t who)
+{
+    op_item(who, 2, 2);
+    put_number(0x100100, 3);
+    put_text("of another");
+}
+
+/* What was wanted in a session comes: news, which go on, and what ends it. */
+void seed_items(void)
+{
+    for (uint8_t is_damaged = 0; is_damaged < 2; is_damaged++) {
+        put_number(1, 1);
+        op_neighbor();
+        op_accept(3, 8, SYNC); /* a session that ends well */
+        op(DIGEST, 0x030200, 3);
+        op(DOWN, 0x03000b, 3);
+        op_accept(2, 5, SYNC);
+        op(DIGEST, 0x020203, 3);
+        put_number(0x050106010701, 6);
+        op_item(5, 2, 0); /* its own record, as of one that just began */
+        put_number(0x040101, 3);
+        put_number(0, 4);
+        op_item(6, 2, 1); /* a report */
+        put_number(0x05020101, 4);
+        if (is_damaged) {
+            op_item(6, 10, 0);
+            put_number(0x040101, 3);
+            put_number(0, 4);
+        } else {
+            op_item_event(6); /* no item of this part */
         }
-        op_twin_fault(19000, 60, 40, 7);
-        write_seed("engine", small ? "twin_retain" : "twin_events");
+        write_seed("engine", is_damaged ? "items_damaged" : "items");
     }
 }
 
-/* An agent and its aggregator, which loses it. */
-void seed_twin_values(void)
+static void op_event_items(uint8_t n, uint32_t event)
 {
-    put_number(2, 1);
-    op_meet(1);
-    for (uint8_t n = 0; n < 12; n++) {
-        op(VALUES, (uint64_t)n << 8 | 3, 2);
-        put_number(0x01020304u + n * 0x01010101u, 4);
-        op_twin_pass(600);
-        op(TURN, 0, 1);
-        op(TOKENS, 0x00000f, 3); /* seen */
-        op(TOKENS, 0x020000, 3);
-        op(TURN, 0, 1);
-        if (n == 7)
-            op_part();
+    op(EVENT_SESSION, 0x020300u | n, 3);
+    put_number(event, 3);
+    put_text("of another");
+}
+
+/* Events that come in a session: an alarm, which then is broadcast too; one
+ * that is none. */
+void seed_event_items(void)
+{
+    put_number(1, 1);
+    op_neighbor();
+    op_notices(3);
+    op_accept(2, 2, SYNC);
+    op(DIGEST, 0x020200, 3);
+    op(EVENT_SESSION, 0x020018, 3); /* two ranges, the second the same */
+    op_event_items(0, 0x100100);
+    op_stated_event(1, 1, 0x10, 1);
+    op_event_items(0, 0x0f0200);
+    write_seed("engine", "event_items");
+}
+
+/* Where this node asks: keys of all, of a part, none; what comes for them. */
+void seed_event_keys(void)
+{
+    static const uint8_t keys[] = {0x13, 0x03, 0x83, 0x43, 0x23};
+
+    for (uint8_t i = 0; i < sizeof keys; i++) {
+        char name[16];
+        put_number(0, 1);
+        op_neighbor();
+        op_record(2, 4, 1);
+        op_notices(1);
+        op(PASS, 0x8100, 2);
+        for (uint8_t dial = 0; dial < 8; dial++)
+            op(DIALED, (uint64_t)dial << 16 | (2u + dial % 5) << 8 | 2, 3);
+        for (uint32_t slot = 2; slot < 7; slot++) {
+            op(DIGEST, slot << 16 | 0x0300, 3); /* a want, the last */
+            op(EVENT_SESSION, slot << 16 | 0x0100u | keys[i], 3);
+            for (uint8_t turn = 0; turn < 4; turn++) { /* the second: last */
+                op(EVENT_SESSION, slot << 16 | 0x0300 | (turn & 1u) << 3, 3);
+                put_number(0x100100u + (turn & 2u) * 0x80u, 3);
+                put_text("of another");
+            }
+        }
+        (void)snprintf(name, sizeof name, "event_keys%u", i);
+        write_seed("engine", name);
     }
-    op_twin_fault(9000, 30, 12, 3);
-    op(STOP, 0, 1);
-    op_twin_pass(3000);
-    write_seed("engine", "twin_values");
 }
 
-static void op_bundle(uint32_t flags_name_size)
+static void op_report_of(uint8_t who, uint8_t state, uint8_t version)
 {
-    op(PUSH, 0, 1);
-    put_number(flags_name_size, 3);
-}
-
-/* Bundles of several chunks, newer ones, and one whose content is nowhere. */
-void seed_twin_bundles(void)
-{
+    op(STATEMENT, (uint64_t)who << 8 | 1u << 16, 3);
     put_number(1, 1);
-    op_bundle(0x110040);
-    op_bundle(0x010102);
-    op_meet(1);
-    op_twin_pass(19000);
-    op_part();
-    op_bundle(0x010103);
-    op(TURN, 0, 1);
-    op_bundle(0x010004);
-    op(PUSH, 1, 1);
-    put_number(0x010240, 3);
-    op(TURN, 0, 1);
-    for (int i = 0; i < 3; i++)
-        op_twin_pass(19000);
-    op_bundle(0x110150);
-    op_twin_fault(19000, 20, 300, 5);
-    op_twin_pass(19000);
-    write_seed("engine", "twin_bundles");
+    put_number(0x02000100u | (uint32_t)state << 16 | version, 4);
 }
 
-/* Records and reports that one of them was told of, then both. */
-void seed_twin_members(void)
+/* Reports of one member, each judged by those before; one is forgotten. */
+void seed_reports(void)
 {
-    put_number(1, 1);
+    put_number(64, 1);
     op_neighbor();
-    for (uint8_t who = 2; who < 9; who++)
-        op_record(who, 4, who);
-    op_report(1, 2, 2);
-    op_report(3, 4, 3);
-    op(TURN, 3, 1);
-    op_neighbor();
-    for (uint8_t who = 5; who < 11; who++)
+    for (uint8_t who = 2; who < 5; who++)
         op_record(who, 4, 1);
-    op(TURN, 0, 1);
-    op_meet(1);
-    op_twin_pass(19000);
-    for (int i = 0; i < 4; i++) {
-        op_part();
-        op_record(3, 4, (uint8_t)(20 + i));
-        op(TURN, 0, 1);
-        op_record(4, 4, (uint8_t)(30 + i));
-        op(TURN, 0, 1);
-        op_twin_fault(19000, (uint16_t)(70 + 9 * i), (uint16_t)(9 * i), 11);
-    }
-    write_seed("engine", "twin_members");
+    op_report_of(3, 2, 1); /* suspect */
+    op_report_of(4, 2, 1); /* a further witness */
+    op_report_of(4, 2, 2); /* of what it said since */
+    op_report_of(3, 3, 1); /* of before */
+    op_report(3, 4, 3);    /* offline */
+    for (int i = 0; i < 6; i++)
+        op(PASS, 0x8000 + 200, 2);
+    op_record(4, 4, 1); /* long known, and forgotten */
+    write_seed("engine", "reports");
 }

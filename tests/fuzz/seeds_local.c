@@ -47,6 +47,26 @@ void seed_control(void)
     write_seed("control", "follow");
 }
 
+/* Clients that go: before a request is whole, and before it is answered. */
+void seed_hangups(void)
+{
+    size_t size = make(argus_Request_fields, argus_Request_members_tag, false,
+                       bytes, sizeof bytes);
+
+    put_number(0xf0, 1);
+    put_number(0, 1);
+    put_part("\0\0", 2);
+    put_number(0x060506, 3); /* turn, no more comes, turn */
+    for (uint8_t client = 1; client < 3; client++) {
+        put_number((uint32_t)client << 4 | 1, 1);
+        put_number(0, 1);
+        put_part(bytes, size);
+        put_number((uint32_t)client << 4 | 4, 1); /* gone */
+        put_number(0x06, 1);
+    }
+    write_seed("control", "hangups");
+}
+
 /* One request, its answer to the end, and the next. */
 static void ask_alone(size_t size)
 {
@@ -252,6 +272,40 @@ void seed_handshakes(void)
         (void)snprintf(name, sizeof name, "proofs%u", flags);
         write_seed("conn", name);
     }
+}
+
+/* A peer with a certificate: it gives its name, another, or is revoked. */
+void seed_certificates(void)
+{
+    static const char *const names[] = {"peer", "another"};
+
+    for (unsigned n = 0; n < 2; n++) {
+        put_number(24, 1);
+        put_operation(n, 3); /* is dialed */
+        put_number(0, 1);
+        put_operation(n, 9);
+        put_number(0, 1);
+        put_operation(n, 2);
+        put_number(0x5120, 2);
+        put_number(1, 1);
+        put_text(names[n]);
+        put_operation(n, 4);
+    }
+    put_operation(2, 9);
+    put_number(0, 1);
+    put_operation(2, 2);
+    put_number(0x512001, 3);
+    put_text(names[0]);
+    put_operation(0, 5); /* what revokes it is read */
+    put_number(9u << 8, 2);
+    for (int i = 0; i < 3; i++)
+        put_operation(2, 4);
+    put_operation(3, 9); /* says who it is, and is gone */
+    put_number(0, 1);
+    put_operation(3, 2);
+    put_number(0x512041, 3);
+    put_text(names[0]);
+    write_seed("conn", "certificates");
 }
 
 static void put_row(uint8_t flags, const pb_msgdesc_t *fields, pb_size_t tag)
