@@ -384,6 +384,28 @@ static void test_transport_strangers_are_bounded(void)
     bed_stop();
 }
 
+/* Goal: connections that all come at once are accepted a few a turn of the
+ * loop, so that what is up is served in between; none is forgotten. */
+static void test_transport_accepts_take_turns(void)
+{
+    enum { COUNT = 40 };
+    int fds[COUNT];
+
+    bed_start();
+    const struct transport_stats *stats = transport_stats(side_b.transport);
+    for (int i = 0; i < COUNT; i++)
+        fds[i] = raw_connect();
+    CU_ASSERT_TRUE(bed_wait_stat(&stats->accepts_put_off, 1));
+    bed_link(argus_LinkKind_LINK_MESH); /* comes behind all of them */
+    CU_ASSERT_TRUE(stats->accepts_put_off >= 2);
+    CU_ASSERT_EQUAL(stats->strangers_refused, 0);
+    for (int i = 0; i < COUNT; i++) {
+        CU_ASSERT_FALSE(raw_is_closed(fds[i]));
+        (void)close(fds[i]);
+    }
+    bed_stop();
+}
+
 /* Goal: links in all, strangers in all and dials under way are bounded, each
  * refusal is told. */
 static void test_transport_totals_are_bounded(void)
@@ -458,6 +480,7 @@ CU_TestInfo suite_transport[] = {
     {"congested_link_drains", test_transport_congested_link_drains},
     {"close_flushes", test_transport_close_flushes},
     {"strangers_are_bounded", test_transport_strangers_are_bounded},
+    {"accepts_take_turns", test_transport_accepts_take_turns},
     {"totals_are_bounded", test_transport_totals_are_bounded},
     {"listen_refusals", test_transport_listen_refusals},
     CU_TEST_INFO_NULL,

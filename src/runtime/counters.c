@@ -45,6 +45,7 @@ static void add_transport(const struct runtime *rt, struct counters *c)
     ADD("transport_", t, dials_failed, false);
     ADD("transport_", t, hellos_refused, false);
     ADD("transport_", t, strangers_refused, false);
+    ADD("transport_", t, accepts_put_off, false);
     ADD("transport_", t, handshakes_failed, false);
     ADD("transport_", t, links_rekeyed_out, false);
     ADD("transport_", t, frames_received, false);

@@ -309,6 +309,7 @@ static struct transport *transport_of(struct conn_shared *shared)
 static void on_turn(struct conn_shared *shared)
 {
     dial_report_failed(transport_of(shared));
+    listen_turn(transport_of(shared));
 }
 
 static void or_default(uint32_t *value, uint32_t otherwise)

@@ -76,6 +76,7 @@ struct transport_stats {
     uint64_t dials_failed;
     uint64_t hellos_refused;    /* by us */
     uint64_t strangers_refused; /* for want of room */
+    uint64_t accepts_put_off;   /* to the next turn of the loop */
     uint64_t handshakes_failed; /* of TLS */
     uint64_t links_rekeyed_out; /* ended: key removed, certificate revoked */
     uint64_t frames_received, frames_sent;

@@ -88,7 +88,7 @@ TAILQ_HEAD(link_list, link);
 struct listener {
     uv_tcp_t tcp;
     struct transport *owner;
-    bool is_stalled; /* one waits to be accepted, there was no memory */
+    bool is_stalled; /* one waits to be accepted: no memory, or no turn */
 };
 
 struct transport {
@@ -105,6 +105,8 @@ struct transport {
     struct link_list links;
     struct link *by_id; /* uthash */
     unsigned links_count, strangers_count;
+    unsigned accepts; /* in this turn of the loop, which is at accepts_ms */
+    uint64_t accepts_ms;
     struct dial_list dials;  /* under way */
     struct dial_list failed; /* over, not yet reported */
     unsigned dials_count;
@@ -163,6 +165,8 @@ void dial_report_failed(struct transport *t);
 
 /** There is memory again: accept who waits. */
 void listen_resume(struct transport *t);
+/** The same, since the loop has been around. */
+void listen_turn(struct transport *t);
 void listen_close(struct transport *t);
 
 /* ---- transport_guard.c */

@@ -8,6 +8,10 @@
 
 #define BACKLOG 512
 
+/** Connections accepted in one turn of the loop: some milliseconds at most, in
+ *  which the links that are up wait. */
+#define ACCEPTS_MAX 16
+
 /* Too many of them: the oldest makes room, for an honest one is through with
  * its Hello in milliseconds, and whoever just sits there is the oldest soon. A
  * link of ours is never among them. Strangers are young, so the walk from the
@@ -86,6 +90,21 @@ static void accept_link(struct transport *t, struct link *l)
         make_room(t, l);
 }
 
+/* libuv accepts as long as somebody knocks: under a flood of connections no
+ * other socket would be looked at meanwhile. */
+static bool has_turn(struct transport *t)
+{
+    if (transport_now_ms(t) != t->accepts_ms) {
+        t->accepts_ms = transport_now_ms(t);
+        t->accepts = 0;
+    }
+    if (t->accepts++ < ACCEPTS_MAX)
+        return true;
+    t->stats.accepts_put_off++;
+    conn_shared_wake(&t->shared);
+    return false;
+}
+
 static void on_connection(uv_stream_t *stream, int status)
 {
     struct listener *listener = stream->data;
@@ -96,10 +115,10 @@ static void on_connection(uv_stream_t *stream, int status)
                     "cannot accept a link: %s", uv_strerror(status));
         return;
     }
-    struct link *l = link_new(t);
+    struct link *l = has_turn(t) ? link_new(t) : NULL;
     listener->is_stalled = l == NULL;
     if (l == NULL)
-        return; /* on_gone() comes back to it: libuv does not */
+        return; /* listen_resume() comes back to it: libuv does not */
     l->is_accepted = true;
     t->strangers_count++;
     if (uv_accept(stream, (uv_stream_t *)&l->conn.tcp) != 0) {
@@ -124,6 +143,12 @@ void listen_close(struct transport *t)
     for (unsigned i = 0; i < t->listeners_count; i++)
         uv_close((uv_handle_t *)&t->listeners[i]->tcp, on_listener_closed);
     t->listeners_count = 0;
+}
+
+void listen_turn(struct transport *t)
+{
+    t->accepts = 0;
+    listen_resume(t);
 }
 
 void listen_resume(struct transport *t)
