@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/lines.h"
 #include "base/status.h"
 
 /** A wall clock may be slewed against boot time by that much: none of it is a
@@ -20,6 +21,10 @@
 #define SLOPE_STEP 5
 #define SLOPES_MAX                                                             \
     (CLOCK_DRIFT_POINTS / 2 * (CLOCK_DRIFT_POINTS / 2 / SLOPE_STEP + 1))
+
+/** A slope is a whole number of these shares; none is steeper. */
+#define SLOPE_UNIT 1e12
+#define SLOPE_MAX 1e6
 
 /** The greatest number of peers is forgotten one by one. */
 #define PEAK_FORGET_US INT64_C(3600000000)
@@ -44,30 +49,30 @@ struct point {
     int64_t base_us;
 };
 
+/* What each input of a node asks for comes first, in one cache line. */
 struct clock {
-    struct clock_options options;
-    uint32_t epoch;
-
-    bool is_ticking;
     uint64_t tick_ms, boot_us; /* of the last tick */
+    uint64_t window_at_us;     /* the next begins */
+    int64_t base_us;           /* the estimate of the last window */
+    struct clock_options options;
+    uint32_t count; /* of peers */
+    struct peer *peers;
+    uint32_t epoch;
+    bool is_ticking, is_alarmed, is_drifting;
+
     int64_t lead_us;
     int64_t steps_us, step_us; /* sum, last */
-    uint64_t window_at_us;     /* the next begins */
-
-    struct peer *peers;
-    uint32_t count;
-    uint32_t peak; /* most peers there were */
+    uint32_t peak;             /* most peers there were */
     uint64_t peak_us;
     uint32_t windows_full; /* since the peak last rose */
 
-    /* The estimate of the last window, and what it is worth. */
+    /* The estimate, and what it is worth. */
     bool has_base;
-    int64_t base_us, uncertainty_us;
+    int64_t uncertainty_us;
     uint64_t base_at_us;             /* when it was measured, on the average */
     uint32_t samples;                /* it is made of */
     uint32_t votes_off, votes_right; /* of them, the side of the estimate */
 
-    bool is_alarmed, is_drifting;
     /* Windows in a row; of off, below zero: we are behind. */
     int32_t off_sure, off_likely, right_sure, right_likely;
 
@@ -84,7 +89,7 @@ int clock_new(const struct clock_options *options, struct clock **out)
     if (k > CLOCK_PEERS_LIMIT || options->window_ms < CLOCK_TICK_MS ||
         options->alarm_us == 0)
         return ARGUS_EINVAL;
-    struct clock *c = calloc(1, sizeof *c);
+    struct clock *c = lines_alloc(sizeof *c);
     if (c == NULL)
         return ARGUS_ENOMEM;
     c->options = *options;
@@ -217,11 +222,32 @@ struct votes {
     uint64_t at_us;                     /* on the average */
 };
 
-static int by_value(const void *a, const void *b)
+/* The one that would be at `at` if they were sorted (Hoare): what is before it
+ * then is not greater, what is behind it not less. */
+static int64_t at_rank(int64_t *values, uint32_t count, uint32_t at)
 {
-    const int64_t *x = a, *y = b;
+    uint32_t low = 0, high = count - 1;
 
-    return *x < *y ? -1 : *x > *y;
+    while (low < high) {
+        int64_t middle = values[low + (high - low) / 2];
+        uint32_t i = low, k = high;
+        for (;; i++, k--) {
+            for (; values[i] < middle; i++)
+                continue;
+            for (; values[k] > middle; k--)
+                continue;
+            if (i >= k)
+                break;
+            int64_t swap = values[i];
+            values[i] = values[k];
+            values[k] = swap;
+        }
+        if (at <= k)
+            high = k;
+        else
+            low = k + 1;
+    }
+    return values[at];
 }
 
 static void collect(const struct clock *c, struct votes *v)
@@ -276,9 +302,8 @@ static void estimate(struct clock *c)
     if (n == 0)
         return;
     only_us = v.base_us[0];
-    qsort(v.base_us, n + 1, sizeof v.base_us[0], by_value);
-    qsort(v.half_us, n, sizeof v.half_us[0], by_value);
-    int64_t low = v.base_us[n / 2], high = v.base_us[(n + 1) / 2];
+    int64_t low = at_rank(v.base_us, n + 1, n / 2);
+    int64_t high = at_rank(v.base_us, n + 1, (n + 1) / 2);
 
     if (n == 1)
         c->base_us = only_us;
@@ -288,7 +313,7 @@ static void estimate(struct clock *c)
         c->base_us = high;
     c->has_base = true;
     c->base_at_us = v.at_us;
-    c->uncertainty_us = v.half_us[n / 2];
+    c->uncertainty_us = at_rank(v.half_us, n, n / 2);
     count_votes(c, &v);
 }
 
@@ -417,25 +442,23 @@ static const struct point *point_at(const struct clock *c, uint32_t age)
     return &c->points[i % CLOCK_DRIFT_POINTS];
 }
 
-static int by_slope(const void *a, const void *b)
-{
-    const double *x = a, *y = b;
-
-    return *x < *y ? -1 : *x > *y;
-}
-
-/* Parts in a million that the wall clock gained between two points: what it
- * gained on boot time, less what the mesh did. The samples of a point are some
- * minutes old, and not always equally so: each slope has its own time. */
+/* What the wall clock gained between two points: what it gained on boot time,
+ * less what the mesh did, in 1/SLOPE_UNIT of itself. The samples of a point are
+ * some minutes old, and not always equally so: each slope has its own time. */
 static bool slope_between(const struct point *a, const struct point *b,
-                          double *out)
+                          int64_t *out)
 {
     if (b->at_us <= a->at_us || b->base_at_us <= a->base_at_us)
         return false;
-    *out = 1e6 * (double)(b->lead_us - a->lead_us) /
-               (double)(b->at_us - a->at_us) -
-           1e6 * (double)(b->base_us - a->base_us) /
-               (double)(b->base_at_us - a->base_at_us);
+    double slope =
+        (double)(b->lead_us - a->lead_us) / (double)(b->at_us - a->at_us) -
+        (double)(b->base_us - a->base_us) /
+            (double)(b->base_at_us - a->base_at_us);
+    if (slope > SLOPE_MAX)
+        slope = SLOPE_MAX;
+    else if (slope < -SLOPE_MAX)
+        slope = -SLOPE_MAX;
+    *out = (int64_t)(slope * SLOPE_UNIT);
     return true;
 }
 
@@ -447,7 +470,7 @@ static bool slope_between(const struct point *a, const struct point *b,
  * was not found within ten minutes. */
 static bool find_slope(struct clock *c)
 {
-    double slopes[SLOPES_MAX];
+    int64_t slopes[SLOPES_MAX];
     uint32_t n = 0;
 
     for (uint32_t d = c->points_count / 2; d < c->points_count; d += SLOPE_STEP)
@@ -455,8 +478,9 @@ static bool find_slope(struct clock *c)
             n += slope_between(point_at(c, i + d), point_at(c, i), &slopes[n]);
     if (n == 0)
         return false;
-    qsort(slopes, n, sizeof slopes[0], by_slope);
-    c->drift_ppm = (slopes[(n - 1) / 2] + slopes[n / 2]) / 2;
+    int64_t low = at_rank(slopes, n, (n - 1) / 2);
+    int64_t high = at_rank(slopes, n, n / 2);
+    c->drift_ppm = (double)(low + high) / 2 * 1e6 / SLOPE_UNIT;
     return true;
 }
 
