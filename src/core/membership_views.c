@@ -5,7 +5,7 @@
 
 #include "core/membership_impl.h"
 
-/** So many links are looked at one against the other after each input. */
+/** Of more links none is looked at against the others. */
 #define PAIRS_CHECKED_MAX 64
 
 /* ----------------------------------------------------------- views */
@@ -291,6 +291,16 @@ const struct membership_stats *membership_stats(const struct membership *v)
     return &v->stats;
 }
 
+/* A neighbor is one once, and no candidate. */
+static void check_pairs(const struct membership *v, const struct hlink *hl)
+{
+    if (hl->state != HLINK_ACTIVE || v->links_count > PAIRS_CHECKED_MAX)
+        return;
+    assert(membership_link_of(v, &hl->peer.id, HLINK_ACTIVE) == hl);
+    assert(peerlist_find(&v->passive, &hl->peer.id) == NULL);
+    assert(peerlist_find(&v->lost, &hl->peer.id) == NULL);
+}
+
 static void check_active(const struct membership *v)
 {
     uint32_t active = 0;
@@ -301,11 +311,6 @@ static void check_active(const struct membership *v)
             continue;
         active++;
         assert(!node_id_is_equal(&hl->peer.id, &v->options.id));
-        if (v->links_count > PAIRS_CHECKED_MAX)
-            continue;
-        assert(membership_link_of(v, &hl->peer.id, HLINK_ACTIVE) == hl);
-        assert(peerlist_find(&v->passive, &hl->peer.id) == NULL);
-        assert(peerlist_find(&v->lost, &hl->peer.id) == NULL);
     }
     assert(active == v->active_count);
 }
@@ -313,6 +318,8 @@ static void check_active(const struct membership *v)
 void membership_check(const struct membership *v)
 {
     check_active(v);
+    if (v->links_count > 0) /* each in its turn */
+        check_pairs(v, &v->links[v->now_ms % v->links_count]);
     assert(v->active_count <= v->limit);
     assert(v->links_count <= MEMBERSHIP_LINKS_MAX);
     assert(v->dials_count <= MEMBERSHIP_DIALS_MAX);

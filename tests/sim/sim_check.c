@@ -20,33 +20,38 @@
 
 /* ------------------------------------------------------------ one node */
 
-static bool is_in_views(const struct sim_node *n, const struct node_id *id,
-                        uint32_t from)
+static bool is_among(const struct node_id *ids, uint32_t count,
+                     const struct node_id *id)
 {
-    struct sim_peer p;
-
-    for (uint32_t i = from; node_active(n, i, &p); i++)
-        if (node_id_is_equal(&p.id, id))
+    for (uint32_t i = 0; i < count; i++)
+        if (node_id_is_equal(&ids[i], id))
             return true;
     return false;
 }
 
 static void check_views(struct sim *s, struct sim_node *n)
 {
+    struct node_id active[MEMBERSHIP_NEIGHBORS_MAX];
     bool is_bounded = n->active_bound > 0;
+    uint32_t count = 0;
     struct sim_peer p;
 
     if (is_bounded && (node_active_count(n) > n->active_bound ||
                        node_passive_count(n) > n->passive_bound))
         sim_fail(s, "n%u: its views hold %u and %u", n->index,
                  node_active_count(n), node_passive_count(n));
-    for (uint32_t i = 0; node_active(n, i, &p); i++)
-        if (node_id_is_equal(&p.id, &n->id) || is_in_views(n, &p.id, i + 1))
+    for (uint32_t i = 0; node_active(n, i, &p); i++) {
+        if (i >= MEMBERSHIP_NEIGHBORS_MAX || is_among(&n->id, 1, &p.id) ||
+            is_among(active, count, &p.id)) {
             sim_fail(s, "n%u: it, or somebody twice, is in its active view",
                      n->index);
+            return;
+        }
+        active[count++] = p.id;
+    }
     for (uint32_t i = 0; node_passive(n, i, &p); i++)
-        if (node_id_is_equal(&p.id, &n->id) ||
-            (is_bounded && is_in_views(n, &p.id, 0)))
+        if (is_among(&n->id, 1, &p.id) ||
+            (is_bounded && is_among(active, count, &p.id)))
             sim_fail(s, "n%u: it, or a neighbor, is in its passive view",
                      n->index);
 }
