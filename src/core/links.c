@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/queue.h>
 
+#include "base/lines.h"
 #include "base/prng.h"
 #include "base/status.h"
 #include "core/bucket.h"
@@ -52,31 +53,33 @@ struct account {
     UT_hash_handle hh;
 };
 
-/* What is asked of a link all the time. They lie side by side: with thousands
- * of nodes in one process, as in the simulator, each place in memory that a
- * frame touches is one that the cache does not have. */
+/* What is asked of a link all the time: by each frame the first cache line, by
+ * pings and pongs the second too. With thousands of nodes in one process, as in
+ * the simulator, each line that a frame touches is one that the cache does not
+ * have. */
 struct pulse {
-    link_id id;
-    struct link_entry *entry;
     uint64_t heard_ms;    /* when the last frame came, or a fresh wait began */
     uint64_t pinged_ms;   /* last ping; 0: none */
     uint64_t answered_ms; /* last ping of the peer's, or link up */
     uint64_t unanswered_ms; /* first ping since heard_ms; 0: none */
     struct account *account;
-    uint32_t jitter_ms; /* of the next ping */
-    uint8_t kind;       /* argus_LinkKind */
-    bool is_closing;
+    struct link_entry *entry;
+    uint32_t jitter_ms;   /* of the next ping */
+    uint32_t ping_number; /* of the ping under way; 0: none */
+    uint8_t kind;         /* argus_LinkKind */
+    bool is_active, is_dialed, is_closing;
+    _Alignas(LINE_SIZE) int64_t ping_sent_us;
+    struct sample best; /* of the entry's */
 };
+_Static_assert(sizeof(struct pulse) == 2 * LINE_SIZE, "");
 
 struct link_entry {
     link_id id;
     uint32_t at; /* its place among the pulses */
-    dial_id dial;
-    struct peer_info peer;
-    uint32_t ping_number; /* of the ping under way; 0: none */
-    int64_t ping_sent_us;
-    struct sample samples[SAMPLES];
     uint32_t samples_next;
+    dial_id dial;
+    struct sample samples[SAMPLES];
+    struct peer_info peer;
     UT_hash_handle hh;
 };
 
@@ -86,7 +89,10 @@ struct link_entry {
 struct links {
     uint64_t deadline_ms;
     uint64_t now_ms; /* of the last input */
+    /* By place, in one block of memory. */
     struct pulse *pulses;
+    link_id *ids;
+    uint64_t *due_ms; /* of the next ping or of silence, or earlier */
     uint32_t count, room;
     struct links_options options;
     struct prng prng;
@@ -107,7 +113,7 @@ int links_new(const struct links_options *options,
         options->links_max <= LINKS_RESERVED || options->peer_links_max == 0)
         return ARGUS_EINVAL;
 
-    struct links *l = calloc(1, sizeof *l);
+    struct links *l = lines_alloc(sizeof *l);
     if (l == NULL)
         return ARGUS_ENOMEM;
     l->options = *options;
@@ -119,13 +125,18 @@ int links_new(const struct links_options *options,
     return ARGUS_OK;
 }
 
+static link_id id_of(const struct links *l, const struct pulse *p)
+{
+    return l->ids[p - l->pulses];
+}
+
 static struct pulse *find(const struct links *l, link_id link)
 {
     struct link_entry *e;
 
     if (l->count <= FEW_LINKS) {
         for (uint32_t i = 0; i < l->count; i++)
-            if (l->pulses[i].id == link)
+            if (l->ids[i] == link)
                 return &l->pulses[i];
         return NULL;
     }
@@ -309,7 +320,7 @@ void links_close_peer(struct links *l, const struct node_id *id,
     for (uint32_t i = 0; i < l->count; i++)
         if (!l->pulses[i].is_closing &&
             node_id_is_equal(&l->pulses[i].entry->peer.id, id))
-            actions_close(out, l->pulses[i].id, code, text);
+            actions_close(out, l->ids[i], code, text);
     if (a == NULL)
         return;
     a->budget = (struct bucket){.at_ms = l->now_ms};
@@ -321,13 +332,16 @@ void links_close_peer(struct links *l, const struct node_id *id,
 static void drop(struct links *l, struct pulse *p)
 {
     struct link_entry *e = p->entry;
+    uint32_t last = --l->count;
 
-    if (e->dial == 0 && !p->is_closing)
+    if (!p->is_dialed && !p->is_closing)
         p->account->accepted--;
     account_close(l, p->account);
     HASH_DELETE(hh, l->table, e);
-    *p = l->pulses[--l->count];
-    p->entry->at = (uint32_t)(p - l->pulses); /* e's own, if it was the last */
+    *p = l->pulses[last];
+    l->ids[e->at] = l->ids[last];
+    l->due_ms[e->at] = l->due_ms[last];
+    p->entry->at = e->at; /* e's own, if it was the last */
     free(e);
 }
 
@@ -360,12 +374,6 @@ static bool is_pinged(const struct pulse *p)
                               p->kind == argus_LinkKind_LINK_METRICS);
 }
 
-static bool is_active(const struct links *l, const struct pulse *p)
-{
-    return p->kind == argus_LinkKind_LINK_MESH &&
-           l->listener.is_active(l->listener.context, p->id);
-}
-
 /* The links of a node must not be pinged all at the same time: whoever stops is
  * found out by the one whose turn comes first. */
 static void draw_jitter(struct links *l, struct pulse *p)
@@ -381,7 +389,7 @@ static uint32_t own_turn_ms(const struct links *l)
 
 static uint64_t ping_due_ms(const struct links *l, const struct pulse *p)
 {
-    uint64_t from = is_active(l, p) ? p->answered_ms : p->heard_ms;
+    uint64_t from = p->is_active ? p->answered_ms : p->heard_ms;
     uint64_t own_ms = p->pinged_ms + own_turn_ms(l);
     uint64_t other_ms = from + l->options.ping_ms;
 
@@ -406,15 +414,20 @@ static void find_deadline(struct links *l)
 {
     uint64_t best = UINT64_MAX;
 
-    for (uint32_t i = 0; i < l->count; i++) {
-        const struct pulse *e = &l->pulses[i];
-        if (!is_pinged(e))
-            continue;
-        uint64_t ping = ping_due_ms(l, e), silent = silent_due_ms(l, e);
-        best = ping < best ? ping : best;
-        best = silent < best ? silent : best;
-    }
+    for (uint32_t i = 0; i < l->count; i++)
+        best = l->due_ms[i] < best ? l->due_ms[i] : best;
     l->deadline_ms = best;
+}
+
+static void find_due(struct links *l, const struct pulse *p)
+{
+    uint64_t due_ms = UINT64_MAX;
+
+    if (is_pinged(p)) {
+        uint64_t ping = ping_due_ms(l, p), silent = silent_due_ms(l, p);
+        due_ms = ping < silent ? ping : silent;
+    }
+    l->due_ms[p - l->pulses] = due_ms;
 }
 
 static bool reserve(struct links *l)
@@ -422,10 +435,21 @@ static bool reserve(struct links *l)
     if (l->count < l->room)
         return true;
     uint32_t room = l->room == 0 ? 8 : 2 * l->room;
-    struct pulse *grown = realloc(l->pulses, room * sizeof *grown);
-    if (grown == NULL)
+    struct pulse *pulses = lines_alloc(
+        room * (sizeof *pulses + sizeof *l->ids + sizeof *l->due_ms));
+    if (pulses == NULL)
         return false;
-    l->pulses = grown;
+    link_id *ids = (link_id *)(pulses + room);
+    uint64_t *due_ms = ids + room;
+    if (l->count > 0) {
+        memcpy(pulses, l->pulses, l->count * sizeof *pulses);
+        memcpy(ids, l->ids, l->count * sizeof *ids);
+        memcpy(due_ms, l->due_ms, l->count * sizeof *due_ms);
+    }
+    free(l->pulses);
+    l->pulses = pulses;
+    l->ids = ids;
+    l->due_ms = due_ms;
     l->room = room;
     return true;
 }
@@ -454,8 +478,14 @@ static struct pulse *add_link(struct links *l, link_id link, dial_id dial,
     e->dial = dial;
     e->peer = *peer;
     a->accepted += dial == 0;
-    l->pulses[e->at] = (struct pulse){
-        .id = link, .entry = e, .account = a, .kind = (uint8_t)peer->kind};
+    for (uint32_t i = 0; i < SAMPLES; i++)
+        e->samples[i].rtt_us = -1;
+    l->ids[e->at] = link;
+    l->pulses[e->at] = (struct pulse){.entry = e,
+                                      .account = a,
+                                      .kind = (uint8_t)peer->kind,
+                                      .is_dialed = dial != 0,
+                                      .best = {.rtt_us = -1}};
     return &l->pulses[e->at];
 }
 
@@ -474,10 +504,8 @@ bool links_on_link_up(struct links *l, uint64_t now_ms, link_id link,
     e->heard_ms = now_ms;
     e->answered_ms = now_ms;
     draw_jitter(l, e);
-    for (uint32_t i = 0; i < SAMPLES; i++)
-        e->entry->samples[i].rtt_us = -1;
-    if (is_pinged(e) && ping_due_ms(l, e) < l->deadline_ms)
-        l->deadline_ms = ping_due_ms(l, e);
+    find_due(l, e);
+    find_deadline(l);
     if (dial == 0 && !account_charge(l, e->account, LINKS_UP_COST))
         l->listener.flooded(l->listener.context, link, peer, out);
     return true;
@@ -501,8 +529,26 @@ bool links_on_close(struct links *l, link_id link)
     if (e == NULL || e->is_closing)
         return false;
     e->is_closing = true;
-    e->account->accepted -= e->entry->dial == 0;
+    e->account->accepted -= !e->is_dialed;
+    find_due(l, e);
     return true;
+}
+
+void links_set_active(struct links *l, link_id link, bool is_active)
+{
+    struct pulse *e = find(l, link);
+
+    if (e == NULL)
+        return;
+    e->is_active = is_active;
+    find_due(l, e);
+    find_deadline(l);
+}
+
+bool links_is_active(const struct links *l, link_id link)
+{
+    const struct pulse *e = find(l, link);
+    return e != NULL && e->is_active;
 }
 
 /* @return false: nothing, on a link of another kind. */
@@ -511,7 +557,8 @@ static bool standing(const struct links *l, const struct pulse *p,
 {
     if (p->kind != argus_LinkKind_LINK_MESH)
         return false;
-    l->listener.standing(l->listener.context, p->id, out);
+    l->listener.standing(l->listener.context, id_of(l, p), out);
+    out->active = p->is_active;
     return true;
 }
 
@@ -529,16 +576,16 @@ static void answer(struct links *l, struct pulse *p, uint64_t now_ms,
     p->answered_ms = now_ms;
     draw_jitter(l, p);
     /* Both pinged at once: who dialed goes first the next time. */
-    if (p->entry->ping_number != 0 && p->entry->dial == 0)
+    if (p->ping_number != 0 && !p->is_dialed)
         p->answered_ms += l->options.ping_ms / 2;
-    actions_send(out, p->id, &f);
+    actions_send(out, id_of(l, p), &f);
 }
 
 static void hear(const struct links *l, const struct pulse *p,
                  const argus_Standing *said, struct actions *out)
 {
     if (p->kind == argus_LinkKind_LINK_MESH)
-        l->listener.told(l->listener.context, p->id, said, out);
+        l->listener.told(l->listener.context, id_of(l, p), said, out);
 }
 
 static bool is_near(int64_t a, int64_t b)
@@ -551,11 +598,10 @@ static bool is_near(int64_t a, int64_t b)
 static bool measure(const struct pulse *p, const argus_Pong *pong,
                     uint64_t now_ms, uint64_t wall_us, struct sample *out)
 {
-    const struct link_entry *e = p->entry;
-    int64_t t1 = e->ping_sent_us, t2 = pong->received_us;
+    int64_t t1 = p->ping_sent_us, t2 = pong->received_us;
     int64_t t4 = (int64_t)wall_us;
 
-    if (e->ping_number == 0 || pong->number != e->ping_number)
+    if (p->ping_number == 0 || pong->number != p->ping_number)
         return false;
     if (!is_near(t1, t2) || !is_near(t2, t4))
         return false;
@@ -569,11 +615,22 @@ static bool measure(const struct pulse *p, const argus_Pong *pong,
     return true;
 }
 
-/* @return false: it answers no ping of ours. */
-static bool on_pong(struct links *l, const struct pulse *p,
-                    const argus_Pong *pong, uint64_t now_ms, uint64_t wall_us)
+static void keep_sample(struct pulse *p, struct sample s)
 {
     struct link_entry *e = p->entry;
+
+    e->samples[e->samples_next] = s;
+    e->samples_next = (e->samples_next + 1) % SAMPLES;
+    p->best = s;
+    for (uint32_t i = 0; i < SAMPLES; i++)
+        if (e->samples[i].rtt_us >= 0 && e->samples[i].rtt_us < p->best.rtt_us)
+            p->best = e->samples[i];
+}
+
+/* @return false: it answers no ping of ours. */
+static bool on_pong(struct links *l, struct pulse *p, const argus_Pong *pong,
+                    uint64_t now_ms, uint64_t wall_us)
+{
     struct sample s;
 
     if (!measure(p, pong, now_ms, wall_us, &s)) {
@@ -581,12 +638,11 @@ static bool on_pong(struct links *l, const struct pulse *p,
         return false;
     }
     l->stats.pong_received++;
-    e->ping_number = 0;
-    e->samples[e->samples_next] = s;
-    e->samples_next = (e->samples_next + 1) % SAMPLES;
+    p->ping_number = 0;
+    keep_sample(p, s);
     if (l->listener.measured != NULL)
-        l->listener.measured(l->listener.context, e->id, &e->peer, s.rtt_us,
-                             s.offset_us);
+        l->listener.measured(l->listener.context, id_of(l, p), &p->entry->peer,
+                             s.rtt_us, s.offset_us);
     return true;
 }
 
@@ -615,11 +671,13 @@ bool links_on_frame(struct links *l, uint64_t now_ms, uint64_t wall_us,
     if (frame->which_body == argus_Frame_ping_tag) {
         const argus_Ping *ping = &frame->body.ping;
         answer(l, e, now_ms, wall_us, ping, out);
+        find_due(l, e);
         find_deadline(l);
         hear(l, e, &ping->standing, out);
     } else if (frame->which_body == argus_Frame_pong_tag) {
         const argus_Pong *pong = &frame->body.pong;
         if (on_pong(l, e, pong, now_ms, wall_us)) {
+            find_due(l, e);
             find_deadline(l);
             hear(l, e, &pong->standing, out);
         }
@@ -630,23 +688,22 @@ bool links_on_frame(struct links *l, uint64_t now_ms, uint64_t wall_us,
 static void send_ping(struct links *l, struct pulse *p, uint64_t now_ms,
                       uint64_t wall_us, struct actions *out)
 {
-    struct link_entry *e = p->entry;
     argus_Frame f;
 
     if (++l->ping_number == 0)
         l->ping_number = 1;
-    e->ping_number = l->ping_number;
-    e->ping_sent_us = (int64_t)wall_us;
+    p->ping_number = l->ping_number;
+    p->ping_sent_us = (int64_t)wall_us;
     p->pinged_ms = now_ms;
     draw_jitter(l, p);
     if (p->unanswered_ms == 0)
         p->unanswered_ms = now_ms;
     f.hlc = 0;
     f.which_body = argus_Frame_ping_tag;
-    f.body.ping = (argus_Ping){.number = e->ping_number};
+    f.body.ping = (argus_Ping){.number = p->ping_number};
     f.body.ping.has_standing = standing(l, p, &f.body.ping.standing);
     l->stats.ping_sent++;
-    actions_send(out, e->id, &f);
+    actions_send(out, id_of(l, p), &f);
 }
 
 void links_ping(struct links *l, uint64_t now_ms, uint64_t wall_us,
@@ -658,14 +715,14 @@ void links_ping(struct links *l, uint64_t now_ms, uint64_t wall_us,
         return;
     l->now_ms = now_ms;
     send_ping(l, e, now_ms, wall_us, out);
-    if (silent_due_ms(l, e) < l->deadline_ms)
-        l->deadline_ms = silent_due_ms(l, e);
+    find_due(l, e);
+    find_deadline(l);
 }
 
 static void end_silent(struct links *l, struct pulse *e, struct actions *out)
 {
     struct peer_info peer = e->entry->peer;
-    link_id link = e->id;
+    link_id link = id_of(l, e);
 
     l->stats.link_silent++;
     actions_close(out, link, argus_RefuseCode_REFUSE_SILENT,
@@ -714,6 +771,7 @@ void links_on_timeout(struct links *l, uint64_t now_ms, uint64_t wall_us,
         struct pulse *e = &l->pulses[i];
         if (is_pinged(e) && (late || ping_due_ms(l, e) <= now_ms))
             send_ping(l, e, now_ms, wall_us, out);
+        find_due(l, e);
     }
     find_deadline(l);
 }
@@ -745,29 +803,31 @@ bool links_clock(const struct links *l, link_id link, int64_t *rtt_us,
                  int64_t *offset_us)
 {
     const struct pulse *e = find(l, link);
-    const struct sample *best = NULL;
 
-    if (e == NULL)
+    if (e == NULL || e->best.rtt_us < 0)
         return false;
-    for (uint32_t i = 0; i < SAMPLES; i++) {
-        const struct sample *s = &e->entry->samples[i];
-        if (s->rtt_us >= 0 && (best == NULL || s->rtt_us < best->rtt_us))
-            best = s;
-    }
-    if (best == NULL)
-        return false;
-    *rtt_us = best->rtt_us;
-    *offset_us = best->offset_us;
+    *rtt_us = e->best.rtt_us;
+    *offset_us = e->best.offset_us;
     return true;
 }
 
-void links_prefetch(const struct links *l)
+void links_prefetch(const struct links *l, unsigned stage, link_id link)
 {
-    uint32_t few = l->count < FEW_LINKS ? l->count : FEW_LINKS;
-
-    for (uint32_t i = 0; i < few; i++) {
-        __builtin_prefetch(&l->pulses[i]);
-        __builtin_prefetch(&l->pulses[i].kind);
+    if (stage == 0) {
+        __builtin_prefetch(l->ids);
+        __builtin_prefetch(l->due_ms);
+        return;
+    }
+    for (uint32_t i = 0; i < l->count && i < FEW_LINKS; i++) {
+        if (l->ids[i] != link)
+            continue;
+        if (stage == 1) {
+            __builtin_prefetch(&l->pulses[i]);
+            __builtin_prefetch(&l->pulses[i].ping_sent_us);
+        } else {
+            __builtin_prefetch(l->pulses[i].account);
+            __builtin_prefetch(&l->pulses[i].account->budget);
+        }
     }
 }
 

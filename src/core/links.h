@@ -61,9 +61,8 @@ struct links_listener {
      *  of it will come. peer is borrowed for the call. */
     void (*silent)(void *context, link_id link, const struct peer_info *peer,
                    struct actions *out);
-    /** Is the peer of this link in our active view, by this link? */
-    bool (*is_active)(void *context, link_id link);
-    /** What to tell the peer of a MESH link about itself and us. */
+    /** What to tell the peer of a MESH link about itself and us: all but
+     *  whether it is active. */
     void (*standing)(void *context, link_id link, argus_Standing *out);
     /** What the peer told, with a ping or pong. */
     void (*told)(void *context, link_id link, const argus_Standing *standing,
@@ -140,6 +139,10 @@ void links_ping(struct links *l, uint64_t now_ms, uint64_t wall_us,
  *  it any more. @return false: it is not up or was closed before. */
 bool links_on_close(struct links *l, link_id link);
 
+/** The peer has come into our active view by this link, or has left it. */
+void links_set_active(struct links *l, link_id link, bool is_active);
+bool links_is_active(const struct links *l, link_id link);
+
 /** Can a frame be sent on it? */
 bool links_is_open(const struct links *l, link_id link);
 
@@ -154,8 +157,8 @@ dial_id links_dial(const struct links *l, link_id link);
 bool links_clock(const struct links *l, link_id link, int64_t *rtt_us,
                  int64_t *offset_us);
 
-/** See overlay_prefetch(). */
-void links_prefetch(const struct links *l);
+/** See overlay_prefetch(). Stages 0 to 2. @param link  a frame came on it. */
+void links_prefetch(const struct links *l, unsigned stage, link_id link);
 
 uint32_t links_count(const struct links *l);
 const struct links_stats *links_stats(const struct links *l);

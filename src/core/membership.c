@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/lines.h"
 #include "base/status.h"
 #include "core/membership_impl.h"
 
@@ -85,7 +86,7 @@ int membership_new(const struct membership_options *options,
         node_id_is_zero(&options->id))
         return ARGUS_EINVAL;
 
-    struct membership *v = calloc(1, sizeof *v);
+    struct membership *v = lines_alloc(sizeof *v);
     if (v == NULL)
         return ARGUS_ENOMEM;
     v->options = *options;
@@ -197,6 +198,18 @@ static void send_disconnect(link_id link, bool leaving,
 
 /* ------------------------------------------------- the active view */
 
+static void trust(struct membership *v, struct hlink *hl)
+{
+    v->doubted -= hl->audit_misses > 0;
+    hl->audit_misses = 0;
+}
+
+static void doubt(struct membership *v, struct hlink *hl)
+{
+    v->doubted += hl->audit_misses == 0;
+    hl->audit_misses++;
+}
+
 /* Out of the active view; the link is the caller's to close. */
 static void deactivate(struct membership *v, struct hlink *hl,
                        enum link_end why, argus_RefuseCode code,
@@ -205,6 +218,7 @@ static void deactivate(struct membership *v, struct hlink *hl,
     assert(hl->state == HLINK_ACTIVE && v->active_count > 0);
     hl->state = HLINK_WAITING;
     hl->deadline_ms = v->now_ms;
+    trust(v, hl);
     v->active_count--;
     membership_shuffle_soon(v);
     if (v->active_count == 0)
@@ -272,7 +286,6 @@ static void activate(struct membership *v, struct hlink *hl,
     (void)peerlist_remove(&v->lost, &hl->peer.id);
     hl->state = HLINK_ACTIVE;
     hl->up_ms = v->now_ms;
-    hl->audit_misses = 0;
     membership_shuffle_soon(v);
     if (v->active_count++ == 0)
         membership_seek_joined(v);
@@ -944,11 +957,11 @@ void membership_on_audit(struct membership *v, uint64_t now_ms, link_id link,
     if (hl == NULL)
         return;
     if (hl->state == HLINK_ACTIVE && active) { /* the rule: nothing changes */
-        hl->audit_misses = 0;
+        trust(v, hl);
         return;
     }
     if (hl->state == HLINK_ACTIVE) {
-        hl->audit_misses++;
+        doubt(v, hl);
         if (hl->audit_misses > AUDIT_MISSES_MAX) {
             v->stats.audit_failed++;
             end_neighbor(v, hl, false, NULL, out);
@@ -960,6 +973,11 @@ void membership_on_audit(struct membership *v, uint64_t now_ms, link_id link,
                          "not in the active view here", out);
     }
     membership_settle(v, out);
+}
+
+bool membership_has_doubts(const struct membership *v)
+{
+    return v->doubted > 0;
 }
 
 bool membership_is_meeting(const struct membership *v, link_id link)

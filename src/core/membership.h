@@ -204,6 +204,9 @@ uint64_t membership_deadline_ms(const struct membership *v);
  *  whether we are in its active view. */
 void membership_on_audit(struct membership *v, uint64_t now_ms, link_id link,
                          bool active, struct actions *out);
+/** Has the peer of some active link denied it? If not, and a peer confirms its
+ *  active link, membership_on_audit() changes nothing. */
+bool membership_has_doubts(const struct membership *v);
 
 /** Is that the link of a meeting; see met above. */
 bool membership_is_meeting(const struct membership *v, link_id link);

@@ -117,6 +117,7 @@ struct membership {
     link_id *link_ids; /* theirs, side by side */
     uint32_t links_count, links_room;
     uint32_t active_count;
+    uint32_t doubted; /* active links with audit_misses */
     bool is_started, has_left;
 
     struct membership_options options;

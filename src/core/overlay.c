@@ -3,6 +3,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 
+#include "base/lines.h"
 #include "base/status.h"
 #include "core/bucket.h"
 
@@ -102,30 +103,27 @@ static void links_flooded(void *context, link_id link,
         o->listener.flooded(o->listener.context, peer);
 }
 
-static bool links_is_active(void *context, link_id link)
-{
-    struct overlay *o = context;
-    return membership_is_active_link(o->membership, link);
-}
-
 static void links_standing(void *context, link_id link, argus_Standing *out)
 {
     struct overlay *o = context;
-
     plumtree_standing(o->tree, o->now_ms, link, out);
-    out->active = links_is_active(context, link);
 }
 
+/* Where both ends hold the link active, as they nearly always do, the audit has
+ * nothing to say. */
 static void links_told(void *context, link_id link,
                        const argus_Standing *standing, struct actions *out)
 {
     struct overlay *o = context;
     int64_t rtt_us, offset_us;
+    bool agree = standing->active && links_is_active(o->links, link);
 
     if (links_clock(o->links, link, &rtt_us, &offset_us))
         plumtree_on_standing(o->tree, o->now_ms, link, standing,
                              (uint64_t)rtt_us, out);
-    membership_on_audit(o->membership, o->now_ms, link, standing->active, out);
+    if (!agree || membership_has_doubts(o->membership))
+        membership_on_audit(o->membership, o->now_ms, link, standing->active,
+                            out);
 }
 
 /* Asked for: by a neighbor's link, one that we dialed, or a random meeting.
@@ -135,13 +133,14 @@ static void links_measured(void *context, link_id link,
                            int64_t offset_us)
 {
     struct overlay *o = context;
+    bool is_active = links_is_active(o->links, link);
+    bool is_meeting = !is_active && membership_is_meeting(o->membership, link);
 
-    if (membership_is_active_link(o->membership, link) ||
-        membership_is_meeting(o->membership, link) ||
-        links_dial(o->links, link) != 0)
+    if (is_active || is_meeting || links_dial(o->links, link) != 0)
         (void)clock_sample(o->clock, &o->reading, &peer->id, round_trip_us,
                            offset_us);
-    membership_met(o->membership, o->now_ms, link, &o->out);
+    if (is_meeting)
+        membership_met(o->membership, o->now_ms, link, &o->out);
 }
 
 /* ------------------------------------------ what the membership tells */
@@ -157,6 +156,7 @@ static void neighbor_up(void *context, link_id link,
 {
     struct overlay *o = context;
 
+    links_set_active(o->links, link, true);
     plumtree_neighbor_up(o->tree, o->now_ms, link, out);
     if (o->listener.neighbor_up != NULL)
         o->listener.neighbor_up(o->listener.context, link, peer, out);
@@ -171,6 +171,7 @@ static void neighbor_down(void *context, link_id link,
 {
     struct overlay *o = context;
 
+    links_set_active(o->links, link, false);
     plumtree_neighbor_down(o->tree, o->now_ms, link, out);
     if (o->listener.neighbor_down != NULL)
         o->listener.neighbor_down(o->listener.context, link, peer, why, code,
@@ -227,7 +228,6 @@ static int new_links(struct overlay *o, const struct overlay_options *options)
                                   .peer_links_max = OVERLAY_PEER_LINKS_MAX};
     struct links_listener up = {.context = o,
                                 .silent = links_silent,
-                                .is_active = links_is_active,
                                 .standing = links_standing,
                                 .told = links_told,
                                 .measured = links_measured,
@@ -300,7 +300,7 @@ int overlay_new(const struct overlay_options *options,
                 const struct overlay_listener *listener,
                 const struct actions *sink, struct overlay **out)
 {
-    struct overlay *o = calloc(1, sizeof *o);
+    struct overlay *o = lines_alloc(sizeof *o);
 
     if (o == NULL)
         return ARGUS_ENOMEM;
@@ -560,20 +560,27 @@ static void prefetch(const void *from, size_t size)
         __builtin_prefetch((const char *)from + at);
 }
 
-void overlay_prefetch(const struct overlay *o, unsigned stage)
+void overlay_prefetch(const struct overlay *o, unsigned stage, link_id link)
 {
-    if (stage == 1)
-        prefetch(o, offsetof(struct overlay, listener));
-    if (stage == 2) {
-        prefetch(o->links, 128);
-        prefetch(o->membership, 64);
-        prefetch(o->tree, 192);
-        prefetch(o->clock, 64);
+    switch (stage) {
+    case 0: prefetch(o, offsetof(struct overlay, walks)); break;
+    case 1:
+        prefetch(o->links, 2 * LINE_SIZE);
+        prefetch(o->membership, LINE_SIZE);
+        prefetch(o->tree, 3 * LINE_SIZE);
+        prefetch(o->clock, LINE_SIZE);
+        break;
+    default:
+        links_prefetch(o->links, stage - 2, link);
+        plumtree_prefetch(o->tree, stage - 2);
+        break;
     }
-    if (stage == 3) {
-        links_prefetch(o->links);
-        plumtree_prefetch(o->tree);
-    }
+}
+
+void overlay_prefetch_id(const struct overlay *o,
+                         const uint8_t id[CONTENT_ID_SIZE])
+{
+    plumtree_prefetch_id(o->tree, id);
 }
 
 /* -------------------------------------------------------------- parts */

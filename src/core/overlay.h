@@ -172,10 +172,16 @@ uint64_t overlay_deadline_ms(const struct overlay *o);
 /** To everyone but this node. @return false: see plumtree_broadcast(). */
 bool overlay_broadcast(struct overlay *o, const uint8_t *payload, size_t size);
 
-/** What the next input will read is asked for in stage 1, what that points to
- *  in 2, and so on to 3; for owners of thousands of nodes, whose memory no cache
- *  holds, some time before the input. Changes nothing. */
-void overlay_prefetch(const struct overlay *o, unsigned stage);
+/** What the next input will read is asked for in stage 0, what that points to
+ *  in 1, and so on to OVERLAY_STAGES - 1; for owners of thousands of nodes,
+ * whose memory no cache holds, some time before the input. Changes nothing.
+ *  @param link  a frame is coming on it; 0: something else. */
+#define OVERLAY_STAGES 5
+void overlay_prefetch(const struct overlay *o, unsigned stage, link_id link);
+/** The same for a broadcast that is coming, or the announcement of one; after
+ *  stage 2. */
+void overlay_prefetch_id(const struct overlay *o,
+                         const uint8_t id[CONTENT_ID_SIZE]);
 
 /* Its parts, for questions, and for inputs that are theirs alone: offers and
  * losses of members, budgets of peers. Borrowed. */

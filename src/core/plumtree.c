@@ -99,7 +99,7 @@ int plumtree_new(const struct plumtree_options *options,
     if (!options_are_valid(options) || listener->deliver == NULL)
         return ARGUS_EINVAL;
 
-    struct plumtree *p = calloc(1, sizeof *p);
+    struct plumtree *p = lines_alloc(sizeof *p);
     if (p == NULL)
         return ARGUS_ENOMEM;
     p->options = *options;
@@ -150,21 +150,23 @@ static unsigned slot_find(struct plumtree *p)
     unsigned slots = p->slots == 0 ? SLOTS_MIN : 2 * p->slots;
     if (slots > p->options.neighbors_max)
         slots = p->options.neighbors_max;
-    struct neighbor *neighbors =
-        realloc(p->neighbors, slots * sizeof *neighbors);
-    if (neighbors != NULL)
-        p->neighbors = neighbors;
-    link_id *links = realloc(p->slot_links, slots * sizeof *links);
-    if (links != NULL)
-        p->slot_links = links;
+    struct neighbor *neighbors = lines_alloc(slots * sizeof *neighbors);
+    link_id *links = lines_alloc(slots * sizeof *links);
     if (neighbors == NULL || links == NULL) {
+        free(neighbors);
+        free(links);
         p->stats.memory_refused++;
         return p->slots;
     }
-    for (; p->slots < slots; p->slots++) {
-        p->neighbors[p->slots] = (struct neighbor){0};
-        p->slot_links[p->slots] = 0;
+    if (p->slots > 0) {
+        memcpy(neighbors, p->neighbors, p->slots * sizeof *neighbors);
+        memcpy(links, p->slot_links, p->slots * sizeof *links);
     }
+    free(p->neighbors);
+    free(p->slot_links);
+    p->neighbors = neighbors;
+    p->slot_links = links;
+    p->slots = slots;
     return slot;
 }
 
@@ -198,11 +200,22 @@ void plumtree_usage(const struct plumtree *p, struct plumtree_usage *out)
             out->neighbors++;
 }
 
-void plumtree_prefetch(const struct plumtree *p)
+void plumtree_prefetch(const struct plumtree *p, unsigned stage)
 {
-    __builtin_prefetch(p->slot_links);
-    __builtin_prefetch(p->neighbors);
-    __builtin_prefetch(&p->shape.switch_ms);
+    if (stage == 0) {
+        __builtin_prefetch(p->slot_links);
+        __builtin_prefetch(&p->seen);
+        __builtin_prefetch(&p->listener);
+    }
+    for (unsigned i = 0; stage == 1 && i < p->slots && i < 64; i++)
+        if (slots_has(&p->eager, i))
+            __builtin_prefetch(&p->neighbors[i]);
+}
+
+void plumtree_prefetch_id(const struct plumtree *p,
+                          const uint8_t id[CONTENT_ID_SIZE])
+{
+    seen_prefetch(&p->seen, id);
 }
 
 void plumtree_advance(struct plumtree *p, uint64_t now_ms)

@@ -170,8 +170,10 @@ uint64_t plumtree_deadline_ms(const struct plumtree *p);
 /** false for a link that is lazy, and for one that is no neighbor. */
 bool plumtree_is_eager(const struct plumtree *p, link_id link);
 
-/** See overlay_prefetch(). */
-void plumtree_prefetch(const struct plumtree *p);
+/** See overlay_prefetch(); stages 0 and 1. */
+void plumtree_prefetch(const struct plumtree *p, unsigned stage);
+void plumtree_prefetch_id(const struct plumtree *p,
+                          const uint8_t id[CONTENT_ID_SIZE]);
 
 const struct plumtree_stats *plumtree_stats(const struct plumtree *p);
 

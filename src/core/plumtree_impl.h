@@ -10,6 +10,7 @@
 
 #include <string.h>
 
+#include "base/lines.h"
 #include "base/prng.h"
 #include "core/announcements.h"
 #include "core/missing.h"
@@ -29,8 +30,12 @@ struct rate {
     uint32_t used;
 };
 
+/* What each ping asks for is in the first cache line. */
 struct neighbor {
-    link_id link; /* 0: free */
+    _Alignas(LINE_SIZE) link_id link; /* 0: free */
+    uint64_t told_ms;
+    struct position position; /* as the peer told it */
+    uint32_t cost_us;         /* of the way here; 0: not measured yet */
     unsigned slot;
     bool pruned; /* by us, ever: then pruned_ms holds */
     uint64_t pruned_ms;
@@ -38,9 +43,6 @@ struct neighbor {
     uint8_t redundant_id[CONTENT_ID_SIZE]; /* the surveyor that showed it */
     struct rate grafts_sent;
     struct rate grafts_answered;
-    struct position position; /* as the peer told it */
-    uint64_t told_ms;
-    uint32_t cost_us; /* of the way here; 0: not measured yet */
 };
 
 /* Of plumtree_shape.c. */
@@ -69,19 +71,19 @@ struct plumtree {
     link_id *slot_links;        /* theirs, side by side; 0: free */
     unsigned slots;             /* room for so many; grows */
     struct slots eager;
+    struct shape shape;
+    struct plumtree_options options;
     uint8_t surveyor_id[CONTENT_ID_SIZE];
     uint64_t surveyor_until_ms; /* when any other may follow */
     struct seen seen;
     struct plumtree_listener listener;
-    struct plumtree_options options;
-    struct plumtree_stats stats;
     struct prng prng;
+    uint64_t announced_ms;    /* last; 0: never */
     uint64_t cut_until_ms;    /* an eager link was lost not long ago */
-    uint32_t lag;             /* 1/LAG_UNIT ms; see plumtree.c */
     uint64_t missing_scan_ms; /* last walk of the missing table */
+    uint32_t lag;             /* 1/LAG_UNIT ms; see plumtree.c */
+    struct plumtree_stats stats;
     struct missing missing;
-    struct shape shape;
-    uint64_t announced_ms; /* last; 0: never */
     struct announcements pending;
 };
 

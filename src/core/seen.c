@@ -271,3 +271,11 @@ uint32_t seen_count(const struct seen *s)
 {
     return s->count;
 }
+
+void seen_prefetch(const struct seen *s, const uint8_t id[CONTENT_ID_SIZE])
+{
+    if (s->room == 0)
+        return;
+    __builtin_prefetch(&s->index[place_of(s, hash_of(s, id))]);
+    __builtin_prefetch(message(s, s->next), 1);
+}

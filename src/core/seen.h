@@ -71,6 +71,9 @@ const struct seen_message *seen_back(const struct seen *s, uint32_t back);
 /** Drop what is too old. @return when to call again, UINT64_MAX: never. */
 uint64_t seen_expire(struct seen *s, uint64_t now_ms);
 
+/** See overlay_prefetch(). */
+void seen_prefetch(const struct seen *s, const uint8_t id[CONTENT_ID_SIZE]);
+
 uint32_t seen_count(const struct seen *s);
 
 #endif

@@ -18,6 +18,14 @@ void *sim_alloc(size_t size)
     return p;
 }
 
+void *sim_alloc_lines(size_t size)
+{
+    void *p = lines_alloc(size);
+    if (p == NULL)
+        abort();
+    return p;
+}
+
 void *sim_grow(void *array, uint32_t count, size_t size)
 {
     if ((count & (count - 1)) != 0)
@@ -271,11 +279,8 @@ void sim_new_identity(struct sim *s, struct sim_node *n)
 
 struct sim_node *sim_new_node(struct sim *s, uint32_t contact)
 {
-    struct sim_node *n = aligned_alloc(64, (sizeof *n + 63) / 64 * 64);
+    struct sim_node *n = sim_alloc_lines(sizeof *n);
 
-    if (n == NULL)
-        abort();
-    memset(n, 0, sizeof *n);
     s->nodes = sim_grow(s->nodes, s->nodes_count, sizeof(struct sim_node *));
     n->index = s->nodes_count++;
     s->nodes[n->index] = n;

@@ -3,6 +3,7 @@
  * With the codec passed by, what a body really holds is copied, in memory's
  * shape: the union of a frame has room for 64 KiB, a ping needs 24 bytes. Large
  * and rare bodies are encoded all the same. */
+#include "sim/sim_hash.h"
 #include "sim/sim_impl.h"
 
 #include <stddef.h>
@@ -195,6 +196,27 @@ const argus_Frame *frame_unpack(struct sim *s, const struct happening *h)
         return NULL;
     }
     return &frame;
+}
+
+void frame_prefetch(const struct happening *h, const struct overlay *to)
+{
+    struct parcel p;
+    uint8_t id[CONTENT_ID_SIZE];
+    const uint8_t *body = h->bytes + sizeof p;
+
+    if (h->is_encoded)
+        return;
+    memcpy(&p, h->bytes, sizeof p);
+    if (p.which_body == argus_Frame_gossip_tag) {
+        sim_content_hash(body, h->size, id);
+        overlay_prefetch_id(to, id);
+    }
+    if (p.which_body != argus_Frame_ihave_tag)
+        return;
+    for (size_t at = offsetof(argus_IHave, announced);
+         at + sizeof(argus_Announcement) <= h->size;
+         at += sizeof(argus_Announcement))
+        overlay_prefetch_id(to, body + at + offsetof(argus_Announcement, id));
 }
 
 /* --------------------------------------------------------------- measures */

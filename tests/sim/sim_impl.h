@@ -20,6 +20,7 @@
 
 #include <uthash.h>
 
+#include "base/lines.h"
 #include "base/prng.h"
 #include "core/engine_impl.h"
 #include "sim/bundle_kit.h"
@@ -76,23 +77,27 @@ struct happening {
     };
 };
 
-/* A connection. side 0 dialed. */
+/* A connection. side 0 dialed. What each frame asks for is in the first cache
+ * line. */
 struct cable {
-    uint64_t number;       /* serial << CABLE_SLOT_BITS | slot */
-    uint32_t references;   /* the table's and those of happenings */
-    bool is_broken;        /* whatever is in flight is gone */
-    bool is_listed;        /* in the table, and at its nodes */
-    bool is_cross;         /* between zones */
-    uint8_t kind;          /* argus_LinkKind */
-    uint64_t one_sided_us; /* seen so first, and ever since; 0: not */
+    uint64_t number;     /* serial << CABLE_SLOT_BITS | slot */
+    uint32_t references; /* the table's and those of happenings */
+    bool is_broken;      /* whatever is in flight is gone */
+    bool is_listed;      /* in the table, and at its nodes */
+    bool is_cross;       /* between zones */
+    uint8_t kind;        /* argus_LinkKind */
     struct {
+        uint64_t last_us; /* arrival of the last packet sent to this side */
         uint32_t node, life;
-        bool is_up;
-        uint64_t last_us;     /* arrival of the last packet sent to this side */
         uint32_t distance_us; /* to this side, without what varies */
-        struct cable *next, *previous; /* of the node; in order of age */
+        bool is_up;
     } side[2];
+    _Alignas(LINE_SIZE) struct {
+        struct cable *next, *previous; /* in order of age */
+    } of_node[2];
+    uint64_t one_sided_us; /* seen so first, and ever since; 0: not */
 };
+_Static_assert(sizeof(struct cable) == 2 * LINE_SIZE, "");
 
 struct stored {
     struct node_id id;
@@ -113,21 +118,23 @@ struct sim_node {
     uint64_t boot_us;  /* of its monotonic clock */
     uint64_t frozen_until_us;
     uint64_t last_hlc;
-    uint32_t epoch; /* of its clock, on disk */
-    uint32_t slow_us; /* what a frame costs */
-    uint8_t zone;
-    uint8_t side; /* of a partition */
-    bool bundles_changed;
-    bool wants_identity; /* it found itself to be a clone */
 
     /* its wall clock: at clock_us of true time it stood at wall_us */
     uint64_t clock_us, wall_us;
     double drift; /* microseconds a microsecond */
     uint64_t clock_frozen_until_us;
-
-    uint64_t sent_us; /* its wire is busy until then */
-    uint64_t work_us; /* it is busy until then, if slow */
     struct sim *sim;
+    uint32_t slow_us; /* what a frame costs */
+    uint8_t zone;
+    uint8_t side; /* of a partition */
+    bool bundles_changed;
+    bool wants_identity; /* it found itself to be a clone */
+    uint64_t sent_us;    /* its wire is busy until then */
+    uint64_t work_us;    /* it is busy until then, if slow */
+
+    uint64_t bytes_sent[8]; /* by kind of link */
+
+    uint32_t epoch; /* of its clock, on disk */
     struct cable *cables, *cables_last;
     uint32_t alive_at; /* place in sim.alive; SIM_NOBODY: not in it */
     bool is_aggregator, is_unplugged, is_stopping, is_hostile;
@@ -148,7 +155,6 @@ struct sim_node {
     struct stored *disk;
     uint32_t disk_count, disk_room;
     struct collectd *collectd; /* of sim_values.c */
-    uint64_t bytes_sent[8];    /* by kind of link */
 
     /* of sim_insider.c */
     enum sim_nonsense nonsense;
@@ -203,9 +209,9 @@ struct sim {
     uint64_t events, frames, links_cut;
     struct sim_traffic traffic;
     uint8_t *blocks[FRAME_CLASSES]; /* free ones, of sim_frame.c */
-    uint32_t *zone_us;     /* zones x zones */
-    struct ledger *ledger; /* of sim_values.c */
-    struct kit_pool *pool; /* of chunks */
+    uint32_t *zone_us;              /* zones x zones */
+    struct ledger *ledger;          /* of sim_values.c */
+    struct kit_pool *pool;          /* of chunks */
     uint32_t values_series, values_interval_ms;
     sim_line line;
     void *line_context;
@@ -220,6 +226,7 @@ static inline bool node_is_up(const struct sim_node *n)
 
 /* sim.c */
 void *sim_alloc(size_t size);
+void *sim_alloc_lines(size_t size);
 /** For count + 1 elements: doubles when count is a power of two. */
 void *sim_grow(void *array, uint32_t count, size_t size);
 void sim_fail(struct sim *s, const char *format, ...)
@@ -281,6 +288,8 @@ uint32_t simnet_peer_of(const struct happening *h);
 /** NULL: there is no such connection any more. */
 struct cable *simnet_find(const struct sim *s, link_id link);
 int simnet_side(const struct cable *c, uint32_t node);
+/** By which the engine at that side knows it. */
+link_id simnet_link(const struct cable *c, int side);
 void simnet_cut(struct sim *s, struct cable *c);
 void simnet_release(struct sim *s, struct cable *c);
 void simnet_forget_dialing(struct dialing *d);
@@ -312,6 +321,8 @@ void frame_free_all(struct sim *s);
 void frame_count(struct sim *s, const struct cable *c, const argus_Frame *frame,
                  uint32_t size);
 uint32_t frame_measure(const argus_Frame *frame);
+/** See overlay_prefetch_id(). */
+void frame_prefetch(const struct happening *h, const struct overlay *to);
 
 /* sim_disk.c */
 void disk_on_store(struct sim *s, struct sim_node *n, const struct action *a);

@@ -164,7 +164,7 @@ void insider_on_flood(struct sim *s, struct sim_node *n)
 
     for (struct cable *c = n->cables; c != NULL; c = next) {
         int side = simnet_side(c, n->index);
-        next = c->side[side].next;
+        next = c->of_node[side].next;
         if (c->side[side].is_up && c->kind == argus_LinkKind_LINK_MESH &&
             !c->is_broken)
             flood_link(s, n, c, side);
@@ -200,7 +200,7 @@ bool sim_is_shut_out(struct sim *s)
         if (!n->is_hostile)
             continue;
         for (const struct cable *c = n->cables; c != NULL;
-             c = c->side[simnet_side(c, i)].next)
+             c = c->of_node[simnet_side(c, i)].next)
             if (c->side[0].is_up && c->side[1].is_up)
                 return false;
     }

@@ -19,20 +19,43 @@ struct dialing {
     uint64_t end_us; /* of the wait */
 };
 
+static char *put_number(char *at, uint32_t number)
+{
+    if (number >= 10)
+        at = put_number(at, number / 10);
+    *at = (char)('0' + number % 10);
+    return at + 1;
+}
+
+/* "10.A.B.C:PORT", without stdio: nodes dial all the time. */
 void simnet_address(uint32_t node, char out[ADDRESS_SIZE])
 {
-    (void)snprintf(out, ADDRESS_SIZE, "10.%u.%u.%u:%u", node >> 16 & 255,
-                   node >> 8 & 255, node & 255, SIM_PORT);
+    char *at = put_number(out, 10);
+
+    for (int shift = 16; shift >= 0; shift -= 8) {
+        *at++ = '.';
+        at = put_number(at, node >> shift & 255);
+    }
+    *at++ = ':';
+    *put_number(at, SIM_PORT) = '\0';
 }
 
 uint32_t simnet_node_at(const struct sim *s, const char *address)
 {
-    unsigned a, b, c, port;
+    uint32_t part[5] = {0}, at = 0;
 
-    if (sscanf(address, "10.%u.%u.%u:%u", &a, &b, &c, &port) != 4 ||
-        port != SIM_PORT)
+    for (const char *c = address; *c != '\0'; c++) {
+        if (*c >= '0' && *c <= '9' && part[at] <= SIM_PORT)
+            part[at] = 10 * part[at] + (uint32_t)(*c - '0');
+        else if (at < 4 && *c == (at < 3 ? '.' : ':'))
+            at++;
+        else
+            return SIM_NOBODY;
+    }
+    if (at != 4 || part[0] != 10 || part[1] > 255 || part[2] > 255 ||
+        part[3] > 255 || part[4] != SIM_PORT)
         return SIM_NOBODY;
-    uint32_t node = a << 16 | b << 8 | c;
+    uint32_t node = part[1] << 16 | part[2] << 8 | part[3];
     return node < s->nodes_count ? node : SIM_NOBODY;
 }
 
@@ -52,7 +75,7 @@ int simnet_side(const struct cable *c, uint32_t node)
     return c->side[0].node == node ? 0 : 1;
 }
 
-static link_id link_at(const struct cable *c, int side)
+link_id simnet_link(const struct cable *c, int side)
 {
     return c->number << 1 | (unsigned)side;
 }
@@ -62,28 +85,29 @@ static void add_to_node(struct sim *s, struct cable *c, int side)
     struct sim_node *n = s->nodes[c->side[side].node];
     struct cable *last = n->cables_last;
 
-    c->side[side].next = NULL;
-    c->side[side].previous = last;
+    c->of_node[side].next = NULL;
+    c->of_node[side].previous = last;
     if (last == NULL)
         n->cables = c;
     else
-        last->side[simnet_side(last, n->index)].next = c;
+        last->of_node[simnet_side(last, n->index)].next = c;
     n->cables_last = c;
 }
 
 static void remove_from_node(struct sim *s, struct cable *c, int side)
 {
     struct sim_node *n = s->nodes[c->side[side].node];
-    struct cable *next = c->side[side].next, *previous = c->side[side].previous;
+    struct cable *next = c->of_node[side].next,
+                 *previous = c->of_node[side].previous;
 
     if (previous == NULL)
         n->cables = next;
     else
-        previous->side[simnet_side(previous, n->index)].next = next;
+        previous->of_node[simnet_side(previous, n->index)].next = next;
     if (next == NULL)
         n->cables_last = previous;
     else
-        next->side[simnet_side(next, n->index)].previous = previous;
+        next->of_node[simnet_side(next, n->index)].previous = previous;
 }
 
 static uint32_t take_slot(struct sim *s)
@@ -272,7 +296,8 @@ static void fill_peer(const struct sim_node *n, argus_LinkKind kind,
     simnet_zone(n, zone);
     out->zone = zone_pack(zone);
     out->role = simnet_role(n);
-    (void)snprintf(out->name, sizeof out->name, "n%u", n->index);
+    out->name[0] = 'n';
+    *put_number(out->name + 1, n->index) = '\0';
     simnet_address(n->index, out->address);
 }
 
@@ -281,7 +306,7 @@ static void link_up(struct sim *s, struct sim_node *n, struct cable *c,
 {
     struct peer_info info;
     struct event ev = {.type = EVENT_LINK_UP,
-                       .link_up = {.link = link_at(c, side),
+                       .link_up = {.link = simnet_link(c, side),
                                    .dial = side == 0 ? d->dial : 0,
                                    .peer = &info}};
 
@@ -313,7 +338,7 @@ static argus_RefuseCode judge_hello(const struct dialing *d,
 static struct cable *new_cable(struct sim *s, const struct dialing *d,
                                const struct sim_node *n)
 {
-    struct cable *c = sim_alloc(sizeof *c);
+    struct cable *c = sim_alloc_lines(sizeof *c);
 
     c->kind = (uint8_t)d->kind;
     c->side[0].node = d->node;
@@ -451,7 +476,7 @@ static void on_frame(struct sim *s, struct sim_node *n, struct happening *h,
     const argus_Frame *frame = frame_unpack(s, h);
     struct event ev = {
         .type = EVENT_FRAME,
-        .frame = {.link = link_at(h->cable, side), .frame = frame}};
+        .frame = {.link = simnet_link(h->cable, side), .frame = frame}};
 
     if (frame == NULL)
         return;
@@ -522,7 +547,7 @@ void simnet_end_node(struct sim *s, struct sim_node *n, bool with_reset)
 
     for (struct cable *c = n->cables; c != NULL; c = next) {
         int side = simnet_side(c, n->index);
-        next = c->side[side].next;
+        next = c->of_node[side].next;
         if (!c->side[side].is_up)
             continue;
         if (with_reset && !c->is_broken) {
@@ -557,7 +582,7 @@ static void on_cable(struct sim *s, struct sim_node *n, struct happening *h)
         on_frame(s, n, h, side);
         return;
     }
-    link_id link = link_at(c, side);
+    link_id link = simnet_link(c, side);
     side_down(s, c, side);
     link_down(s, n, link,
               h->what == WHAT_FIN ? LINK_END_CLOSED : LINK_END_RESET,

@@ -1,7 +1,7 @@
 /* sim_time.c - what happens when. See sim.h.
  *
- * Happenings wait in a wheel of three rounds: a quarter of a millisecond, a
- * second and 71 minutes a slot, 4096 slots each. What is in the slots at hand
+ * Happenings wait in a wheel of four rounds: 16 us, 66 ms, 4.5 minutes and 13
+ * days a slot, 4096 slots each. What is in the slots at hand
  * is a line, sorted by time, and then by the order in which it was scheduled;
  * what comes later for the same slots is a heap. So most are put in and taken
  * out in constant time, whatever waits, and it is known what comes next: see
@@ -11,10 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ROUNDS 3
+#define ROUNDS 4
 #define SLOT_BITS 12
 #define SLOTS (1u << SLOT_BITS)
-#define TICK_BITS 8 /* 256 us */
+#define TICK_BITS 4 /* 16 us */
 
 /** Happenings at one and the same microsecond that mean an endless loop. */
 #define STANDSTILL_MAX 2000000
@@ -24,8 +24,11 @@
 
 /** The line is kept longer than that while there is something for so many
  *  ticks to come. */
-#define LINE_MIN 32
-#define LINE_TICKS 16
+#define LINE_MIN 64
+#define LINE_TICKS 256
+
+/** What is taken out of the line stays there until it is so much. */
+#define LINE_PAST 1024
 
 /** Of a slot; four cache lines. */
 #define BUNCH 10
@@ -149,11 +152,13 @@ static void line_add(struct wheel *w, struct bunch *b)
 {
     struct bunch *next;
 
-    w->line_count -= w->line_next;
-    if (w->line_count > 0)
-        memmove(w->line, w->line + w->line_next,
-                w->line_count * sizeof *w->line);
-    w->line_next = 0;
+    if (w->line_next >= LINE_PAST) {
+        w->line_count -= w->line_next;
+        if (w->line_count > 0)
+            memmove(w->line, w->line + w->line_next,
+                    w->line_count * sizeof *w->line);
+        w->line_next = 0;
+    }
     uint32_t first = w->line_count;
     for (; b != NULL; b = next) {
         for (uint32_t i = 0; i < b->count; i++) {
@@ -265,7 +270,7 @@ static void put(struct wheel *w, const struct due *d)
             return;
         }
     }
-    abort(); /* beyond half a year */
+    abort(); /* beyond a century */
 }
 
 /* Spread the next slot of a round over those below. @return false: none. */
@@ -313,7 +318,7 @@ static void line_stretch(struct wheel *w)
 static bool wheel_look(struct wheel *w)
 {
     while (w->heap_count == 0 && w->line_next == w->line_count)
-        if (!turn(w, 0) && !turn(w, 1) && !turn(w, 2))
+        if (!turn(w, 0) && !turn(w, 1) && !turn(w, 2) && !turn(w, 3))
             return false;
     if (w->line_count - w->line_next < LINE_MIN / 2)
         line_stretch(w);
@@ -427,29 +432,43 @@ static void wait_for_thaw(struct sim *s, struct sim_node *n,
 /* With thousands of nodes, what a happening needs is not in the cache, and one
  * place says where the next is. So those that are to come are asked for in
  * stages, each so many happenings ahead: several are on their way at a time. */
-#define STAGES 4
+#define STAGES (2 + OVERLAY_STAGES)
 #define AHEAD 3
+_Static_assert(AHEAD *STAGES < LINE_MIN / 2, "");
 
 static void ask_for_node(const struct sim *s, const struct happening *h)
 {
     const char *n = (const char *)s->nodes[h->node];
 
     for (size_t line = 0; line < 3; line++)
-        __builtin_prefetch(n + 64 * line);
-    if (what_is_packet(h->what)) {
+        __builtin_prefetch(n + LINE_SIZE * line);
+    if (what_is_packet(h->what))
         __builtin_prefetch(h->cable);
-        __builtin_prefetch((const char *)h->cable + 64);
-    }
     if (h->what == WHAT_FRAME)
         __builtin_prefetch(h->bytes);
+}
+
+static void ask_for_parts(const struct sim *s, const struct happening *h,
+                          unsigned stage)
+{
+    const struct overlay *o = s->nodes[h->node]->light;
+    bool is_frame = h->what == WHAT_FRAME;
+
+    if (o == NULL)
+        return;
+    overlay_prefetch(
+        o, stage,
+        is_frame ? simnet_link(h->cable, simnet_side(h->cable, h->node)) : 0);
+    if (is_frame && stage == OVERLAY_STAGES - 2)
+        frame_prefetch(h, o);
 }
 
 static void look_ahead(const struct sim *s)
 {
     const struct wheel *w = s->wheel;
 
-    for (uint32_t stage = 0; stage <= STAGES; stage++) {
-        uint32_t at = w->line_next + AHEAD * (STAGES - stage);
+    for (unsigned stage = 0; stage < STAGES; stage++) {
+        uint32_t at = w->line_next + AHEAD * (STAGES - 1 - stage);
         if (at >= w->line_count)
             continue;
         const struct happening *h = w->line[at].h;
@@ -457,8 +476,8 @@ static void look_ahead(const struct sim *s)
             __builtin_prefetch(h);
         else if (stage == 1)
             ask_for_node(s, h);
-        else if (s->nodes[h->node]->light != NULL)
-            overlay_prefetch(s->nodes[h->node]->light, stage - 1);
+        else
+            ask_for_parts(s, h, stage - 2);
     }
 }
 
