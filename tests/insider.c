@@ -26,6 +26,7 @@
 #define LIMIT_MS 10000
 #define QUEUED_MAX (512 * 1024)
 #define SEALED_MAX 6000 /* statements made beforehand */
+#define TURN_MAX 500    /* frames, then it looks whether it was cut off */
 
 struct sealed {
     uint16_t size;
@@ -385,7 +386,9 @@ static void on_timer(uv_timer_t *timer)
     if (it.link == 0 || it.is_cut)
         return;
     uint64_t due = (now - it.last_us) * it.rate / 1000000;
-    it.last_us = now;
+    if (due > TURN_MAX)
+        due = TURN_MAX;
+    it.last_us += due * 1000000 / it.rate;
     for (uint64_t i = 0; i < due && it.link != 0; i++) {
         if (transport_queued_bytes(it.transport, it.link) > QUEUED_MAX)
             return;
