@@ -461,7 +461,7 @@ static void secure_in(struct conn *c, const uint8_t *data, size_t size)
             c->shared->events.talks(c);
             got = 1; /* frames may have come with the last flight */
         }
-    } while (got > 0 && is_reading(c));
+    } while (got > 0 && is_reading(c) && tls_has_more(c->tls));
     tls_lend(c->tls, NULL, 0);
 }
 

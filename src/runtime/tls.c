@@ -504,6 +504,11 @@ ssize_t tls_read(struct tls *t, uint8_t *out, size_t size)
     return -1;
 }
 
+bool tls_has_more(const struct tls *t)
+{
+    return t->in_size > 0 || SSL_has_pending(t->ssl) == 1;
+}
+
 bool tls_write(struct tls *t, const uint8_t *data, size_t size)
 {
     ERR_clear_error();

@@ -79,6 +79,9 @@ void tls_lend(struct tls *t, const uint8_t *data, size_t size);
  *  or was ended, tls_text() says how. */
 ssize_t tls_read(struct tls *t, uint8_t *out, size_t size);
 
+/** @return false: tls_read() would say 0. To ask is cheaper. */
+bool tls_has_more(const struct tls *t);
+
 /** Encrypt to the output. @return false: no memory; the link must end. */
 bool tls_write(struct tls *t, const uint8_t *data, size_t size);
 
