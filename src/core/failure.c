@@ -359,6 +359,15 @@ bool failure_on_dial_failed(struct directory *d, dial_id dial,
     return true;
 }
 
+/* The last look of a witness began with the suspicion and ends with it: else
+ * the witnesses were the last of all to take the dead for dead. */
+static uint64_t settle_due_ms(const struct directory *d, const struct probe *p)
+{
+    return p->started_ms + (p->reason == PROBE_SUSPECT
+                                ? statements_patience_ms(d)
+                                : d->suspect_ms);
+}
+
 /* A dial may take longer to fail than anybody wants to wait. Its place stays
  * taken until it ends, so that dials under way are bounded. */
 static void settle_probes(struct directory *d, struct actions *out)
@@ -368,7 +377,7 @@ static void settle_probes(struct directory *d, struct actions *out)
     for (uint32_t i = 0; i < f->probes_count; i++) {
         struct probe *p = &f->probes[i];
         if (p->is_settled || p->reason == PROBE_CLONE ||
-            d->now_ms - p->started_ms < d->suspect_ms)
+            d->now_ms < settle_due_ms(d, p))
             continue;
         p->is_settled = true;
         struct member *m = members_find(&d->members, &p->id);
@@ -519,8 +528,8 @@ uint64_t failure_deadline_ms(const struct directory *d)
     for (uint32_t i = 0; i < f->probes_count; i++) {
         const struct probe *p = &f->probes[i];
         if (!p->is_settled && p->reason != PROBE_CLONE &&
-            p->started_ms + d->suspect_ms < deadline)
-            deadline = p->started_ms + d->suspect_ms;
+            settle_due_ms(d, p) < deadline)
+            deadline = settle_due_ms(d, p);
     }
     return deadline;
 }

@@ -174,10 +174,15 @@ static void suspicion_end(struct directory *d, struct member_report *r)
     r->is_waiting = false;
 }
 
+uint32_t statements_patience_ms(const struct directory *d)
+{
+    return d->suspect_ms / 10 * 7;
+}
+
 /* All wait equally long, so the queue is ordered by deadline. */
 static void suspicion_begin(struct directory *d, struct member_report *r)
 {
-    r->deadline_ms = d->now_ms + (uint64_t)d->suspect_ms * 7 / 10;
+    r->deadline_ms = d->now_ms + statements_patience_ms(d);
     r->is_waiting = true;
     TAILQ_INSERT_TAIL(&d->suspicions, r, suspicion);
 }

@@ -50,6 +50,10 @@ void statements_withdraw(struct directory *d, struct member *m,
 
 void statements_heard(struct directory *d, struct member *m);
 
+/** How long a suspicion waits for who refutes it, until the suspect is taken
+ *  for offline. */
+uint32_t statements_patience_ms(const struct directory *d);
+
 /** Suspicions that ran out of time. */
 void statements_on_timeout(struct directory *d, struct actions *out);
 uint64_t statements_deadline_ms(const struct directory *d);
