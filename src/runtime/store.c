@@ -715,8 +715,12 @@ uint32_t store_next_generation(struct store *s, uint64_t now_s)
 {
     uint64_t generation = 0;
 
-    if (read_number(s, NUMBER_GENERATION, &generation))
+    /* More than a generation can be was written by nobody: damage. */
+    if (read_number(s, NUMBER_GENERATION, &generation) &&
+        generation < UINT32_MAX)
         generation++;
+    else
+        generation = 0;
     if (generation < now_s)
         generation = now_s;
     put_number(s, NUMBER_GENERATION, generation);
