@@ -508,6 +508,37 @@ static void test_store_schema_1_is_upgraded(void)
     folder_remove(dir);
 }
 
+/* Goal: a stored generation that is more than one can be is damage: the next
+ * one is the time of day, as at a first start. (Cut to 32 bits it went back,
+ * and the mesh took the node's records for old ones.) */
+static void test_store_generation_is_damaged(void)
+{
+    char dir[256], path[300];
+    struct argus_error err = {{0}};
+    struct store *s;
+    sqlite3 *db;
+
+    folder_make(dir);
+    (void)snprintf(path, sizeof path, "%s/argus.db", dir);
+    CU_ASSERT_EQUAL_FATAL(store_open(dir, &s, &err), ARGUS_OK);
+    CU_ASSERT_EQUAL(store_next_generation(s, 5), 5);
+    store_close(s);
+    CU_ASSERT_EQUAL_FATAL(sqlite3_open(path, &db), SQLITE_OK);
+    CU_ASSERT_EQUAL(
+        sqlite3_exec(db,
+                     "UPDATE number SET value=x'0000000100000000'"
+                     " WHERE key=x'01000000000000000000000000000000'",
+                     NULL, NULL, NULL),
+        SQLITE_OK);
+    CU_ASSERT_EQUAL(sqlite3_changes(db), 1);
+    (void)sqlite3_close(db);
+    CU_ASSERT_EQUAL_FATAL(store_open(dir, &s, &err), ARGUS_OK);
+    CU_ASSERT_EQUAL(store_next_generation(s, 1000), 1000);
+    CU_ASSERT_EQUAL(store_next_generation(s, 900), 1001);
+    store_close(s);
+    folder_remove(dir);
+}
+
 /* Goal: versions are kept and removed by their key. */
 static void test_store_keeps_bundles(void)
 {
@@ -781,6 +812,7 @@ CU_TestInfo suite_store[] = {
     {"full_disk_catches_up", test_store_full_disk_catches_up},
     {"lock_names_the_holder", test_store_lock_names_the_holder},
     {"schema_1_is_upgraded", test_store_schema_1_is_upgraded},
+    {"generation_is_damaged", test_store_generation_is_damaged},
     {"keeps_bundles", test_store_keeps_bundles},
     {"remembers_what_ran", test_store_remembers_what_ran},
     {"damaged_chunk_is_dropped", test_store_damaged_chunk_is_dropped},

@@ -4,10 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/lines.h"
+
 #define ROOM_MIN 16u
 
 /* A message is in one cache line. */
-_Static_assert(sizeof(struct seen_message) == 64, "aligned in resize()");
+_Static_assert(sizeof(struct seen_message) == LINE_SIZE, "aligned in resize()");
 
 /* A place of the index: 0 is free, else 1 + the position in the ring, below 8
  * bits of the hash, so that the wrong entries are seldom looked at. */
@@ -92,7 +94,7 @@ static void index_remove(struct seen *s, const uint8_t *id)
 /* @return false: no memory; all is as it was. */
 static bool resize(struct seen *s, uint32_t room)
 {
-    struct seen_message *ring = aligned_alloc(64, room * sizeof *ring);
+    struct seen_message *ring = aligned_alloc(LINE_SIZE, room * sizeof *ring);
     uint32_t *index = calloc(2 * (size_t)room, sizeof *index);
 
     if (ring == NULL || index == NULL) {

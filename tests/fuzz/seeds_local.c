@@ -343,6 +343,13 @@ void seed_rows(void)
         put_part(bytes, table == 3 ? 8 : size);
     }
     write_seed("rows", "database");
+    put_number(3, 1);
+    put_number(0x11, 1);
+    put_part("chunk", 5);
+    put_number(0x12, 1); /* a generation of more than 32 bits */
+    put_number(3, 1);
+    put_part("\0\0\0\1\0\0\0\0", 8);
+    write_seed("rows", "generation");
     put_number(0x040000120055, 6);
     write_seed("rows", "damage");
     put_number(0x0400003cff, 5); /* a schema below zero */
