@@ -9,6 +9,7 @@
 #include <string.h>
 #include <wchar.h>
 
+#include "cli/table.h"
 #include "cli_bed.h"
 #include "core/digest.h"
 
@@ -336,6 +337,33 @@ static void test_tables_are_safe_and_narrow(void)
     bed_finish();
 }
 
+/* Goal: rows come in the order of their first columns, web-2 before web-10. */
+static void test_tables_are_in_order(void)
+{
+    static const char *const titles[] = {"NAME", "PLUGIN", "LAST", NULL};
+    static const char *const rows[][3] = {
+        {"web-10", "cpu", "1"}, {"web-2", "df", "2"}, {"web-2", "cpu", "3"}};
+    char *text = NULL;
+    size_t size;
+    struct table *t = table_new(titles);
+    FILE *out = open_memstream(&text, &size);
+
+    CU_ASSERT_PTR_NOT_NULL_FATAL(t);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(out);
+    table_sort(t, 2); /* of none */
+    for (size_t i = 0; i < 9; i++)
+        table_cell(t, COLOR_PLAIN, "%s", rows[i / 3][i % 3]);
+    table_sort(t, 2);
+    table_print(t, out, 0, false);
+    (void)fclose(out);
+    CU_ASSERT_STRING_EQUAL(text, "NAME    PLUGIN  LAST\n"
+                                 "web-2   cpu     3\n"
+                                 "web-2   df      2\n"
+                                 "web-10  cpu     1\n");
+    free(text);
+    table_free(t);
+}
+
 /* Columns of the widest line; -1: bytes that are no text. */
 static int widest_line(char *text)
 {
@@ -623,6 +651,7 @@ CU_TestInfo suite_cli[] = {
     {"status_keeps_the_contract", test_status_keeps_the_contract},
     {"members_are_filtered", test_members_are_filtered},
     {"tables_are_safe_and_narrow", test_tables_are_safe_and_narrow},
+    {"tables_are_in_order", test_tables_are_in_order},
     {"tables_fit_40_columns", test_tables_fit_40_columns},
     {"partial_answers_exit_3", test_partial_answers_exit_3},
     {"offline_names_who_is_gone", test_offline_names_who_is_gone},

@@ -198,6 +198,23 @@ size_t table_rows(const struct table *t)
     return t->count / t->columns;
 }
 
+static int by_text(const void *a, const void *b, void *columns)
+{
+    const struct cell *left = a, *right = b;
+    int order = 0;
+
+    for (size_t c = 0; c < *(const size_t *)columns && order == 0; c++)
+        order = strverscmp(left[c].text, right[c].text);
+    return order;
+}
+
+void table_sort(struct table *t, size_t columns)
+{
+    if (t->count > 0)
+        qsort_r(t->cells, table_rows(t), t->columns * sizeof *t->cells, by_text,
+                &columns);
+}
+
 /* ------------------------------------------------------------- printing */
 
 /* The marks in front of a title; see table.h. */

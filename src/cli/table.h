@@ -35,6 +35,10 @@ void table_cell(struct table *t, enum table_color color, const char *format,
 
 size_t table_rows(const struct table *t);
 
+/** Order the rows by the text of their first columns; numbers within it count
+ *  as numbers: web-2 comes before web-10. */
+void table_sort(struct table *t, size_t columns);
+
 /** @param width  columns of the terminal; 0: no limit. The widest columns are
  *                cut first. */
 void table_print(const struct table *t, FILE *out, int width, bool color);

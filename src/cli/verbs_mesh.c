@@ -227,6 +227,7 @@ static int ask_members(struct cli *cli, struct members *m)
                              json_coverage(&end.coverage)));
         code = cli_coverage_code(&end);
     } else {
+        table_sort(m->table, 1);
         table_print(m->table, stdout, cli->width, cli->color);
         cli_print_coverage(cli, &end);
         code = cli_coverage_code(&end);

@@ -85,6 +85,7 @@ static int ask_offline(struct cli *cli, struct offline *o)
                              json_coverage(&end.coverage)));
         return cli_coverage_code(&end);
     }
+    table_sort(o->table, 1);
     if (table_rows(o->table) == 0)
         puts("Nobody is suspect or offline.");
     else

@@ -168,6 +168,7 @@ static int print(struct cli *cli, struct publishers *p, const argus_End *end)
                              json_coverage(&end->coverage)));
         return cli_coverage_code(end);
     }
+    table_sort(p->table, 3); /* host, plugin, application */
     if (table_rows(p->table) == 0)
         puts("Nobody publishes such a thing.");
     else
