@@ -57,7 +57,7 @@ GROWTH = 0.05      # of the median of all steady nodes
 GROWTH_NODE = 512 << 10  # of any of them: the allocator's steps
 STEADY_A_ZONE = 3
 RATE = 5           # values a second of a steady node
-RETAIN = 500       # events: the ring is full before the memory counts
+RETAIN = 250       # events: the ring is full before the memory counts
 JOBS = 4
 # Counters that only a bug moves where everybody is honest and has room.
 NEVER = ("_malformed", "_bad", "memory_refused", "_flooded", "apply_crashed", "peers_expelled",
