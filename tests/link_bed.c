@@ -103,7 +103,8 @@ static void make_side(struct side *s, uint8_t id)
     if (s->options.hello_ms == 0)
         s->options.hello_ms = 500;
     s->options.connect_ms = 500;
-    s->options.linger_ms = 300;
+    if (s->options.linger_ms == 0)
+        s->options.linger_ms = 300;
     if (s->options.self.cluster[0] == '\0')
         (void)strcpy(s->options.self.cluster, "default");
     (void)strcpy(s->options.self.name, id == 1 ? "a" : "b");
