@@ -384,10 +384,8 @@ static void branch(struct play *p, uint32_t at)
         play_fail(p, "branch NAME VALUE...");
         return;
     }
-    if (p->sim == NULL)
-        make_mesh(p);
     bool is_broken = p->is_broken;
-    for (uint32_t i = 2; i < l.words_count && p->sim != NULL; i++) {
+    for (uint32_t i = 2; i < l.words_count; i++) {
         p->is_broken = false; /* all branches are played, whatever one does */
         branch_out(p, at, l.words[1], l.words[i]);
         is_broken = is_broken || p->is_broken;

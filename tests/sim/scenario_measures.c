@@ -1,6 +1,7 @@
 /* scenario_measures.c - what is asked of the mesh: predicates that come within
  * a time, measures that keep a bound, rows of figures. See scenario.h. */
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -157,6 +158,23 @@ static double clustering(struct play *p)
     return shape(p)->clustering;
 }
 
+/* The two against a random graph of as many nodes and links: 1 is random. */
+static double clustering_ratio(struct play *p)
+{
+    const struct sim_shape *s = shape(p);
+
+    return s->degree_mean > 0 ? s->clustering * s->nodes / s->degree_mean : 0;
+}
+
+static double path_ratio(struct play *p)
+{
+    const struct sim_shape *s = shape(p);
+
+    return s->nodes > 1 && s->degree_mean > 2
+               ? s->path_mean * log(s->degree_mean - 1) / log(s->nodes)
+               : 0;
+}
+
 static double islands(struct play *p)
 {
     return shape(p)->islands;
@@ -265,9 +283,19 @@ static double clock_false(struct play *p)
     return clocks(p).false_alarms;
 }
 
+static double clock_false_ever(struct play *p)
+{
+    return clocks(p).false_ever;
+}
+
 static double clock_missed(struct play *p)
 {
     return clocks(p).missed;
+}
+
+static double clock_right(struct play *p)
+{
+    return clocks(p).right;
 }
 
 static double clock_wrong(struct play *p)
@@ -283,6 +311,21 @@ static double clock_error_ms(struct play *p)
 static double clock_error_p99_ms(struct play *p)
 {
     return clocks(p).estimate_p99 / 1e3;
+}
+
+static double clock_stepped(struct play *p)
+{
+    return clocks(p).stepped;
+}
+
+static double clock_drifting(struct play *p)
+{
+    return clocks(p).drifting;
+}
+
+static double clock_drift_false(struct play *p)
+{
+    return clocks(p).drift_false;
 }
 
 static double now_s(struct play *p)
@@ -344,6 +387,8 @@ static const struct {
     {"path", path},
     {"hops_max", hops_max},
     {"clustering", clustering},
+    {"clustering_ratio", clustering_ratio},
+    {"path_ratio", path_ratio},
     {"islands", islands},
     {"largest", largest},
     {"one_sided", one_sided},
@@ -361,10 +406,15 @@ static const struct {
     {"frames_per_s", frames_per_s},
     {"hlc_ahead_ms", hlc_ahead_ms},
     {"clock_false", clock_false},
+    {"clock_false_ever", clock_false_ever},
     {"clock_missed", clock_missed},
+    {"clock_right", clock_right},
     {"clock_wrong", clock_wrong},
     {"clock_error_ms", clock_error_ms},
     {"clock_error_p99_ms", clock_error_p99_ms},
+    {"clock_stepped", clock_stepped},
+    {"clock_drifting", clock_drifting},
+    {"clock_drift_false", clock_drift_false},
     {"hlc_ahead_mean_ms", hlc_ahead_mean_ms},
     {"now_s", now_s},
     {"since_s", since_s},

@@ -133,6 +133,7 @@ bool play_setting(struct play *p, const char *word)
         {"retain", AT(retain_events), play_count},
         {"jitter", AT(jitter_pct), play_count},
         {"asymmetry", AT(asymmetry_pct), play_count},
+        {"clock-peers", AT(clock_peers), play_count},
         {"bandwidth", AT(node_mbit), play_count},
         {"cuts", AT(cut_ppm), play_count},
         {"ping", AT(ping_ms), play_ms},

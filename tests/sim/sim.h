@@ -82,6 +82,7 @@ struct sim_options {
 
     uint32_t offset_ms;       /* wall clocks are off by up to this, uniformly */
     uint32_t offset_sigma_us; /* ... or normally, by this deviation */
+    uint32_t clock_peers;     /* K of core/clock.h; 0: as there. Light nodes */
 
     /* 0: the invariants of a node are checked after each event there, those of
      * the whole mesh once a cycle. Else: all of them each check_ms. */
@@ -171,8 +172,8 @@ void sim_join(struct sim *s, uint32_t node, uint32_t contact);
 /** Break one link of the active view of a node, as a network does. */
 void sim_cut_random(struct sim *s);
 
-/** A Disconnect that a neighbor sent long ago arrives, by an old connection; the
- *  link that the two have now is another. */
+/** A Disconnect that a neighbor sent long ago arrives, by an old connection;
+ * the link that the two have now is another. */
 void sim_late_disconnect(struct sim *s, uint32_t node);
 
 /** At random among the living; UINT32_MAX: there is none. */
@@ -358,7 +359,10 @@ struct sim_clocks {
     /* What core/clock.h makes of it. A clock is wrong from half a second on. */
     uint32_t right, wrong;
     uint32_t false_alarms, missed;
+    uint32_t false_ever; /* of those that are right now: they once had one */
     double estimate_median, estimate_p99; /* error, of those that are right */
+    uint32_t stepped;                     /* saw their clock step */
+    uint32_t drifting, drift_false;       /* say it; of these, it is not so */
 };
 void sim_clocks(struct sim *s, struct sim_clocks *out);
 

@@ -75,13 +75,19 @@ static void judge_estimates(struct sim *s, struct sim_clocks *out)
         struct overlay *o = node_overlay(n);
         struct clock_view v;
 
+        const struct clock_stats *stats = clock_stats(overlay_clock(o));
+
         clock_view(overlay_clock(o), overlay_reading(o), &v);
+        out->stepped += stats->step_seen > 0;
+        out->drifting += v.is_drifting;
+        out->drift_false += v.is_drifting && !(n->drift < 0 || n->drift > 0);
         if (error > 500000 || error < -500000) {
             out->wrong++;
             out->missed += v.state != CLOCK_ALARMED;
             continue;
         }
         out->false_alarms += v.state == CLOCK_ALARMED;
+        out->false_ever += stats->alarm_raised > 0;
         errors[out->right++] = v.offset_us > error
                                    ? (double)(v.offset_us - error)
                                    : (double)(error - v.offset_us);

@@ -189,7 +189,8 @@ static bool new_light(struct sim *s, struct sim_node *n)
                                 .suspect_ms = s->options.suspect_ms,
                                 .started_ms = n->started_wall_us / 1000,
                                 .hlc_mark = n->last_hlc,
-                                .clock_max_offset_ms = 500};
+                                .clock_max_offset_ms = 500,
+                                .clock_peers = s->options.clock_peers};
     struct membership_options *m = &o.membership;
     char contact[ADDRESS_SIZE], zone[8];
     const char *contacts[] = {contact};
