@@ -3,7 +3,7 @@
 
     figures.py run  SIM OUT [SCENARIO...]   play them; rows go to OUT/*.csv
     figures.py plot OUT                     OUT/*.svg, by gnuplot
-    figures.py check OUT                    paper and measured side by side; every
+    figures.py check OUT [SCENARIO...]      paper and measured side by side; every
                                             tolerance; ends with "N passed, N failed"
 
 SIM is the program argus-sim. NODES (default 10000) and SEED (default 1) come from the
@@ -36,8 +36,12 @@ def paper(figure, series):
 
 # -------------------------------------------------------------------- run
 
+def scenarios(wanted):
+    return wanted or sorted(f[:-4] for f in os.listdir(HERE) if f.endswith(".sim"))
+
+
 def run(sim, out, wanted):
-    names = wanted or sorted(f[:-4] for f in os.listdir(HERE) if f.endswith(".sim"))
+    names = scenarios(wanted)
     os.makedirs(out, exist_ok=True)
     for f in os.listdir(out):
         if f.endswith((".csv", ".svg")) and not wanted:
@@ -47,7 +51,7 @@ def run(sim, out, wanted):
     for name in names:
         since = time.monotonic()
         extra = []
-        if os.environ.get("NODES") and name in ("hyparview", "plumtree"):
+        if os.environ.get("NODES") and name != "split":
             extra = ["--set", "NODES=" + os.environ["NODES"]]
         code = subprocess.call([sim] + options + extra + [os.path.join(HERE, name + ".sim")])
         print("# %s: exit code %d after %.0f s" % (name, code, time.monotonic() - since), flush=True)
@@ -57,43 +61,78 @@ def run(sim, out, wanted):
 
 # ------------------------------------------------------------------- plot
 
+def percent(name, of=None):
+    return lambda r: 100 * r[name] / (max(r[of], 1) if of else 1)
+
+
+def each(name, x, y, by, title):
+    """A series for each value of a column."""
+    return lambda out: [(title % value, name, x, y, {by: value})
+                        for value in sorted({r[by] for r in rows(out, name)})]
+
+
+def only(*series):
+    return lambda out: series
+
+
+# title, x, y, range of y, (title, file, column or function for x and for y[, which rows])
+# of each series, those of the paper
 PLOTS = {
     "fig2": ("HyParView Fig. 2: 1000 messages after a failure, no cycle between",
              "failed, %", "reliability, %", "[0:102]",
-             [("argus", "fig2", "failed", "reliability", 100)],
+             only(("argus", "fig2", "failed", percent("reliability"))),
              ["HyParView", "CyclonAcked", "Cyclon", "Scamp"]),
+    "fig3": ("HyParView Fig. 3: message by message after a failure", "message",
+             "reliability, %", "[0:102]",
+             each("fig3", "i", percent("reliability"), "failed", "%g %% failed"), []),
     "fig4": ("HyParView Fig. 4: healing after a failure", "failed, %", "cycles", "[0:40]",
-             [("argus", "fig4", "failed", "cycles", 1)], ["HyParView", "CyclonAcked"]),
+             only(("argus", "fig4", "failed", "cycles")), ["HyParView", "CyclonAcked"]),
+    "fig5": ("HyParView Fig. 5: by how many a node is held", "active views", "nodes, %",
+             "[0:102]", only(("argus", "fig5", "degree", percent("nodes", "all"))), []),
     "fig6a": ("Plumtree Fig. 6a: the first broadcast after a failure", "failed, %",
               "reliability, %", "[0:102]",
-              [("argus", "fig6a", "failed", "reliability", 100)], ["Plumtree"]),
-    "fig3": ("HyParView Fig. 3: message by message after a failure", "message",
-             "reliability, %", "[0:102]", "fig3", None),
+              only(("argus", "fig6a", "failed", percent("reliability"))), ["Plumtree"]),
     "fig6b": ("Plumtree Fig. 6b: redundancy in the cycles after a failure", "cycle", "RMR",
-              "[-0.1:2.5]", "fig6b", None),
+              "[-0.02:*]", each("fig6b", "cycle", "rmr", "failed", "%g %% failed"), []),
+    "fig6_ldh": ("Plumtree: last delivery hop in the cycles after a failure", "cycle", "hops",
+                 "[0:*]", each("fig6b", "cycle", "last_hop", "failed", "%g %% failed"), []),
     "churn": ("Plumtree: 50 nodes fail in each cycle", "cycle", "RMR", "[-0.02:0.2]",
-              [("argus", "churn", "cycle", "rmr", 1)], []),
+              only(("argus", "churn", "cycle", "rmr")), []),
+    "churn_ldh": ("Plumtree: last delivery hop while 50 nodes fail in each cycle", "cycle",
+                  "hops", "[0:*]", only(("argus", "churn", "cycle", "last_hop")), []),
     "forming": ("Plumtree: how the tree forms", "broadcast", "RMR", "[-0.2:3.5]",
-                [("argus", "forming", "i", "rmr", 1)], []),
+                only(("argus", "forming", "i", "rmr")), []),
+    "rmr": ("Plumtree at rest: redundancy", "broadcast", "RMR", "[-0.01:0.1]",
+            each("rest", "i", "rmr", "senders", "%g sender(s)"), []),
+    "ldh": ("Plumtree at rest: last delivery hop", "broadcast", "hops", "[0:*]",
+            each("rest", "i", "last_hop", "senders", "%g sender(s)"),
+            ["one sender", "many senders"]),
+    "clock_error": ("How well a node knows its clock, K peers asked", "clocks 5 s ahead, %",
+                    "error, ms", "[0:20]",
+                    lambda out: [*each("clocks", "faulty", "error_ms", "peers",
+                                       "median, K = %g")(out),
+                                 *each("clocks", "faulty", "p99_ms", "peers",
+                                       "99 %%, K = %g")(out)],
+                    ["median, K = 31", "99 %, K = 31"]),
+    "clock_alarms": ("Alarms of right clocks, and wrong clocks without, K peers asked",
+                     "clocks 5 s ahead, %", "%", "[-0.1:*]",
+                     lambda out: [*each("clocks", "faulty", percent("false_ever", "right"),
+                                        "peers", "false, K = %g")(out),
+                                  *each("clocks", "faulty", percent("missed", "wrong"),
+                                        "peers", "missed, K = %g")(out)], []),
     "split": ("Two halves healed", "minutes apart", "seconds until whole", "[0:*]",
-              [("one mesh", "split", "minutes", "joined", 1),
-               ("identical everywhere", "whole", "minutes", "whole", 1)], []),
+              only(("one mesh", "split", "minutes", "joined"),
+                   ("identical everywhere", "whole", "minutes", "whole")), []),
 }
-GROUPED = {"fig3": ("i", "reliability", 100), "fig6b": ("cycle", "rmr", 1)}
 
 
 def series_of(out, name, what, papers):
     """[(title, [(x, y)], is it the paper's)]"""
     found = []
-    if isinstance(what, str):
-        x, y, factor = GROUPED[name]
-        for failed in sorted({r["failed"] for r in rows(out, what)}):
-            found.append(("%g %% failed" % failed,
-                          [(r[x], factor * r[y]) for r in rows(out, what)
-                           if r["failed"] == failed], False))
-        return found
-    for title, file, x, y, factor in what:
-        found.append((title, [(r[x], factor * r[y]) for r in rows(out, file)], False))
+    for title, file, x, y, *which in what(out):
+        x, y = (c if callable(c) else lambda r, c=c: r[c] for c in (x, y))
+        found.append((title, [(x(r), y(r)) for r in rows(out, file)
+                              if not which or which[0].items() <= r.items()], False))
     for title in papers:
         found.append((title + ", paper", sorted(paper(name, title).items()), True))
     return found
@@ -196,7 +235,7 @@ def check_trees(t, out):
                 "%g %%" % papers[r["failed"]], r["reliability"],
                 max(0, papers[r["failed"]] / 100 - 0.02))
     for r in rows(out, "fig6b"):
-        if r["cycle"] == 5 and r["failed"] in (40, 60, 80):
+        if r["cycle"] == 4 and r["failed"] in (40, 60, 80):
             t.most("Fig. 6b: RMR after 4 cycles, %g %% failed" % r["failed"], "0", r["rmr"], 0.01)
             t.least("Fig. 6b: reliability after 4 cycles, %g %% failed" % r["failed"], "100 %",
                     r["reliability"], 1)
@@ -209,9 +248,39 @@ def check_splits(t, out):
         t.most("%g min apart: seconds until identical" % r["minutes"], "-", r["whole"], 60)
 
 
-def check(out):
+def check_clocks(t, out):
+    for r in rows(out, "clocks"):
+        what = "%g %% of clocks wrong, K = %g: " % (r["faulty"], r["peers"])
+        if r["peers"] == 31 and r["faulty"] <= 20:
+            t.most(what + "false alarms", "0", r["false_ever"], 0)
+            t.most(what + "missed", "0", r["missed"], 0)
+            t.most(what + "error, median, ms", "1.5", r["error_ms"], 1.5)
+            t.most(what + "error, p99, ms", "7.3", r["p99_ms"], 7.3)
+        if r["peers"] == 63 and r["faulty"] == 30:
+            t.most(what + "false alarms, share", ".0005", r["false_ever"] / r["right"], 0.0005)
+            t.most(what + "missed", "0", r["missed"], 0)
+    for r in rows(out, "steps"):
+        t.least("steps of a clock seen within 2 s", "all", r["stepped"], r["of"])
+    for r in rows(out, "drifts"):
+        t.least("drifts of 50 ppm told within 10 min", "all", r["drifting"], r["of"])
+        t.most("drifts told of steady clocks", "-", r["false"], 0)
+    for r in rows(out, "apart"):
+        t.most("%g %% cut off: alarms" % r["share"], "0", r["false_ever"], 0)
+
+
+def check_whole(t, out, wanted):
+    """Each figure that a scenario means to write is there."""
+    for name in scenarios(wanted):
+        with open(os.path.join(HERE, name + ".sim")) as f:
+            words = [line.split() for line in f]
+        for figure in sorted({w[1] for w in words if w and w[0] in ("row", "fates")}):
+            t.least("%s: rows of %s.csv" % (name, figure), "-", len(rows(out, figure)), 1)
+
+
+def check(out, wanted):
     t = Table()
-    for part in (check_overlay, check_failures, check_trees, check_splits):
+    check_whole(t, out, wanted)
+    for part in (check_overlay, check_failures, check_trees, check_clocks, check_splits):
         part(t, out)
     print("%d passed, %d failed" % (t.passed, t.failed))
     return 1 if t.failed or not t.passed else 0
@@ -220,8 +289,10 @@ def check(out):
 def main():
     if len(sys.argv) >= 4 and sys.argv[1] == "run":
         return run(sys.argv[2], sys.argv[3], sys.argv[4:])
-    if len(sys.argv) == 3 and sys.argv[1] in ("plot", "check"):
-        return {"plot": plot, "check": check}[sys.argv[1]](sys.argv[2])
+    if len(sys.argv) == 3 and sys.argv[1] == "plot":
+        return plot(sys.argv[2])
+    if len(sys.argv) >= 3 and sys.argv[1] == "check":
+        return check(sys.argv[2], sys.argv[3:])
     print(__doc__, file=sys.stderr)
     return 2
 
