@@ -228,7 +228,7 @@ bool sim_is_symmetric(struct sim *s)
 
 bool sim_all_joined(struct sim *s)
 {
-    return sim_is_symmetric(s) && sim_is_connected(s);
+    return s->starts_pending == 0 && sim_is_symmetric(s) && sim_is_connected(s);
 }
 
 bool sim_all_known(struct sim *s)
