@@ -288,6 +288,10 @@ static argus_Order begin_epoch(uint32_t epoch)
                          .body.clock = {.epoch = epoch}};
 }
 
+/* The longest between two pings of a link: PingInterval and its slack, and a
+ * round trip. */
+#define PING_MAX_MS 2500
+
 /* How far the next stamp of a node would be ahead of the true time, ms. */
 static int64_t ahead_ms(uint32_t node)
 {
@@ -402,7 +406,8 @@ static void test_clock_alarm_is_known_everywhere(void)
         engine_clock(engine(i), engine(i)->now_ms, engine(i)->wall_us, &c);
         CU_ASSERT_EQUAL(c.alarm, i == 5);
         CU_ASSERT_EQUAL(alarmed_at(i), 1);
-        CU_ASSERT_TRUE(ahead_ms(i) < 1000 && ahead_ms(i) > -1000);
+        /* Who is behind knows as of the last frame that came. */
+        CU_ASSERT_TRUE(ahead_ms(i) < 1000 && ahead_ms(i) > -PING_MAX_MS);
     }
     note(0, "before");
     sim_run(sim, 2000);
