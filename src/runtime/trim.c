@@ -34,19 +34,18 @@ static uint64_t thread_us(void)
     return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
-uint32_t trim_next_ms(uint32_t every_ms, uint64_t took_us)
+uint32_t trim_next_ms(uint64_t took_us)
 {
-    if (took_us <= TRIM_COST_US)
-        return TRIM_EVERY_MS;
-    return every_ms < TRIM_EVERY_MAX_MS / 2 ? 2 * every_ms : TRIM_EVERY_MAX_MS;
+    if (took_us >= TRIM_EVERY_MAX_MS * 1000ull / TRIM_SHARE)
+        return TRIM_EVERY_MAX_MS;
+    uint32_t wait_ms = (uint32_t)(took_us * TRIM_SHARE / 1000);
+    return wait_ms > TRIM_EVERY_MS ? wait_ms : TRIM_EVERY_MS;
 }
 
 bool trim_tick(struct trim *t, uint64_t now_ms)
 {
-    if (t->every_ms == 0) {
-        t->every_ms = TRIM_EVERY_MS;
+    if (t->due_ms == 0)
         t->due_ms = now_ms + TRIM_EVERY_MS;
-    }
     if (now_ms < t->due_ms)
         return false;
 
@@ -54,7 +53,6 @@ bool trim_tick(struct trim *t, uint64_t now_ms)
     bool is_so = is_worth_it();
     if (is_so)
         trim();
-    t->every_ms = trim_next_ms(t->every_ms, thread_us() - since_us);
-    t->due_ms = now_ms + t->every_ms;
+    t->due_ms = now_ms + trim_next_ms(thread_us() - since_us);
     return is_so;
 }

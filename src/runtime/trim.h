@@ -10,8 +10,9 @@
  * pools of buffers (what is large already lives in rings of fixed size).
  *
  * It walks all that is free in the process, collectd's other plugins included:
- * .2 ms for a mesh of 64, more in a large daemon. A call that takes longer than
- * TRIM_COST_US doubles the time until the next, up to TRIM_EVERY_MAX_MS. */
+ * .2 ms for a mesh of 64, more in a large daemon or on a busy machine. The time
+ * until the next call grows with it, so that it costs no more than one part in
+ * TRIM_SHARE of a processor, from TRIM_EVERY_MS up to TRIM_EVERY_MAX_MS. */
 #ifndef ARGUS_RUNTIME_TRIM_H
 #define ARGUS_RUNTIME_TRIM_H
 
@@ -21,19 +22,18 @@
 #define TRIM_EVERY_MS 120000
 #define TRIM_EVERY_MAX_MS 3840000
 #define TRIM_FREE_MIN (128u << 10)
-#define TRIM_COST_US 1000
+#define TRIM_SHARE 20000
 
 /* All zero at first. */
 struct trim {
     uint64_t due_ms;
-    uint32_t every_ms;
 };
 
 /** Call it at rest, at any rate. @return true: it was time, and pages may have
  *  gone back. */
 bool trim_tick(struct trim *t, uint64_t now_ms);
 
-/** How long to wait after a call that took so long, when one waited so long. */
-uint32_t trim_next_ms(uint32_t every_ms, uint64_t took_us);
+/** How long to wait after a call that took so long. */
+uint32_t trim_next_ms(uint64_t took_us);
 
 #endif
