@@ -22,6 +22,7 @@ static struct {
     bool high, leaving;
     uint32_t asks, joins;
     uint32_t peers_told;
+    link_id used;     /* is_used() says so of this one */
     uint8_t live;     /* is_live() says so of this one */
     uint8_t left;     /* has_left() of this one */
     uint32_t members; /* any_member() has so many, from 150 on */
@@ -115,6 +116,12 @@ static bool is_live_address(void *context, const char *address)
     return false;
 }
 
+static bool is_used(void *context, link_id link)
+{
+    (void)context;
+    return link == seen.used;
+}
+
 static bool is_live(void *context, const struct node_id *peer)
 {
     (void)context;
@@ -165,6 +172,7 @@ static struct membership *new_node(uint32_t active_max, const char *contact)
                                      .neighbor_down = on_down,
                                      .learned_address = on_learned,
                                      .is_live_address = is_live_address,
+                                     .is_used = is_used,
                                      .is_live = is_live,
                                      .has_left = has_left,
                                      .any_member = any_member};
@@ -358,6 +366,30 @@ static void test_full_view_rejects_low_evicts_for_high(void)
     CU_ASSERT_EQUAL(membership_stats(h)->peer_evicted, 1);
     CU_ASSERT_EQUAL(membership_passive_count(h), 1); /* the evicted one */
     membership_free(h);
+}
+
+/* Goal: the neighbor by which broadcasts go stays while there is another to
+ * make room; but one that has just come stays before it. */
+static void test_used_link_is_evicted_last(void)
+{
+    static const struct {
+        link_id used;
+        uint64_t second_ms, asked_ms; /* when the second came, and the third */
+        link_id evicted;
+    } cases[] = {{1, 1000, 5000, 2}, {2, 1000, 5000, 1}, {1, 4000, 5000, 1}};
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct membership *h = new_node(2, NULL);
+
+        seen.used = cases[i].used;
+        asks(h, 1000, 1, 1, 1, false);
+        asks(h, cases[i].second_ms, 2, 2, 1, false);
+        asks(h, cases[i].asked_ms, 3, 3, 1, true);
+        CU_ASSERT_EQUAL(seen.disconnects, 1);
+        CU_ASSERT_EQUAL(seen.downed, cases[i].evicted);
+        CU_ASSERT_TRUE(membership_is_active_link(h, 3));
+        membership_free(h);
+    }
 }
 
 /* Goal: joins are throttled: a burst, then a rate; the rest is sent on. */
@@ -777,6 +809,7 @@ CU_TestInfo suite_hyparview[] = {
     {"own_address_is_no_contact", test_own_address_is_no_contact},
     {"full_view_rejects_low_evicts_for_high",
      test_full_view_rejects_low_evicts_for_high},
+    {"used_link_is_evicted_last", test_used_link_is_evicted_last},
     {"join_storm_is_throttled", test_join_storm_is_throttled},
     {"late_disconnect_is_ignored", test_late_disconnect_is_ignored},
     {"crossing_dials_lower_id_wins", test_crossing_dials_lower_id_wins},

@@ -101,6 +101,12 @@ static bool knows_no_address(void *context, const char *address)
     return false;
 }
 
+static bool needs_no_link(void *context, link_id link)
+{
+    (void)context, (void)link;
+    return false;
+}
+
 static bool has_no_member(void *context, uint32_t pick,
                           struct membership_wish wish,
                           struct membership_peer *o)
@@ -134,6 +140,7 @@ static struct membership *new_node(enum membership_strategy strategy,
                                      .neighbor_down = on_down,
                                      .learned_address = on_learned,
                                      .is_live_address = knows_no_address,
+                                     .is_used = needs_no_link,
                                      .is_live = knows_nobody,
                                      .has_left = knows_nobody,
                                      .any_member = has_no_member};

@@ -39,20 +39,6 @@ static uint32_t fill_want(const struct membership *v)
     return want > asking ? want - asking : 0;
 }
 
-/* Of a view with near neighbors one of the others goes first, so that who comes
- * by chance takes the place of who came by chance. */
-static struct hlink *victim(struct membership *v, const struct hlink *newcomer)
-{
-    struct hlink *hl = NULL;
-
-    for (int tries = 0; tries < 64; tries++) {
-        hl = membership_random_victim(v, newcomer);
-        if (hl == NULL || !hl->is_near)
-            break;
-    }
-    return hl;
-}
-
 /* ---------------------------------------------------------------- walks */
 
 /* The walk of a joiner ends here: make it a neighbor, if it has room. */
@@ -193,7 +179,7 @@ const struct strategy strategy_hyparview = {
     .want = fill_want,
     .insists = is_insisting,
     .has_room = membership_has_place,
-    .victim = victim,
+    .victim = membership_random_victim,
     .start = start,
     .on_joined = membership_tell_joined,
     .on_forward_join = on_forward_join,

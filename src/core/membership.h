@@ -122,6 +122,9 @@ struct membership_listener {
                             const char *address, struct actions *out);
     /** Is some member thought to be online at that address? */
     bool (*is_live_address)(void *context, const char *address);
+    /** Does what is broadcast come or go by that active link? Then its loss
+     *  costs more than that of another. */
+    bool (*is_used)(void *context, link_id link);
     /** Is that node a member and thought to be online? */
     bool (*is_live)(void *context, const struct node_id *peer);
     /** Has it left for good? Then it is neither a candidate nor lost. */

@@ -275,8 +275,12 @@ bool membership_insists_alone(const struct membership *v);
 bool membership_has_place(const struct membership *v, argus_Role role);
 struct hlink *membership_nobody(struct membership *v,
                                 const struct hlink *newcomer);
-/** A random neighbor but the newcomer; not one that has just come, if others
- *  are there: who has just come is most likely to depend on us. */
+/** Who makes room for the newcomer: a random one of those whose loss costs
+ *  least. Who was chosen for its zone stays, so that who comes by chance takes
+ *  the place of who came by chance; then who has just come, since it is most
+ *  likely to depend on us; then whom the broadcast tree goes by: its loss near
+ *  the root bends the ways of hundreds, and if two parts of the mesh hang
+ *  together by one link it is that. */
 struct hlink *membership_random_victim(struct membership *v,
                                        const struct hlink *newcomer);
 /** All places that are free and not asked for. */

@@ -1,5 +1,6 @@
 /* membership_seek.c - whom to dial, and when: what strategies have in common.
  * See membership.h. */
+#include <limits.h>
 #include <string.h>
 
 #include "core/membership_impl.h"
@@ -579,17 +580,36 @@ struct hlink *membership_nobody(struct membership *v,
     return NULL;
 }
 
+/* What is lost with it, the worst first. */
+static unsigned loss_of(const struct membership *v, const struct hlink *hl)
+{
+    bool has_just_come = v->now_ms - hl->up_ms <= SPARE_MS;
+    bool is_used = v->listener.is_used(v->listener.context, hl->link);
+
+    return 4u * hl->is_near + 2u * has_just_come + is_used;
+}
+
 struct hlink *membership_random_victim(struct membership *v,
                                        const struct hlink *newcomer)
 {
-    struct hlink *hl = NULL;
+    struct hlink *best = NULL;
+    unsigned least = UINT_MAX;
+    uint32_t ties = 0;
 
-    for (int tries = 0; tries < 4; tries++) {
-        hl = membership_random_active(v, &newcomer->peer.id, NULL);
-        if (hl == NULL || v->now_ms - hl->up_ms > SPARE_MS)
-            break;
+    for (uint32_t i = 0; i < v->links_count; i++) {
+        struct hlink *hl = &v->links[i];
+        if (hl->state != HLINK_ACTIVE ||
+            node_id_is_equal(&hl->peer.id, &newcomer->peer.id))
+            continue;
+        unsigned loss = loss_of(v, hl);
+        if (loss < least)
+            ties = 0;
+        if (loss <= least && prng_below(&v->prng, ++ties) == 0) {
+            best = hl;
+            least = loss;
+        }
     }
-    return hl;
+    return best;
 }
 
 bool membership_has_place(const struct membership *v, argus_Role role)

@@ -194,6 +194,12 @@ static bool is_live_address(void *context, const char *address)
            o->listener.is_live_address(o->listener.context, address);
 }
 
+static bool is_used(void *context, link_id link)
+{
+    struct overlay *o = context;
+    return plumtree_is_eager(o->tree, link);
+}
+
 static bool is_live(void *context, const struct node_id *peer)
 {
     struct overlay *o = context;
@@ -244,6 +250,7 @@ static int new_membership(struct overlay *o,
                                      .neighbor_down = neighbor_down,
                                      .learned_address = learned_address,
                                      .is_live_address = is_live_address,
+                                     .is_used = is_used,
                                      .is_live = is_live,
                                      .has_left = has_left,
                                      .met = met,
