@@ -22,7 +22,8 @@ static struct {
     bool high, leaving;
     uint32_t asks, joins;
     uint32_t peers_told;
-    link_id used;     /* is_used() says so of this one */
+    link_id used;     /* is_used() says so of this one, ... */
+    bool all_used;    /* ... or of any */
     uint8_t live;     /* is_live() says so of this one */
     uint8_t left;     /* has_left() of this one */
     uint32_t members; /* any_member() has so many, from 150 on */
@@ -119,7 +120,7 @@ static bool is_live_address(void *context, const char *address)
 static bool is_used(void *context, link_id link)
 {
     (void)context;
-    return link == seen.used;
+    return seen.all_used || link == seen.used;
 }
 
 static bool is_live(void *context, const struct node_id *peer)
@@ -390,6 +391,53 @@ static void test_used_link_is_evicted_last(void)
         CU_ASSERT_TRUE(membership_is_active_link(h, 3));
         membership_free(h);
     }
+}
+
+/* Goal: nobody has to go who is needed only to mix the overlay: who asks for
+ * that is rejected then, unlike who lacks neighbors. */
+static void test_swap_is_declined_where_all_links_are_used(void)
+{
+    static const struct {
+        bool swap, all_used, accepted;
+    } cases[] = {{true, true, false}, {true, false, true}, {false, true, true}};
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct membership *h = new_node(2, NULL);
+
+        asks(h, 1000, 1, 1, 1, false);
+        asks(h, 1001, 2, 2, 1, false);
+        seen.all_used = cases[i].all_used;
+        link_up(h, 5000, 3, 0, 3, 1);
+        frame.body.neighbor =
+            (argus_Neighbor){.high = true, .swap = cases[i].swap};
+        receive(h, 5000, 3, argus_Frame_neighbor_tag);
+        CU_ASSERT_EQUAL(membership_is_active_link(h, 3), cases[i].accepted);
+        CU_ASSERT_EQUAL(seen.rejects, !cases[i].accepted);
+        CU_ASSERT_EQUAL(membership_active_count(h), 2);
+        membership_free(h);
+    }
+}
+
+/* Goal: a node exchanges a neighbor now and then to mix the overlay, but not
+ * while broadcasts go by each. */
+static void test_swap_waits_while_all_links_are_used(void)
+{
+    struct membership *h = new_node(2, NULL);
+    uint64_t now = 5000;
+
+    asks(h, 1000, 1, 1, 1, false);
+    asks(h, 1001, 2, 2, 1, false);
+    asks(h, 5000, 3, 3, 1, true); /* one is a candidate from here on */
+    seen.all_used = true;
+    while (now < 4 * 3600000)
+        now = tick(h, now);
+    CU_ASSERT_EQUAL(seen.dials, 0);
+    seen.all_used = false;
+    for (uint64_t end = now + 10000; now < end && seen.dials == 0;)
+        now = tick(h, now);
+    CU_ASSERT_EQUAL(seen.dials, 1);
+    CU_ASSERT_EQUAL(membership_stats(h)->swap_sent, 1);
+    membership_free(h);
 }
 
 /* Goal: joins are throttled: a burst, then a rate; the rest is sent on. */
@@ -810,6 +858,10 @@ CU_TestInfo suite_hyparview[] = {
     {"full_view_rejects_low_evicts_for_high",
      test_full_view_rejects_low_evicts_for_high},
     {"used_link_is_evicted_last", test_used_link_is_evicted_last},
+    {"swap_is_declined_where_all_links_are_used",
+     test_swap_is_declined_where_all_links_are_used},
+    {"swap_waits_while_all_links_are_used",
+     test_swap_waits_while_all_links_are_used},
     {"join_storm_is_throttled", test_join_storm_is_throttled},
     {"late_disconnect_is_ignored", test_late_disconnect_is_ignored},
     {"crossing_dials_lower_id_wins", test_crossing_dials_lower_id_wins},

@@ -109,11 +109,17 @@ void membership_walk_shuffle(struct membership *v, struct hlink *from,
 /* departs: the paper never changes a link that works. But two meshes that
  * hang together by one link can lose it to an eviction, and then each half
  * takes itself for the whole. So now and then a node exchanges a random
- * neighbor for a random passive peer: the overlay stays a random graph. */
+ * neighbor for a random passive peer: the overlay stays a random graph. Near
+ * the root of the broadcast tree all links may be in use: then it can wait. */
 static void swap(struct membership *v, struct actions *out)
 {
     if (v->active_count < 2 || v->active_count < v->options.active_max)
         return;
+    if (!membership_has_spare(v)) {
+        v->swap_at_ms =
+            least(v->swap_at_ms, membership_soon(v, v->options.shuffle_ms));
+        return;
+    }
     struct peer_entry *e = membership_candidate(v, &v->passive);
     if (e == NULL)
         return;
@@ -134,8 +140,8 @@ static void on_timeout(struct membership *v, struct actions *out)
     if (v->active_count == 0)
         return;
     if (v->now_ms >= v->swap_at_ms) {
-        swap(v, out);
         v->swap_at_ms = v->now_ms + prng_jitter(&v->prng, SWAP_MS);
+        swap(v, out);
     }
     if (v->now_ms >= v->near_at_ms)
         hyparview_near_timeout(v, out);

@@ -471,9 +471,10 @@ static void on_neighbor(struct membership *v, struct hlink *hl,
     }
     if (!admit(v, hl, NULL, out))
         return;
+    bool insists = m->high && (!m->swap || membership_has_spare(v));
     bool room = m->near && !v->has_left
                     ? hyparview_near_gains(v, hl, &victim)
-                    : has_room(v, hl, m->high, &victim, out);
+                    : has_room(v, hl, insists, &victim, out);
     if (!room) {
         v->stats.neighbor_rejected++;
         reply(v, hl, false, NULL, out);
@@ -729,7 +730,9 @@ static void ask_neighbor(struct membership *v, struct hlink *hl,
     f.hlc = 0;
     f.which_body = argus_Frame_neighbor_tag;
     f.body.neighbor =
-        (argus_Neighbor){.high = d->is_high, .near = d->intent == INTENT_NEAR};
+        (argus_Neighbor){.high = d->is_high,
+                         .near = d->intent == INTENT_NEAR,
+                         .swap = d->is_high && d->intent == INTENT_SWAP};
     v->stats.neighbor_sent++;
     hl->state = HLINK_ASKED;
     hl->intent = d->intent;

@@ -283,6 +283,8 @@ struct hlink *membership_nobody(struct membership *v,
  *  together by one link it is that. */
 struct hlink *membership_random_victim(struct membership *v,
                                        const struct hlink *newcomer);
+/** Is there a neighbor by which no broadcast goes? */
+bool membership_has_spare(const struct membership *v);
 /** All places that are free and not asked for. */
 uint32_t membership_want_all(const struct membership *v);
 void membership_start_timers(struct membership *v);

@@ -580,13 +580,25 @@ struct hlink *membership_nobody(struct membership *v,
     return NULL;
 }
 
+static bool is_used(const struct membership *v, const struct hlink *hl)
+{
+    return v->listener.is_used(v->listener.context, hl->link);
+}
+
+bool membership_has_spare(const struct membership *v)
+{
+    for (uint32_t i = 0; i < v->links_count; i++)
+        if (v->links[i].state == HLINK_ACTIVE && !is_used(v, &v->links[i]))
+            return true;
+    return false;
+}
+
 /* What is lost with it, the worst first. */
 static unsigned loss_of(const struct membership *v, const struct hlink *hl)
 {
     bool has_just_come = v->now_ms - hl->up_ms <= SPARE_MS;
-    bool is_used = v->listener.is_used(v->listener.context, hl->link);
 
-    return 4u * hl->is_near + 2u * has_just_come + is_used;
+    return 4u * hl->is_near + 2u * has_just_come + is_used(v, hl);
 }
 
 struct hlink *membership_random_victim(struct membership *v,

@@ -297,7 +297,10 @@ static uint32_t body_measure(const argus_Frame *f)
     case argus_Frame_forward_join_tag:
         return bytes_field(peer_size(&f->body.forward_join.joiner)) +
                number_field(f->body.forward_join.ttl);
-    case argus_Frame_neighbor_tag: return number_field(f->body.neighbor.high);
+    case argus_Frame_neighbor_tag:
+        return number_field(f->body.neighbor.high) +
+               number_field(f->body.neighbor.near) +
+               number_field(f->body.neighbor.swap);
     case argus_Frame_neighbor_reply_tag:
         return number_field(f->body.neighbor_reply.accepted) +
                peers_size(f->body.neighbor_reply.peers,
