@@ -223,5 +223,51 @@ def slow_reply(bed, full):
     return "%.0f s behind and never concurrent; a newcomer had all after %.2f s" % (apart, joined)
 
 
-SCENARIOS = [clock_step_and_alarm, clock_reset, slow_reply]
+def clock_back_a_year(bed, full):
+    """A clock that is set back by a year: it is told, nobody goes offline for it, stamps and
+    events keep their order, also over a restart a year ago; and it ends when the clock is
+    right."""
+    wall, nodes = start_mesh(bed)
+    wrong, right = nodes[WRONG], [n for n in nodes if n is not nodes[WRONG]]
+    order = []
+
+    def happens(node):
+        order.append("in order %d" % len(order))
+        notify(node, order[-1])
+        wait_event(nodes, order[-1], 10)
+    happens(wrong)
+    before = stamp_ms(wrong)
+    wall.set("-365d")
+    wrong.wait_log("was set back by", limit_s=5)
+    wait_alarm(nodes, [wrong.name])
+    wrong.wait_log("s behind the median", "set it")
+    for node in (right[0], wrong, right[1], wrong):
+        happens(node)
+
+    generation = wrong.status()["generation"]
+    wrong.stop()
+    wrong.start()
+    wait_online(nodes, NODES, 20)
+    check(wrong.status()["generation"] > generation, "its generation went back")
+    check(stamp_ms(wrong) > before, "its stamps went back")
+    wait_alarm(nodes, [wrong.name])
+    for node in (wrong, right[2], wrong):
+        happens(node)
+    for node in nodes:
+        events = [e for e in node.events() if e["message"] in order]
+        check([e["message"] for e in events] == order, "%s has %s" % (node.name, events))
+        check(node.status()["members"]["online"] == NODES, "%s: %s" % (node.name, node.status()))
+        check(not any("is offline" in e["message"] for e in node.events()),
+              "%s: somebody was offline" % node.name)
+    check(all(not clock(n)["alarm"] and abs(clock(n)["offset_s"]) < 0.1 for n in right),
+          "a clock that is right is alarmed")
+
+    wall.set("+0")
+    wait_alarm(nodes, [])
+    wrong.wait_log("is right again")
+    happens(wrong)
+    return "told, %d events in order over a restart, cleared" % len(order)
+
+
+SCENARIOS = [clock_step_and_alarm, clock_reset, slow_reply, clock_back_a_year]
 FULL_ONLY = [clock_drift]
