@@ -6,6 +6,7 @@ import random
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -72,6 +73,51 @@ def routing(bed, full):
                  "%s does not go on at %s" % (agent.name, other.name))
     return ("values of 2 hosts %.1f s after the start; %s killed, both go on at %s after %.1f s"
             % (first, victim.name, other.name, time.monotonic() - killed))
+
+
+def put_value(node, text):
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(10)
+        s.connect(node.put)
+        s.sendall(b"PUTVAL %s\n" % text.encode())
+        answer = s.recv(200)
+        check(b"Success" in answer, "%s: %r" % (text, answer))
+
+
+def values_of(node, plugin):
+    """What its csv plugin wrote of a plugin's one series."""
+    found = []
+    for path in glob.glob(os.path.join(node.base, "csv", "*", plugin, "*")):
+        with open(path) as f:
+            found += [float(line.split(",")[1]) for line in f if line[0].isdigit()]
+    return found
+
+
+def stop_takes_what_was_gathered(bed, full):
+    """Values written a few milliseconds before an agent stops, while it gathers what comes
+    with them: each reaches the aggregator, at once or after the next start."""
+    bed.need_plugins("csv", "unixsock")
+    aggregator = bed.daemon("agg", role="aggregator")
+    aggregator.plugins = csv_block(aggregator)
+    aggregator.start()
+    agent = bed.daemon("agent", seeds=[aggregator.address])
+    agent.put = os.path.join(agent.base, "put.sock")
+    agent.plugins = csv_block(agent) + (
+        'LoadPlugin unixsock\n<Plugin unixsock>\n  SocketFile "%s"\n  DeleteSocket true\n'
+        '</Plugin>\n' % agent.put)
+    rounds = 5
+    for i in range(rounds):
+        agent.start()
+        wait_for(lambda: in_use(agent), 15, "it has no aggregator")
+        put_value(agent, "agent/last/gauge interval=10 N:%d" % i)
+        limit = time.monotonic() + 5
+        while i not in values_of(agent, "last"):  # without a pause: it would be too late
+            check(time.monotonic() < limit, "its own collectd does not write value %d" % i)
+        agent.stop()
+    agent.start()
+    wait_for(lambda: values_of(aggregator, "last") == list(range(rounds)), 20,
+             lambda: "of %d values arrived: %s" % (rounds, values_of(aggregator, "last")))
+    return "%d of %d values arrived" % (rounds, rounds)
 
 
 # ------------------------------------------------------- every value, once
@@ -356,7 +402,8 @@ def lifecycle(bed, full):
     return "%d starts and stops, no leak, no hang" % times
 
 
-SCENARIOS = [routing, replay_kill, chain_bypass, chain_stop, chain_narrow, queue_limit]
+SCENARIOS = [routing, stop_takes_what_was_gathered, replay_kill, chain_bypass, chain_stop,
+             chain_narrow, queue_limit]
 FULL_ONLY = [chain_none, chain_stop_all, replay_stop, replay_freeze, lifecycle]
 ALONE = [replay_kill]
 BUSY = [chain_bypass, chain_stop, chain_narrow, queue_limit]
