@@ -802,6 +802,30 @@ static void test_shuffle_is_answered_by_a_dial(void)
     membership_free(h);
 }
 
+/* Goal: of two that lack a neighbor and meet by a shuffle the second asks the
+ * first, unless they are neighbors of one neighbor. */
+static void test_seeker_is_met_three_hops_away(void)
+{
+    struct membership *h = new_node(5, NULL);
+
+    asks(h, 1000, 1, 1, 1, false);
+    asks(h, 1000, 2, 2, 1, false);
+    memset(&frame.body.shuffle, 0, sizeof frame.body.shuffle);
+    frame.body.shuffle.ttl = HYPARVIEW_ARWL - 1;
+    frame.body.shuffle.seeks = true;
+    frame.body.shuffle.has_origin = true;
+    fill_peer(&frame.body.shuffle.origin, 20);
+    receive(h, 1001, 1, argus_Frame_shuffle_tag);
+    CU_ASSERT_EQUAL(seen.dials, 0);
+    CU_ASSERT_EQUAL(seen.shuffles, 1);
+    frame.body.shuffle.ttl = HYPARVIEW_ARWL - 2;
+    receive(h, 1002, 1, argus_Frame_shuffle_tag);
+    CU_ASSERT_EQUAL(seen.dials, 1);
+    CU_ASSERT_EQUAL(seen.last_expected, 20);
+    CU_ASSERT_EQUAL(seen.shuffles, 2);
+    membership_free(h);
+}
+
 /* Goal: leaving says goodbye to all and takes nobody in afterwards. */
 static void test_leave_says_goodbye(void)
 {
@@ -880,6 +904,7 @@ CU_TestInfo suite_hyparview[] = {
     {"forward_join_walks", test_forward_join_walks},
     {"unasked_shuffle_reply_is_ignored", test_unasked_shuffle_reply_is_ignored},
     {"shuffle_is_answered_by_a_dial", test_shuffle_is_answered_by_a_dial},
+    {"seeker_is_met_three_hops_away", test_seeker_is_met_three_hops_away},
     {"leave_says_goodbye", test_leave_says_goodbye},
     {"bounds_hold", test_bounds_hold},
     CU_TEST_INFO_NULL,

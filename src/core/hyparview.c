@@ -7,6 +7,7 @@
 #define RETURNED_MS 5000 /* so many ... */
 #define RETURNED_MIN 3   /* ... lost peers back within this: a split healed */
 #define REJECTED_MAX 3   /* rejections in a row until we insist */
+#define SEEKER_HOPS 3    /* so far from a seeker at least are its new links */
 
 static uint32_t limit(const struct membership_options *options)
 {
@@ -71,13 +72,16 @@ static void on_forward_join(struct membership *v, struct hlink *from,
 
 /* departs: when nearly all views are full, who lacks a neighbor meets another
  * such node by asking one after the other only after minutes. A shuffle passes
- * by several nodes: whoever of them has room, too, takes the chance. */
+ * by several nodes: whoever of them has room, too, takes the chance. Not the
+ * second one: a neighbor of a neighbor closes a triangle. Thousands that joined
+ * one by one had ten times the clustering of a random graph from those. */
 static void meet_seeker(struct membership *v, const argus_Shuffle *m,
                         struct actions *out)
 {
     struct node_id id = node_id_of(m->origin.id);
 
-    if (m->seeks && fill_want(v) > 0 && is_dialable(m->origin.address) &&
+    if (m->seeks && m->ttl + SEEKER_HOPS <= HYPARVIEW_ARWL + 1 &&
+        fill_want(v) > 0 && is_dialable(m->origin.address) &&
         !node_id_is_zero(&id) && !membership_is_active(v, &id) &&
         !membership_is_dialing(v, &id))
         (void)membership_ask(v, &id, m->origin.address, false, INTENT_FILL,
