@@ -56,9 +56,25 @@ static size_t printable(const char *text, size_t size, int *width)
     return *width < 0 || is_direction_mark(c) ? 0 : length;
 }
 
+/* What is shown as it is, a column a byte; *size is how many. Nearly all text
+ * is such. */
+static bool is_plain(const char *text, size_t *size)
+{
+    const char *end = text;
+
+    while (*end >= ' ' && *end <= '~')
+        end++;
+    *size = (size_t)(end - text);
+    return *end == '\0';
+}
+
 char *table_escape(const char *text)
 {
-    size_t size = strlen(text);
+    size_t size;
+
+    if (is_plain(text, &size))
+        return strdup(text);
+    size = strlen(text);
     char *out = malloc(4 * size + 1);
     size_t used = 0;
 
@@ -104,7 +120,11 @@ static size_t head_size(const char *text, int room, int *columns)
 
 int table_width(const char *text)
 {
+    size_t size;
     int columns;
+
+    if (is_plain(text, &size))
+        return (int)size;
     (void)head_size(text, -1, &columns);
     return columns;
 }
@@ -175,12 +195,17 @@ void table_cell(struct table *t, enum table_color color, const char *format,
                 ...)
 {
     va_list ap;
-    char *text = NULL;
+    char few[128] = "", *text = few;
 
     va_start(ap, format);
-    if (vasprintf(&text, format, ap) < 0)
-        text = NULL;
+    int size = vsnprintf(few, sizeof few, format, ap);
     va_end(ap);
+    if (size >= (int)sizeof few) { /* seldom */
+        va_start(ap, format);
+        if (vasprintf(&text, format, ap) < 0)
+            text = NULL;
+        va_end(ap);
+    }
     (void)must(text);
     if (t->count == t->room) {
         t->room = t->room == 0 ? 64 : 2 * t->room;
@@ -190,7 +215,8 @@ void table_cell(struct table *t, enum table_color color, const char *format,
     cell->text = must(table_escape(text));
     cell->width = table_width(cell->text);
     cell->color = color;
-    free(text);
+    if (text != few)
+        free(text);
 }
 
 size_t table_rows(const struct table *t)
