@@ -69,6 +69,10 @@ class Terminal:
     def type(self, keys):
         os.write(self.master, keys.encode())
 
+    def is_stopped(self):
+        with open("/proc/%d/stat" % self.process.pid) as f:
+            return f.read().rsplit(") ", 1)[1].startswith("T")
+
     def wait_end(self, limit_s=8):
         def ended():
             self.read()  # what it writes last must be taken from it
@@ -132,6 +136,7 @@ def ctl_watch(bed, full):
     t.shows(ENTER, "2 online")
     t.process.send_signal(signal.SIGTSTP)
     t.shows(LEAVE)
+    wait_for(t.is_stopped, 8, "argusctl does not stop")  # who comes earlier wakes nobody
     t.process.send_signal(signal.SIGCONT)
     t.shows(ENTER, "2 online")
     nodes[0].kill()
