@@ -288,7 +288,7 @@ static argus_Order begin_epoch(uint32_t epoch)
                          .body.clock = {.epoch = epoch}};
 }
 
-/* The longest between two pings of a link: PingInterval and its slack, and a
+/* The longest between two pings of a link: PingInterval and its jitter, and a
  * round trip. */
 #define PING_MAX_MS 2500
 

@@ -73,10 +73,9 @@ static void on_flooded(void *context, link_id link,
     seen.floods++;
 }
 
-static struct links *new_slack_links(uint32_t max, uint32_t slack_ms)
+static struct links *new_links(uint32_t max)
 {
     struct links_options o = {.ping_ms = 2000,
-                              .slack_ms = slack_ms,
                               .suspect_ms = 3500,
                               .links_max = max,
                               .peer_links_max = 3};
@@ -89,11 +88,6 @@ static struct links *new_slack_links(uint32_t max, uint32_t slack_ms)
     memset(&seen, 0, sizeof seen);
     CU_ASSERT_EQUAL_FATAL(links_new(&o, &up, &l), ARGUS_OK);
     return l;
-}
-
-static struct links *new_links(uint32_t max)
-{
-    return new_slack_links(max, 0);
 }
 
 static bool up(struct links *l, uint64_t now, link_id link, uint8_t who,
@@ -150,42 +144,6 @@ static void test_silent_link_is_closed_and_reported(void)
     CU_ASSERT_FALSE(links_on_link_down(l, 1));
     CU_ASSERT_EQUAL(links_stats(l)->frame_unknown, 1);
     CU_ASSERT_EQUAL(links_deadline_ms(l), UINT64_MAX); /* SYNC has no pings */
-    links_free(l);
-}
-
-/* Goal: a ping that is due goes with the next frame, of whichever link, and
- * without one when its slack is over; a frame before does not bring it forth,
- * and one that comes after is no excuse for a timer that was missed. */
-static void test_ping_waits_for_an_occasion(void)
-{
-    struct links *l = new_slack_links(64, 400);
-
-    (void)up(l, 1000, 1, 1, argus_LinkKind_LINK_MESH);
-    (void)up(l, 1500, 2, 2, argus_LinkKind_LINK_MESH);
-    CU_ASSERT_EQUAL(links_deadline_ms(l), 3400);
-    (void)frame(l, 2999, 1, 2, argus_Frame_prune_tag, NULL);
-    CU_ASSERT_EQUAL(seen.pings, 0);
-    (void)frame(l, 3001, 1, 2, argus_Frame_prune_tag, NULL);
-    CU_ASSERT_EQUAL(seen.pings, 1);
-    CU_ASSERT_EQUAL(seen.pinged, 1);
-    (void)frame(l, 3002, 1, 2, argus_Frame_prune_tag, NULL);
-    CU_ASSERT_EQUAL(seen.pings, 1); /* once */
-    (void)frame(l, 3100, 1, 1, argus_Frame_prune_tag, NULL);
-    CU_ASSERT_EQUAL(links_deadline_ms(l), 4500); /* 1 might have been silent */
-    links_on_timeout(l, 4500, 1, &out);
-    CU_ASSERT_EQUAL(links_deadline_ms(l), 5402); /* 2, heard at 3002 */
-    links_on_timeout(l, 5402, 1, &out);
-    CU_ASSERT_EQUAL(seen.pings, 2);
-    CU_ASSERT_EQUAL(seen.pinged, 2);
-    (void)frame(l, 5600, 1, 2, argus_Frame_prune_tag, NULL);
-    CU_ASSERT_EQUAL(seen.pings, 3);
-    CU_ASSERT_EQUAL(seen.pinged, 1);
-    (void)frame(l, 15000, 1, 2, argus_Frame_prune_tag, NULL);
-    CU_ASSERT_EQUAL(seen.pings, 3);
-    links_on_timeout(l, 15001, 1, &out); /* stood still */
-    CU_ASSERT_EQUAL(seen.silent, 0);
-    CU_ASSERT_EQUAL(seen.pings, 5);
-    CU_ASSERT_EQUAL(links_stats(l)->timer_missed, 1);
     links_free(l);
 }
 
@@ -487,7 +445,6 @@ static void test_budgets_of_absent_peers_are_bounded(void)
 CU_TestInfo suite_links[] = {
     {"silent_link_is_closed_and_reported",
      test_silent_link_is_closed_and_reported},
-    {"ping_waits_for_an_occasion", test_ping_waits_for_an_occasion},
     {"late_timer_accuses_nobody", test_late_timer_accuses_nobody},
     {"active_link_is_audited", test_active_link_is_audited},
     {"ends_ping_in_turn", test_ends_ping_in_turn},

@@ -7,6 +7,7 @@
 #include <sys/queue.h>
 
 #include "base/lines.h"
+#include "base/prng.h"
 #include "base/status.h"
 #include "core/bucket.h"
 
@@ -63,6 +64,7 @@ struct pulse {
     uint64_t unanswered_ms; /* first ping since heard_ms; 0: none */
     struct account *account;
     struct link_entry *entry;
+    uint32_t jitter_ms;   /* of the next ping */
     uint32_t ping_number; /* of the ping under way; 0: none */
     uint8_t kind;         /* argus_LinkKind */
     bool is_active, is_dialed, is_closing;
@@ -90,10 +92,10 @@ struct links {
     /* By place, in one block of memory. */
     struct pulse *pulses;
     link_id *ids;
-    uint64_t
-        *due_ms; /* of the next ping at the latest or of silence, or less */
+    uint64_t *due_ms; /* of the next ping or of silence, or earlier */
     uint32_t count, room;
     struct links_options options;
+    struct prng prng;
     struct links_listener listener;
     struct link_entry *table; /* by id */
     struct account *accounts;
@@ -116,6 +118,7 @@ int links_new(const struct links_options *options,
         return ARGUS_ENOMEM;
     l->options = *options;
     l->listener = *listener;
+    prng_seed(&l->prng, options->seed);
     l->deadline_ms = UINT64_MAX;
     TAILQ_INIT(&l->idle);
     *out = l;
@@ -371,20 +374,26 @@ static bool is_pinged(const struct pulse *p)
                               p->kind == argus_LinkKind_LINK_METRICS);
 }
 
+/* The links of a node must not be pinged all at the same time: whoever stops is
+ * found out by the one whose turn comes first. */
+static void draw_jitter(struct links *l, struct pulse *p)
+{
+    p->jitter_ms = prng_below(&l->prng, l->options.jitter_ms + 1);
+}
+
 /* Whoever pinged a link last gives the other end the first turn. */
 static uint32_t own_turn_ms(const struct links *l)
 {
     return l->options.ping_ms + l->options.ping_ms / 4;
 }
 
-/* From then on it may be pinged; see links_options.slack_ms. */
-static uint64_t ping_from_ms(const struct links *l, const struct pulse *p)
+static uint64_t ping_due_ms(const struct links *l, const struct pulse *p)
 {
     uint64_t from = p->is_active ? p->answered_ms : p->heard_ms;
     uint64_t own_ms = p->pinged_ms + own_turn_ms(l);
     uint64_t other_ms = from + l->options.ping_ms;
 
-    return own_ms > other_ms ? own_ms : other_ms;
+    return (own_ms > other_ms ? own_ms : other_ms) + p->jitter_ms;
 }
 
 /* Silence counts from the last frame, but a ping must have had its part of
@@ -415,8 +424,7 @@ static void find_due(struct links *l, const struct pulse *p)
     uint64_t due_ms = UINT64_MAX;
 
     if (is_pinged(p)) {
-        uint64_t ping = ping_from_ms(l, p) + l->options.slack_ms;
-        uint64_t silent = silent_due_ms(l, p);
+        uint64_t ping = ping_due_ms(l, p), silent = silent_due_ms(l, p);
         due_ms = ping < silent ? ping : silent;
     }
     l->due_ms[p - l->pulses] = due_ms;
@@ -495,6 +503,7 @@ bool links_on_link_up(struct links *l, uint64_t now_ms, link_id link,
     }
     e->heard_ms = now_ms;
     e->answered_ms = now_ms;
+    draw_jitter(l, e);
     find_due(l, e);
     find_deadline(l);
     if (dial == 0 && !account_charge(l, e->account, LINKS_UP_COST))
@@ -565,6 +574,7 @@ static void answer(struct links *l, struct pulse *p, uint64_t now_ms,
         (argus_Pong){.number = ping->number, .received_us = (int64_t)wall_us};
     f.body.pong.has_standing = standing(l, p, &f.body.pong.standing);
     p->answered_ms = now_ms;
+    draw_jitter(l, p);
     /* Both pinged at once: who dialed goes first the next time. */
     if (p->ping_number != 0 && !p->is_dialed)
         p->answered_ms += l->options.ping_ms / 2;
@@ -636,47 +646,6 @@ static bool on_pong(struct links *l, struct pulse *p, const argus_Pong *pong,
     return true;
 }
 
-static void send_ping(struct links *l, struct pulse *p, uint64_t now_ms,
-                      uint64_t wall_us, struct actions *out)
-{
-    argus_Frame f;
-
-    if (++l->ping_number == 0)
-        l->ping_number = 1;
-    p->ping_number = l->ping_number;
-    p->ping_sent_us = (int64_t)wall_us;
-    p->pinged_ms = now_ms;
-    if (p->unanswered_ms == 0)
-        p->unanswered_ms = now_ms;
-    f.hlc = 0;
-    f.which_body = argus_Frame_ping_tag;
-    f.body.ping = (argus_Ping){.number = p->ping_number};
-    f.body.ping.has_standing = standing(l, p, &f.body.ping.standing);
-    l->stats.ping_sent++;
-    actions_send(out, id_of(l, p), &f);
-}
-
-/* Somebody may be pinged and need not yet be. Who is past that time leaves it
- * to links_on_timeout(), which sees that it came late. */
-static bool is_occasion(const struct links *l, uint64_t now_ms)
-{
-    return now_ms < l->deadline_ms &&
-           l->deadline_ms - now_ms <= l->options.slack_ms;
-}
-
-/* All that may be pinged by now, or all. */
-static void ping_some(struct links *l, uint64_t now_ms, uint64_t wall_us,
-                      bool all, struct actions *out)
-{
-    for (uint32_t i = 0; i < l->count; i++) {
-        struct pulse *p = &l->pulses[i];
-        if (is_pinged(p) && (all || ping_from_ms(l, p) <= now_ms))
-            send_ping(l, p, now_ms, wall_us, out);
-        find_due(l, p);
-    }
-    find_deadline(l);
-}
-
 bool links_on_frame(struct links *l, uint64_t now_ms, uint64_t wall_us,
                     link_id link, const argus_Frame *frame, struct actions *out)
 {
@@ -713,9 +682,28 @@ bool links_on_frame(struct links *l, uint64_t now_ms, uint64_t wall_us,
             hear(l, e, &pong->standing, out);
         }
     }
-    if (is_occasion(l, now_ms))
-        ping_some(l, now_ms, wall_us, false, out);
     return true;
+}
+
+static void send_ping(struct links *l, struct pulse *p, uint64_t now_ms,
+                      uint64_t wall_us, struct actions *out)
+{
+    argus_Frame f;
+
+    if (++l->ping_number == 0)
+        l->ping_number = 1;
+    p->ping_number = l->ping_number;
+    p->ping_sent_us = (int64_t)wall_us;
+    p->pinged_ms = now_ms;
+    draw_jitter(l, p);
+    if (p->unanswered_ms == 0)
+        p->unanswered_ms = now_ms;
+    f.hlc = 0;
+    f.which_body = argus_Frame_ping_tag;
+    f.body.ping = (argus_Ping){.number = p->ping_number};
+    f.body.ping.has_standing = standing(l, p, &f.body.ping.standing);
+    l->stats.ping_sent++;
+    actions_send(out, id_of(l, p), &f);
 }
 
 void links_ping(struct links *l, uint64_t now_ms, uint64_t wall_us,
@@ -779,7 +767,13 @@ void links_on_timeout(struct links *l, uint64_t now_ms, uint64_t wall_us,
     while ((silent = next_silent(l, now_ms)) != NULL)
         end_silent(l, silent, out);
 
-    ping_some(l, now_ms, wall_us, late, out);
+    for (uint32_t i = 0; i < l->count; i++) {
+        struct pulse *e = &l->pulses[i];
+        if (is_pinged(e) && (late || ping_due_ms(l, e) <= now_ms))
+            send_ping(l, e, now_ms, wall_us, out);
+        find_due(l, e);
+    }
+    find_deadline(l);
 }
 
 uint64_t links_deadline_ms(const struct links *l)

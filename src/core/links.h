@@ -5,10 +5,6 @@
  * machine or the network does (PROTOCOLS.md §4, half-open TCP). So MESH and
  * METRICS links are pinged when nothing came for ping_ms; one on which nothing
  * came for suspect_ms although it was pinged is closed and reported silent.
- * A ping that is due goes when the next frame comes, or slack_ms later: to wake
- * for nothing else is the most of what a mesh at rest costs. (So the links of a
- * node are not pinged all at one time, and whoever stops is found out by the
- * one whose turn comes first.)
  * Links of the active view are pinged every ping_ms even when busy, by their
  * two ends in turn: ping and pong say how the sender stands to the receiver, of
  * which "you are in my active view" is the symmetry audit.
@@ -50,8 +46,9 @@ struct links; /* opaque; one an engine */
 #define LINKS_STRIKES_MS 60000  /* strikes further back do not count */
 
 struct links_options {
+    uint64_t seed;
     uint32_t ping_ms;
-    uint32_t slack_ms; /* a ping waits so long for a frame to go with */
+    uint32_t jitter_ms; /* a ping comes up to so much later */
     uint32_t suspect_ms;
     uint32_t links_max;      /* > LINKS_RESERVED */
     uint32_t peer_links_max; /* accepted from one node at a time */

@@ -226,8 +226,9 @@ static bool any_member(void *context, uint32_t pick,
 
 static int new_links(struct overlay *o, const struct overlay_options *options)
 {
-    struct links_options links = {.ping_ms = options->ping_ms,
-                                  .slack_ms = options->ping_ms / 5,
+    struct links_options links = {.seed = options->membership.seed,
+                                  .ping_ms = options->ping_ms,
+                                  .jitter_ms = options->ping_ms / 5,
                                   .suspect_ms = options->suspect_ms,
                                   .links_max = OVERLAY_LINKS_MAX,
                                   .peer_links_max = OVERLAY_PEER_LINKS_MAX};
