@@ -36,6 +36,20 @@ static struct node_id id_of(uint32_t n)
     return id;
 }
 
+/* Change the database behind the store's back. @return rows changed. */
+static int change_db(const char *dir, const char *sql)
+{
+    char path[300];
+    sqlite3 *db;
+
+    (void)snprintf(path, sizeof path, "%s/argus.db", dir);
+    CU_ASSERT_EQUAL_FATAL(sqlite3_open(path, &db), SQLITE_OK);
+    CU_ASSERT_EQUAL(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    int rows = sqlite3_changes(db);
+    (void)sqlite3_close(db);
+    return rows;
+}
+
 struct seen {
     unsigned count;
     uint32_t first, last;
@@ -236,20 +250,14 @@ static void test_store_damaged_page_is_found(void)
 /* Goal: a schema that never was is damage, too. */
 static void test_store_damaged_schema_is_put_aside(void)
 {
-    char dir[256], path[300];
+    char dir[256];
     struct argus_error err = {{0}};
     struct store *s;
-    sqlite3 *db;
 
     folder_make(dir);
     CU_ASSERT_EQUAL_FATAL(store_open(dir, &s, &err), ARGUS_OK);
     store_close(s);
-    (void)snprintf(path, sizeof path, "%s/argus.db", dir);
-    CU_ASSERT_EQUAL_FATAL(sqlite3_open(path, &db), SQLITE_OK);
-    CU_ASSERT_EQUAL(
-        sqlite3_exec(db, "PRAGMA user_version=-5", NULL, NULL, NULL),
-        SQLITE_OK);
-    (void)sqlite3_close(db);
+    (void)change_db(dir, "PRAGMA user_version=-5");
     log_set_sink(keep_line);
     CU_ASSERT_EQUAL_FATAL(store_open(dir, &s, &err), ARGUS_OK);
     CU_ASSERT_PTR_NOT_NULL(strstr(line, "schema -5"));
@@ -265,15 +273,10 @@ static void test_store_newer_schema_is_refused(void)
     char dir[256], path[300];
     struct argus_error err = {{0}};
     struct store *s;
-    sqlite3 *db;
 
     folder_make(dir);
     (void)snprintf(path, sizeof path, "%s/argus.db", dir);
-    CU_ASSERT_EQUAL_FATAL(sqlite3_open(path, &db), SQLITE_OK);
-    CU_ASSERT_EQUAL(
-        sqlite3_exec(db, "PRAGMA user_version=99", NULL, NULL, NULL),
-        SQLITE_OK);
-    (void)sqlite3_close(db);
+    (void)change_db(dir, "PRAGMA user_version=99");
     CU_ASSERT_EQUAL(store_open(dir, &s, &err), ARGUS_EINVAL);
     CU_ASSERT_PTR_NOT_NULL(strstr(err.text, path));
     CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "99"));
@@ -479,17 +482,13 @@ static const char schema_1[] =
  * what is new works in it and is there at the next start. */
 static void test_store_schema_1_is_upgraded(void)
 {
-    char dir[256], path[300];
+    char dir[256];
     struct argus_error err = {{0}};
     struct store *s;
     struct node_id a = id_of(7);
-    sqlite3 *db;
 
     folder_make(dir);
-    (void)snprintf(path, sizeof path, "%s/argus.db", dir);
-    CU_ASSERT_EQUAL_FATAL(sqlite3_open(path, &db), SQLITE_OK);
-    CU_ASSERT_EQUAL(sqlite3_exec(db, schema_1, NULL, NULL, NULL), SQLITE_OK);
-    (void)sqlite3_close(db);
+    (void)change_db(dir, schema_1);
     for (int start = 0; start < 2; start++) {
         CU_ASSERT_EQUAL_FATAL(store_open(dir, &s, &err), ARGUS_OK);
         struct seen records = {0}, bundles = {0};
@@ -513,25 +512,18 @@ static void test_store_schema_1_is_upgraded(void)
  * and the mesh took the node's records for old ones.) */
 static void test_store_generation_is_damaged(void)
 {
-    char dir[256], path[300];
+    char dir[256];
     struct argus_error err = {{0}};
     struct store *s;
-    sqlite3 *db;
 
     folder_make(dir);
-    (void)snprintf(path, sizeof path, "%s/argus.db", dir);
     CU_ASSERT_EQUAL_FATAL(store_open(dir, &s, &err), ARGUS_OK);
     CU_ASSERT_EQUAL(store_next_generation(s, 5), 5);
     store_close(s);
-    CU_ASSERT_EQUAL_FATAL(sqlite3_open(path, &db), SQLITE_OK);
-    CU_ASSERT_EQUAL(
-        sqlite3_exec(db,
-                     "UPDATE number SET value=x'0000000100000000'"
-                     " WHERE key=x'01000000000000000000000000000000'",
-                     NULL, NULL, NULL),
-        SQLITE_OK);
-    CU_ASSERT_EQUAL(sqlite3_changes(db), 1);
-    (void)sqlite3_close(db);
+    CU_ASSERT_EQUAL(change_db(dir,
+                              "UPDATE number SET value=x'0000000100000000'"
+                              " WHERE key=x'01000000000000000000000000000000'"),
+                    1);
     CU_ASSERT_EQUAL_FATAL(store_open(dir, &s, &err), ARGUS_OK);
     CU_ASSERT_EQUAL(store_next_generation(s, 1000), 1000);
     CU_ASSERT_EQUAL(store_next_generation(s, 900), 1001);
@@ -627,23 +619,16 @@ static void test_store_remembers_what_ran(void)
 /* Goal: a chunk that is not what its hash says is not handed out, and goes. */
 static void test_store_damaged_chunk_is_dropped(void)
 {
-    char dir[256], path[300];
+    char dir[256];
     struct argus_error err = {{0}};
     struct store *s;
-    sqlite3 *other;
 
     folder_make(dir);
     CU_ASSERT_EQUAL_FATAL(store_open(dir, &s, &err), ARGUS_OK);
     CU_ASSERT_TRUE(put_chunk(s, 1) && put_chunk(s, 2));
     CU_ASSERT_EQUAL(store_stats(s)->chunk_bytes, 2 * CONTENT_CHUNK_SIZE);
-    (void)snprintf(path, sizeof path, "%s/argus.db", dir);
-    CU_ASSERT_EQUAL_FATAL(sqlite3_open(path, &other), SQLITE_OK);
-    CU_ASSERT_EQUAL(sqlite3_exec(other,
-                                 "UPDATE chunk SET content=zeroblob(32768)"
-                                 " WHERE id=1",
-                                 NULL, NULL, NULL),
-                    SQLITE_OK);
-    (void)sqlite3_close(other);
+    (void)change_db(dir, "UPDATE chunk SET content=zeroblob(32768)"
+                         " WHERE id=1");
     CU_ASSERT_FALSE(has_chunk(s, 1));
     CU_ASSERT_TRUE(has_chunk(s, 2));
     CU_ASSERT_EQUAL(store_stats(s)->chunks_damaged, 1);
