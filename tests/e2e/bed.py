@@ -138,6 +138,7 @@ class Daemon:
         self.out = os.path.join(self.base, "out")
         self.process = None
         self.started_at = None
+        self.is_ready = False
         os.makedirs(self.base, exist_ok=True)
 
     @property
@@ -180,6 +181,7 @@ class Daemon:
                                             stdout=out, stderr=out, env=env,
                                             preexec_fn=_in_child)
         self.started_at = time.monotonic()
+        self.is_ready = False
         return self
 
     def wait_ready(self, limit_s=15):
@@ -190,6 +192,7 @@ class Daemon:
                               % (self.name, self.process.returncode, self.last_words()))
             return os.path.exists(self.socket) and self.ctl_code("status")[0] in (0, 1)
         wait_for(answers, limit_s, lambda: "%s does not answer: %s" % (self.name, self.last_words()))
+        self.is_ready = True
         return self
 
     def start(self):
@@ -230,7 +233,10 @@ class Daemon:
         return done.returncode, done.stdout, done.stderr
 
     def ctl(self, *arguments, codes=(0,)):
-        """argusctl --json ... -> the object. Failure on another exit code."""
+        """argusctl --json ... -> the object, once the node is ready. Failure on another exit
+        code."""
+        if self.is_running() and not self.is_ready:
+            self.wait_ready()
         code, out, err = self.ctl_code(*arguments)
         check(code in codes, "%s: argusctl %s: exit %d: %s"
               % (self.name, " ".join(arguments), code, err.strip()))

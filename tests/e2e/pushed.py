@@ -62,8 +62,8 @@ def config_status(node, name):
 
 
 def rows(node, name):
-    """{node: its row of config status}"""
-    return {row["node"]: row for row in config_status(node, name)["nodes"]}
+    """{node: its row of config status}; none as long as the asker has not heard of it"""
+    return {row["node"]: row for row in config_status(node, name).get("nodes", [])}
 
 
 def wait_rows(asker, name, condition, limit_s, who=None):

@@ -123,7 +123,14 @@ def stop_takes_what_was_gathered(bed, full):
 # ------------------------------------------------------- every value, once
 
 AGENTS = 4
+HOSTS = 40  # of an agent
 RATE = 20000  # values a second, of all agents together
+
+
+def series_of_agent():
+    """How many an agent replays."""
+    with open(os.path.join(HERE, "recording.txt")) as f:
+        return HOSTS * len({tuple(line.split()[:4]) for line in f if line[0] != "#"})
 
 
 def replay_block(d, hosts, pattern, rate, seconds, go):
@@ -156,7 +163,7 @@ def replay_nodes(bed, seconds, count=2, rate=RATE, own_rate=0, extra="", agent_e
                          extra=threads + agent_extra, security=security)
               for i in range(AGENTS)]
     for i, d in enumerate(agents):
-        d.plugins = replay_block(d, 40, "a%d-%%" % i, rate // AGENTS, seconds, go)
+        d.plugins = replay_block(d, HOSTS, "a%d-%%" % i, rate // AGENTS, seconds, go)
     for d in aggregators + agents:
         if prepare is not None:
             prepare(d)

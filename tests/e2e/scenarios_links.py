@@ -9,7 +9,7 @@ import time
 
 from bed import (check, cpu_seconds, notify, parse_time, private_bytes, quantile, wait_event,
                  wait_for, wait_mesh, wait_online)
-from scenarios_data import RATE, replay_nodes, stop_and_compare, wait_replayed
+from scenarios_data import RATE, replay_nodes, series_of_agent, stop_and_compare, wait_replayed
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -163,7 +163,7 @@ def hostile(bed, full):
     """Thousands of strangers' connections to one of 16 nodes, the busiest one."""
     count, seconds = (5000, 60) if full else (2000, 6)
     before_s = 15 if full else 3
-    replayed_s = before_s + seconds + (20 if full else 8)
+    replayed_s = before_s + seconds + (20 if full else 15)
     aggregators, agents = replay_nodes(bed, replayed_s, count=1, rate=2000)
     victim = aggregators[0]
     others = [bed.daemon("n%02d" % i, seeds=[victim.address]).spawn() for i in range(11)]
@@ -173,6 +173,10 @@ def hostile(bed, full):
     wait_online(nodes, 16, 20)
     wait_mesh(nodes, 20)
     events = notify_for(nodes, "before", before_s)
+    # collectd keeps something of every series: all of them must have come by now.
+    for agent in agents:
+        wait_for(lambda a=agent: a.status()["counters"]["values_acked"] >= series_of_agent(),
+                 20, "%s has not sent every series" % agent.name)
     memory = private_bytes(victim.process.pid)
     cpu = cpu_seconds(victim.process.pid)
 
