@@ -248,9 +248,9 @@ static void test_partition_one_way(void)
     end_sim(s);
 }
 
-static void test_partition_flaps(void)
+static void flap(uint64_t seed)
 {
-    struct sim *s = new_sim((struct sim_options){.nodes = 30});
+    struct sim *s = new_sim((struct sim_options){.nodes = 30, .seed = seed});
 
     sim_run(s, 10000);
     sim_partition_flapping(s, 15, 3000, 2000);
@@ -262,6 +262,17 @@ static void test_partition_flaps(void)
     CU_ASSERT_TRUE(sim_run_until(s, sim_all_joined, 60000));
     CU_ASSERT_TRUE(sim_run_until(s, sim_all_identical, 60000));
     end_sim(s);
+}
+
+/* Goal: two halves that met again and again while the network flapped, and all
+ * know each other as online, do not stay two meshes. One of a hundred did, when
+ * who had met once did not try a second time. */
+static void test_partition_flaps(void)
+{
+    uint64_t seed = test_seed();
+
+    for (uint64_t i = 0; i < 10; i++)
+        flap(seed + i);
 }
 
 /* Goal: of two processes with one identity the later takes another, and all

@@ -4,6 +4,7 @@
 
 /* Waits in milliseconds, all jittered. Guesses. */
 #define SWAP_MS 3600000  /* one neighbor exchanged to mix the overlay */
+#define SWAP_MIN_MS 5000 /* ... after a split; doubles */
 #define RETURNED_MS 5000 /* so many ... */
 #define RETURNED_MIN 3   /* ... lost peers back within this: a split healed */
 #define REJECTED_MAX 3   /* rejections in a row until we insist */
@@ -134,6 +135,7 @@ static void swap(struct membership *v, struct actions *out)
 static void start(struct membership *v)
 {
     membership_start_timers(v);
+    v->swap_wait_ms = SWAP_MS;
     v->swap_at_ms = membership_soon(v, SWAP_MS);
     hyparview_near_start(v);
 }
@@ -144,7 +146,8 @@ static void on_timeout(struct membership *v, struct actions *out)
     if (v->active_count == 0)
         return;
     if (v->now_ms >= v->swap_at_ms) {
-        v->swap_at_ms = v->now_ms + prng_jitter(&v->prng, SWAP_MS);
+        v->swap_at_ms = v->now_ms + prng_jitter(&v->prng, v->swap_wait_ms);
+        v->swap_wait_ms = membership_doubled(v->swap_wait_ms, 1, SWAP_MS);
         swap(v, out);
     }
     if (v->now_ms >= v->near_at_ms)
@@ -160,11 +163,12 @@ static uint64_t deadline_ms(const struct membership *v)
     return least(due, least(v->swap_at_ms, v->near_at_ms));
 }
 
-/* Two meshes hang together by the link that was just made: a second one soon.
- */
+/* Two meshes may hang together by the link that was just made: others soon, and
+ * ever more seldom, for the network may be gone again when their turn comes. */
 void membership_seek_bridged(struct membership *v)
 {
-    v->swap_at_ms = least(v->swap_at_ms, membership_soon(v, RETURNED_MS));
+    v->swap_wait_ms = SWAP_MIN_MS;
+    v->swap_at_ms = least(v->swap_at_ms, membership_soon(v, SWAP_MIN_MS));
 }
 
 /* Several peers that were lost are back in the same life: not they were

@@ -138,6 +138,7 @@ struct membership {
     uint64_t shuffle_answer_until_ms; /* a ShuffleReply is expected */
 
     uint64_t shuffle_at_ms, swap_at_ms, probe_at_ms;
+    uint32_t swap_wait_ms;
     uint64_t changed_ms; /* when a neighbor came or went last */
     uint64_t seek_at_ms; /* while without neighbors: next contact or lost */
     uint32_t seek_wait_ms;
