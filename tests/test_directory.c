@@ -397,6 +397,25 @@ static void test_suspect_unrefuted_turns_offline(void)
     desk_free(&desk);
 }
 
+/* Goal: once two witnesses agree it is waited for a refutation half as long. */
+static void test_second_witness_halves_the_wait(void)
+{
+    struct desk desk = desk_new(3);
+
+    for (uint32_t i = 1; i <= 3; i++)
+        (void)say_version(&desk, i, 1, 1);
+    (void)say_report(&desk, 1, 2, 1, 1, SUSPECT);
+    net_run(desk.net, 500);
+    CU_ASSERT_EQUAL(say_report(&desk, 1, 2, 1, 1, SUSPECT), DIRECTORY_STALE);
+    net_run(desk.net, 500); /* the same one twice is no second */
+    (void)say_report(&desk, 3, 2, 1, 1, SUSPECT);
+    net_run(desk.net, 1150);
+    CU_ASSERT_EQUAL(member(&desk, 2)->state, SUSPECT);
+    net_run(desk.net, 150);
+    CU_ASSERT_EQUAL(member(&desk, 2)->state, OFFLINE);
+    desk_free(&desk);
+}
+
 /* Goal: a clean stop is known at once, needs no probe and is no death; a leave
  * is for good, unless it is taken back; a later life makes both void. */
 static void test_stop_and_leave_are_told_by_the_node(void)
@@ -1039,6 +1058,7 @@ CU_TestInfo suite_directory[] = {
     ROW(test_report_absurd_is_refused),
     ROW(test_report_on_self_is_refuted),
     ROW(test_suspect_unrefuted_turns_offline),
+    ROW(test_second_witness_halves_the_wait),
     ROW(test_stop_and_leave_are_told_by_the_node),
     ROW(test_reimaged_host_supersedes_old_id),
     ROW(test_full_table_makes_room_for_the_new),

@@ -48,6 +48,7 @@ int directory_new(const struct engine_options *node, uint32_t members_max,
     d->retain_ms = (uint64_t)node->retain_offline_s * 1000;
     prng_seed(&d->prng, node->seed ^ (uint64_t)DIRECTORY_DIAL_TAG << 56);
     TAILQ_INIT(&d->suspicions);
+    TAILQ_INIT(&d->confirmed);
     own_init(d, node);
     sync_init(d);
     d->sweep_due_ms = UINT64_MAX;

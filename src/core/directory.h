@@ -1,7 +1,8 @@
 /* directory.h - who is in the mesh and how they are.
  *
  * Source: PROTOCOLS.md §3 (anti-entropy), §4 (traps); SWIM (DSN 2002) for
- * suspicion and refutation; Lifeguard for the patience of a late node. Words:
+ * suspicion and refutation; Lifeguard (DSN-W 2018) for the patience of a late
+ * node and for that with one witness or several. Words:
  *   record   what a node states of itself, signed; newer: (generation, version)
  *   report   what a witness states of another node: SUSPECT or OFFLINE. Void as
  *            soon as the subject's record is newer than the one it names
@@ -15,9 +16,10 @@
  * Failure. A neighbor's link that is reset, or ends without a word: one dial;
  * refused means OFFLINE, answered means nothing happened, anything else
  * SUSPECT. A silent one: SUSPECT. What is not refuted within seven tenths of
- * suspect_ms is offline, on each node by its own timer; the witness dials once
- * more and then says OFFLINE. A node that was late itself dials before it
- * accuses. A member with a live link to this node is at worst suspect here.
+ * suspect_ms, or half of that once two witnesses agree, is offline, on each
+ * node by its own timer; the witness dials once more and then says OFFLINE. A
+ * node that was late itself dials before it accuses. A member with a live link
+ * to this node is at worst suspect here.
  * Those whose neighbors died with them are found by probes, see core/failure.h.
  *
  * A clean stop is told by the node itself: a report on itself, OFFLINE,

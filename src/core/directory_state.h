@@ -25,7 +25,7 @@ struct directory {
     uint64_t now_ms, wall_us; /* of the call under way */
     uint64_t dials;           /* counts dial numbers */
     struct members members;
-    struct suspicion_queue suspicions; /* by deadline */
+    struct suspicion_queue suspicions, confirmed; /* each by deadline */
     struct bucket evictions;
     struct own own;
     struct failure failure;

@@ -368,6 +368,14 @@ static uint64_t settle_due_ms(const struct directory *d, const struct probe *p)
                                 : d->suspect_ms);
 }
 
+static void settle(struct directory *d, struct probe *p, struct member *m,
+                   struct actions *out)
+{
+    p->is_settled = true;
+    if (m != NULL)
+        on_silent(d, m, p->reason, false, out);
+}
+
 /* A dial may take longer to fail than anybody wants to wait. Its place stays
  * taken until it ends, so that dials under way are bounded. */
 static void settle_probes(struct directory *d, struct actions *out)
@@ -376,14 +384,20 @@ static void settle_probes(struct directory *d, struct actions *out)
 
     for (uint32_t i = 0; i < f->probes_count; i++) {
         struct probe *p = &f->probes[i];
-        if (p->is_settled || p->reason == PROBE_CLONE ||
-            d->now_ms < settle_due_ms(d, p))
-            continue;
-        p->is_settled = true;
-        struct member *m = members_find(&d->members, &p->id);
-        if (m != NULL)
-            on_silent(d, m, p->reason, false, out);
+        if (!p->is_settled && p->reason != PROBE_CLONE &&
+            d->now_ms >= settle_due_ms(d, p))
+            settle(d, p, members_find(&d->members, &p->id), out);
     }
+}
+
+void failure_end_last_look(struct directory *d, struct member *m,
+                           struct actions *out)
+{
+    struct probe *p = find_probe(&d->failure, &m->id);
+
+    if (p != NULL && !p->is_settled && p->reason == PROBE_SUSPECT &&
+        d->now_ms >= p->started_ms + statements_patience_ms(d) / 2)
+        settle(d, p, m, out);
 }
 
 /* -------------------------------------------------- whom to probe, when */

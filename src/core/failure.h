@@ -105,6 +105,11 @@ void failure_note_death(struct directory *d);
 void failure_probe(struct directory *d, struct member *m,
                    enum probe_reason reason, struct actions *out);
 
+/** The suspicion of this node has had its time: if its last look has had half
+ *  of it without an answer, it is silent for good. */
+void failure_end_last_look(struct directory *d, struct member *m,
+                           struct actions *out);
+
 /** Look up another holder of our id. @return false: no room now. */
 bool failure_probe_clone(struct directory *d, const argus_NodeRecord *record,
                          struct actions *out);

@@ -44,9 +44,10 @@ struct member_report {
     struct node_id author;
     struct node_id witnesses[WITNESSES_MAX]; /* authors of all such reports */
     uint8_t witnesses_count;
-    bool is_proven;  /* its own word, or its host says that nobody listens */
-    bool is_expired; /* suspicion that was not refuted in time */
-    bool is_waiting; /* in the queue of suspicions */
+    bool is_proven;    /* its own word, or its host says that nobody listens */
+    bool is_expired;   /* suspicion that was not refuted in time */
+    bool is_waiting;   /* in a queue of suspicions: */
+    bool is_confirmed; /* ... of those whom several witnesses suspect */
     uint64_t deadline_ms;
     struct member *member;
     TAILQ_ENTRY(member_report) suspicion;

@@ -5,7 +5,9 @@
 #include "base/text.h"
 #include "core/directory_state.h"
 
-/* Enough voices: a third witness of the same adds nothing but traffic. */
+/* Enough voices: a third witness of the same adds nothing but traffic. Two that
+ * agree halve the wait (Lifeguard, "dynamic suspicion timeout"): one may be at
+ * fault himself, two are not by chance. */
 #define WITNESSES_ENOUGH 2
 
 #define FRESH_MS 5000
@@ -166,11 +168,17 @@ bool statements_refresh(struct directory *d, struct member *m,
 
 /* ---------------------------------------------------------- reports */
 
+static struct suspicion_queue *suspicion_queue_of(struct directory *d,
+                                                  const struct member_report *r)
+{
+    return r->is_confirmed ? &d->confirmed : &d->suspicions;
+}
+
 static void suspicion_end(struct directory *d, struct member_report *r)
 {
     if (!r->is_waiting)
         return;
-    TAILQ_REMOVE(&d->suspicions, r, suspicion);
+    TAILQ_REMOVE(suspicion_queue_of(d, r), r, suspicion);
     r->is_waiting = false;
 }
 
@@ -179,12 +187,25 @@ uint32_t statements_patience_ms(const struct directory *d)
     return d->suspect_ms / 10 * 7;
 }
 
-/* All wait equally long, so the queue is ordered by deadline. */
+/* All in a queue wait equally long, so it is ordered by deadline. */
 static void suspicion_begin(struct directory *d, struct member_report *r)
 {
-    r->deadline_ms = d->now_ms + statements_patience_ms(d);
+    r->is_confirmed = r->witnesses_count >= WITNESSES_ENOUGH;
+    r->deadline_ms =
+        d->now_ms + statements_patience_ms(d) / (r->is_confirmed ? 2 : 1);
     r->is_waiting = true;
-    TAILQ_INSERT_TAIL(&d->suspicions, r, suspicion);
+    TAILQ_INSERT_TAIL(suspicion_queue_of(d, r), r, suspicion);
+}
+
+/* A further witness never makes the wait longer. */
+static void suspicion_confirm(struct directory *d, struct member_report *r)
+{
+    if (!r->is_waiting || r->is_confirmed ||
+        r->witnesses_count < WITNESSES_ENOUGH ||
+        r->deadline_ms <= d->now_ms + statements_patience_ms(d) / 2)
+        return;
+    suspicion_end(d, r);
+    suspicion_begin(d, r);
 }
 
 static void report_drop(struct directory *d, struct member *m,
@@ -249,6 +270,7 @@ static bool keep_report(struct directory *d, struct member *m,
     bool was_expired = is_same && old->is_expired;
     bool was_waiting = is_same && old->is_waiting;
     uint64_t deadline_ms = is_same ? old->deadline_ms : 0;
+    bool was_confirmed = is_same && old->is_confirmed;
     struct member_report *before =
         was_waiting ? TAILQ_NEXT(old, suspicion) : NULL;
 
@@ -266,10 +288,12 @@ static bool keep_report(struct directory *d, struct member *m,
     if (was_waiting) { /* in its old place: the time does not begin anew */
         r->deadline_ms = deadline_ms;
         r->is_waiting = true;
+        r->is_confirmed = was_confirmed;
         if (before != NULL)
             TAILQ_INSERT_BEFORE(before, r, suspicion);
         else
-            TAILQ_INSERT_TAIL(&d->suspicions, r, suspicion);
+            TAILQ_INSERT_TAIL(suspicion_queue_of(d, r), r, suspicion);
+        suspicion_confirm(d, r);
     } else if (r->state == argus_MemberState_MEMBER_SUSPECT && !was_expired) {
         suspicion_begin(d, r);
     }
@@ -293,7 +317,8 @@ static bool report_is_absurd(const struct member *m, const argus_Report *r,
 }
 
 /* Void, or no more than what is known. A further witness is kept here. */
-static bool report_is_stale(struct member *m, const argus_Report *report,
+static bool report_is_stale(struct directory *d, struct member *m,
+                            const argus_Report *report,
                             const struct node_id *author, bool *is_further)
 {
     struct member_report *r = m->report;
@@ -312,6 +337,7 @@ static bool report_is_stale(struct member *m, const argus_Report *report,
     if (is_stronger(report, author, r))
         return false;
     *is_further = report->state == r->state && add_witness(r, author);
+    suspicion_confirm(d, r);
     return true;
 }
 
@@ -339,7 +365,7 @@ apply_report(struct directory *d, enum statement_source source,
         d->stats.reports_bad++;
         return DIRECTORY_BAD;
     }
-    if (report_is_stale(m, report, author, &is_further)) {
+    if (report_is_stale(d, m, report, author, &is_further)) {
         d->stats.reports_stale += !is_further;
         d->stats.reports_news += is_further;
         return is_further ? DIRECTORY_NEWS : DIRECTORY_STALE;
@@ -412,32 +438,54 @@ void statements_accuse_refused(struct directory *d, struct member *m,
            out);
 }
 
-/* The witness dials once more before it speaks; the others just believe the
+/* The witness ends its last look before it speaks; the others just believe the
  * time that has passed. */
-void statements_on_timeout(struct directory *d, struct actions *out)
+static void suspicion_on_timeout(struct directory *d, struct member_report *r,
+                                 struct actions *out)
+{
+    struct member *m = r->member;
+
+    suspicion_end(d, r);
+    if (!node_id_is_equal(&r->author, &d->id) && !m->is_neighbor) {
+        r->is_expired = true;
+        (void)statements_refresh(d, m, d->wall_us);
+        return;
+    }
+    if (!m->is_neighbor)
+        failure_end_last_look(d, m, out);
+    if (m->report != r) /* it has been judged */
+        return;
+    suspicion_begin(d, r);
+    if (!m->is_neighbor)
+        failure_probe(d, m, PROBE_SUSPECT, out);
+}
+
+static void suspicions_on_timeout(struct directory *d,
+                                  struct suspicion_queue *queue,
+                                  struct actions *out)
 {
     struct member_report *r;
 
+    while ((r = TAILQ_FIRST(queue)) != NULL && r->deadline_ms <= d->now_ms)
+        suspicion_on_timeout(d, r, out);
+}
+
+void statements_on_timeout(struct directory *d, struct actions *out)
+{
     if (d->now_ms < d->failure.excused_until_ms)
         return;
-    while ((r = TAILQ_FIRST(&d->suspicions)) != NULL &&
-           r->deadline_ms <= d->now_ms) {
-        suspicion_end(d, r);
-        if (node_id_is_equal(&r->author, &d->id) || r->member->is_neighbor) {
-            suspicion_begin(d, r);
-            if (!r->member->is_neighbor)
-                failure_probe(d, r->member, PROBE_SUSPECT, out);
-            continue;
-        }
-        r->is_expired = true;
-        (void)statements_refresh(d, r->member, d->wall_us);
-    }
+    suspicions_on_timeout(d, &d->confirmed, out);
+    suspicions_on_timeout(d, &d->suspicions, out);
 }
 
 uint64_t statements_deadline_ms(const struct directory *d)
 {
-    const struct member_report *r = TAILQ_FIRST(&d->suspicions);
+    const struct member_report *r = TAILQ_FIRST(&d->suspicions),
+                               *confirmed = TAILQ_FIRST(&d->confirmed);
 
+    if (confirmed != NULL &&
+        (r == NULL || confirmed->deadline_ms < r->deadline_ms))
+        r = confirmed;
     if (r == NULL)
         return UINT64_MAX;
     return r->deadline_ms > d->failure.excused_until_ms
