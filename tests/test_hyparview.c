@@ -440,6 +440,39 @@ static void test_swap_waits_while_all_links_are_used(void)
     membership_free(h);
 }
 
+/* Goal: who has several peers back from the lost, as after a split, exchanges
+ * neighbors soon, and again if that fails; later as seldom as ever. */
+static void test_swaps_go_on_after_a_split(void)
+{
+    struct membership *h = new_node(2, NULL);
+    uint64_t now = 5000;
+
+    asks(h, 1000, 1, 1, 1, false);
+    asks(h, 1001, 2, 2, 1, false);
+    for (uint8_t i = 3; i <= 8; i++) {
+        struct node_id id = id_of(i);
+        offer(h, now, id, "n:1", 1);
+        membership_lose(h, now, &id, &out);
+    }
+    CU_ASSERT_EQUAL(membership_lost_count(h), 6);
+    for (uint8_t i = 3; i <= 8; i++)
+        offer(h, now, id_of(i), "n:1", 1);
+    CU_ASSERT_EQUAL(membership_lost_count(h), 0);
+
+    uint64_t swaps_by[] = {5000, 15000, 35000, 75000}; /* and jitter */
+    for (size_t i = 0; i < sizeof swaps_by / sizeof swaps_by[0]; i++) {
+        while (now < 6000 + swaps_by[i] * 3 / 2 && seen.dials <= i)
+            now = tick(h, now);
+        CU_ASSERT_EQUAL(membership_stats(h)->swap_sent, i + 1);
+        membership_on_dial_failed(h, now, seen.last_dial, LINK_END_TIMEOUT,
+                                  argus_RefuseCode_REFUSE_NONE, &out);
+    }
+    while (now < 24 * 3600000)
+        now = tick(h, now);
+    CU_ASSERT_TRUE(membership_stats(h)->swap_sent < 40);
+    membership_free(h);
+}
+
 /* Goal: joins are throttled: a burst, then a rate; the rest is sent on. */
 static void test_join_storm_is_throttled(void)
 {
@@ -886,6 +919,7 @@ CU_TestInfo suite_hyparview[] = {
      test_swap_is_declined_where_all_links_are_used},
     {"swap_waits_while_all_links_are_used",
      test_swap_waits_while_all_links_are_used},
+    {"swaps_go_on_after_a_split", test_swaps_go_on_after_a_split},
     {"join_storm_is_throttled", test_join_storm_is_throttled},
     {"late_disconnect_is_ignored", test_late_disconnect_is_ignored},
     {"crossing_dials_lower_id_wins", test_crossing_dials_lower_id_wins},
