@@ -3,11 +3,15 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <time.h>
 
 #include "base/node_id.h"
+
+#define DUMP_FLAGS                                                             \
+    (JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(12))
 
 void time_text(uint64_t unix_us, char out[TIME_TEXT_SIZE])
 {
@@ -123,12 +127,56 @@ json_t *json_coverage(const argus_Coverage *coverage)
 
 void json_print(json_t *object)
 {
-    (void)json_dumpf(object, stdout,
-                     JSON_COMPACT | JSON_PRESERVE_ORDER |
-                         JSON_REAL_PRECISION(12));
+    (void)json_dumpf(object, stdout, DUMP_FLAGS);
     (void)fputc('\n', stdout);
     (void)fflush(stdout);
     json_decref(object);
+}
+
+static int add_text(const char *text, size_t size, void *context)
+{
+    struct json_rows *rows = context;
+
+    if (rows->room - rows->used < size) {
+        rows->room = 2 * rows->room + size + 4096;
+        rows->text = realloc(rows->text, rows->room);
+        if (rows->text == NULL) {
+            fputs("argusctl: out of memory\n", stderr);
+            exit(EXIT_FAILURE);
+        }
+    }
+    memcpy(rows->text + rows->used, text, size);
+    rows->used += size;
+    return 0;
+}
+
+void json_rows_add(struct json_rows *rows, json_t *row)
+{
+    if (rows->used > 0)
+        (void)add_text(",", 1, rows);
+    (void)json_dump_callback(row, add_text, rows, DUMP_FLAGS);
+    json_decref(row);
+}
+
+void json_rows_print(const struct json_rows *rows, const char *name,
+                     const argus_Coverage *coverage)
+{
+    json_t *last = json_coverage(coverage);
+
+    (void)printf("{\"%s\":[", name);
+    if (rows->used > 0)
+        (void)fwrite(rows->text, 1, rows->used, stdout);
+    (void)fputs("],\"coverage\":", stdout);
+    (void)json_dumpf(last, stdout, DUMP_FLAGS);
+    (void)fputs("}\n", stdout);
+    (void)fflush(stdout);
+    json_decref(last);
+}
+
+void json_rows_free(struct json_rows *rows)
+{
+    free(rows->text);
+    *rows = (struct json_rows){0};
 }
 
 const char *role_text(argus_Role role)

@@ -33,6 +33,21 @@ json_t *json_coverage(const argus_Coverage *coverage);
 /** Print one object and a newline, flush, and drop the reference. */
 void json_print(json_t *object);
 
+/** Rows of an answer that may be long. They are kept as text, not as one tree:
+ *  that of 10,000 nodes takes longer to make and to print than all else. {0}
+ *  has none. */
+struct json_rows {
+    char *text;
+    size_t used, room;
+};
+
+/** Drops the reference. Ends the program where there is no memory. */
+void json_rows_add(struct json_rows *rows, json_t *row);
+/** Print {name: [rows], "coverage": COVERAGE} as json_print() does. */
+void json_rows_print(const struct json_rows *rows, const char *name,
+                     const argus_Coverage *coverage);
+void json_rows_free(struct json_rows *rows);
+
 const char *role_text(argus_Role role);
 const char *node_state_text(argus_NodeState state);
 const char *member_state_text(argus_MemberState state);

@@ -16,7 +16,7 @@
 struct events {
     argus_Request request;
     const struct cli *cli;
-    json_t *rows; /* not when following */
+    struct json_rows rows; /* not when following */
     struct table *table;
 };
 
@@ -195,14 +195,14 @@ static bool on_event(void *context, const argus_Reply *reply)
 
     if (reply->which_body != argus_Reply_event_tag)
         return true;
-    if (events->rows != NULL)
-        (void)json_array_append_new(events->rows, event_json(e));
-    else if (events->table != NULL)
+    if (events->table != NULL)
         event_row(events->table, e, events->cli->width);
-    else if (events->cli->json)
+    else if (!events->cli->json)
+        event_line(events->cli, e);
+    else if (events->request.body.events.follow)
         json_print(event_json(e));
     else
-        event_line(events->cli, e);
+        json_rows_add(&events->rows, event_json(e));
     return ferror(stdout) == 0;
 }
 
@@ -213,20 +213,17 @@ static int ask_events(struct cli *cli, struct events *events)
     bool follow = events->request.body.events.follow;
     argus_End end;
 
-    events->rows = cli->json && !follow ? json_array() : NULL;
     events->table = cli->json || follow ? NULL : table_new(titles);
     int code = cli_ask(cli, &events->request, follow, on_event, events, &end);
-    if (code != EXIT_DONE) {
-        json_decref(events->rows);
-    } else if (events->rows != NULL) {
-        json_print(json_pack("{s:o, s:o}", "events", events->rows, "coverage",
-                             json_coverage(&end.coverage)));
+    if (code == EXIT_DONE && cli->json && !follow) {
+        json_rows_print(&events->rows, "events", &end.coverage);
         code = cli_coverage_code(&end);
-    } else if (events->table != NULL) {
+    } else if (code == EXIT_DONE && events->table != NULL) {
         table_print(events->table, stdout, cli->width, cli->color);
         cli_print_coverage(cli, &end);
         code = cli_coverage_code(&end);
     }
+    json_rows_free(&events->rows);
     table_free(events->table);
     return code;
 }

@@ -17,8 +17,8 @@ struct members {
     const char *role, *state, *zone, *tag;
     regex_t name;
     bool has_name;
-    json_t *rows;
-    struct table *table;
+    struct json_rows rows;
+    struct table *table; /* NULL: JSON */
 };
 
 enum { OPTION_ROLE = 1, OPTION_STATE, OPTION_ZONE, OPTION_TAG };
@@ -202,8 +202,8 @@ static bool on_member(void *context, const argus_Reply *reply)
 
     if (reply->which_body != argus_Reply_member_tag || !members_wants(m, row))
         return true;
-    if (m->rows != NULL)
-        (void)json_array_append_new(m->rows, member_json(row));
+    if (m->table == NULL)
+        json_rows_add(&m->rows, member_json(row));
     else
         member_row(m->table, row);
     return true;
@@ -217,21 +217,18 @@ static int ask_members(struct cli *cli, struct members *m)
     const argus_Request request = {.which_body = argus_Request_members_tag};
     argus_End end;
 
-    m->rows = cli->json ? json_array() : NULL;
     m->table = cli->json ? NULL : table_new(titles);
     int code = cli_ask(cli, &request, false, on_member, m, &end);
-    if (code != EXIT_DONE) {
-        json_decref(m->rows);
-    } else if (cli->json) {
-        json_print(json_pack("{s:o, s:o}", "members", m->rows, "coverage",
-                             json_coverage(&end.coverage)));
+    if (code == EXIT_DONE && m->table == NULL) {
+        json_rows_print(&m->rows, "members", &end.coverage);
         code = cli_coverage_code(&end);
-    } else {
+    } else if (code == EXIT_DONE) {
         table_sort(m->table, 1);
         table_print(m->table, stdout, cli->width, cli->color);
         cli_print_coverage(cli, &end);
         code = cli_coverage_code(&end);
     }
+    json_rows_free(&m->rows);
     table_free(m->table);
     return code;
 }

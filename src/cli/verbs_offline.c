@@ -8,8 +8,8 @@
 #include "cli/table.h"
 
 struct offline {
-    json_t *rows;
-    struct table *table;
+    struct json_rows rows;
+    struct table *table; /* NULL: JSON */
 };
 
 static json_t *offline_json(const argus_OfflineReply *r)
@@ -63,8 +63,8 @@ static bool on_offline(void *context, const argus_Reply *reply)
     if (reply->which_body != argus_Reply_offline_tag ||
         r->state == argus_MemberState_MEMBER_UNKNOWN) /* it is back already */
         return true;
-    if (o->rows != NULL)
-        (void)json_array_append_new(o->rows, offline_json(r));
+    if (o->table == NULL)
+        json_rows_add(&o->rows, offline_json(r));
     else
         offline_row(o->table, r);
     return true;
@@ -76,13 +76,10 @@ static int ask_offline(struct cli *cli, struct offline *o)
     argus_End end;
 
     int code = cli_ask(cli, &request, false, on_offline, o, &end);
-    if (code != EXIT_DONE) {
-        json_decref(o->rows);
+    if (code != EXIT_DONE)
         return code;
-    }
-    if (cli->json) {
-        json_print(json_pack("{s:o, s:o}", "offline", o->rows, "coverage",
-                             json_coverage(&end.coverage)));
+    if (o->table == NULL) {
+        json_rows_print(&o->rows, "offline", &end.coverage);
         return cli_coverage_code(&end);
     }
     table_sort(o->table, 1);
@@ -107,9 +104,9 @@ static int run_offline(struct cli *cli, int argc, char **argv)
     if (at < argc)
         return cli_fail(cli, EXIT_USAGE, "usage", "offline takes no `%s`",
                         argv[at]);
-    struct offline o = {.rows = cli->json ? json_array() : NULL,
-                        .table = cli->json ? NULL : table_new(titles)};
+    struct offline o = {.table = cli->json ? NULL : table_new(titles)};
     int code = ask_offline(cli, &o);
+    json_rows_free(&o.rows);
     table_free(o.table);
     return code;
 }

@@ -10,8 +10,8 @@
 
 struct publishers {
     const char *plugin, *host, *app;
-    json_t *rows;
-    struct table *table;
+    struct json_rows rows;
+    struct table *table; /* NULL: JSON */
 };
 
 /* One publisher of a node, by the node's record or as it is now. */
@@ -108,8 +108,8 @@ static void put_row(struct publishers *p, const struct row *r)
 {
     if (!is_wanted(p, &r->e))
         return;
-    if (p->rows != NULL)
-        (void)json_array_append_new(p->rows, row_json(r));
+    if (p->table == NULL)
+        json_rows_add(&p->rows, row_json(r));
     else
         row_cells(p->table, r);
 }
@@ -163,9 +163,8 @@ static bool on_publisher(void *context, const argus_Reply *reply)
 
 static int print(struct cli *cli, struct publishers *p, const argus_End *end)
 {
-    if (cli->json) {
-        json_print(json_pack("{s:o, s:o}", "publishers", p->rows, "coverage",
-                             json_coverage(&end->coverage)));
+    if (p->table == NULL) {
+        json_rows_print(&p->rows, "publishers", &end->coverage);
         return cli_coverage_code(end);
     }
     table_sort(p->table, 3); /* host, plugin, application */
@@ -195,13 +194,11 @@ static int run_publishers(struct cli *cli, int argc, char **argv)
     if (at < argc)
         return cli_fail(cli, EXIT_USAGE, "usage", "publishers takes no `%s`",
                         argv[at]);
-    p.rows = cli->json ? json_array() : NULL;
     p.table = cli->json ? NULL : table_new(titles);
     int code = cli_ask(cli, &request, false, on_publisher, &p, &end);
     if (code == EXIT_DONE)
         code = print(cli, &p, &end);
-    else
-        json_decref(p.rows);
+    json_rows_free(&p.rows);
     table_free(p.table);
     return code;
 }
