@@ -156,19 +156,8 @@ static bool any_member(void *context, uint32_t pick,
     return true;
 }
 
-static struct membership *new_node(uint32_t active_max, const char *contact)
+static struct membership *start_node(const struct membership_options *o)
 {
-    const char *contacts[] = {contact};
-    struct membership_options o = {.seed = test_seed(),
-                                   .id = id_of(SELF),
-                                   .generation = 3,
-                                   .address = "self:1",
-                                   .active_max = active_max,
-                                   .passive_max = 8,
-                                   .shuffle_ms = 10000,
-                                   .answer_ms = 3500,
-                                   .contacts = contacts,
-                                   .contacts_count = contact != NULL};
     struct membership_listener up = {.neighbor_up = on_up,
                                      .neighbor_down = on_down,
                                      .learned_address = on_learned,
@@ -180,9 +169,31 @@ static struct membership *new_node(uint32_t active_max, const char *contact)
     struct membership *h = NULL;
 
     memset(&seen, 0, sizeof seen);
-    CU_ASSERT_EQUAL_FATAL(membership_new(&o, &up, &h), ARGUS_OK);
+    CU_ASSERT_EQUAL_FATAL(membership_new(o, &up, &h), ARGUS_OK);
     membership_start(h, 1000, &out);
     return h;
+}
+
+static struct membership_options options_of(uint32_t active_max)
+{
+    return (struct membership_options){.seed = test_seed(),
+                                       .id = id_of(SELF),
+                                       .generation = 3,
+                                       .address = "self:1",
+                                       .active_max = active_max,
+                                       .passive_max = 8,
+                                       .shuffle_ms = 10000,
+                                       .answer_ms = 3500};
+}
+
+static struct membership *new_node(uint32_t active_max, const char *contact)
+{
+    const char *contacts[] = {contact};
+    struct membership_options o = options_of(active_max);
+
+    o.contacts = contacts;
+    o.contacts_count = contact != NULL;
+    return start_node(&o);
 }
 
 static void link_up(struct membership *h, uint64_t now, link_id link,
@@ -471,6 +482,31 @@ static void test_swaps_go_on_after_a_split(void)
         now = tick(h, now);
     CU_ASSERT_TRUE(membership_stats(h)->swap_sent < 40);
     membership_free(h);
+}
+
+/* Goal: once the neighbors have been the same for a while, and are enough, a
+ * node shuffles as much more seldom as its owner lets it. */
+static void test_shuffles_rest_with_the_neighbors(void)
+{
+    for (uint32_t rest = 0; rest <= 4; rest += 2) {
+        struct membership_options o = options_of(2);
+        o.shuffle_rest = rest;
+        struct membership *h = start_node(&o);
+        uint64_t now = 1000;
+
+        asks(h, now, 1, 1, 1, false);
+        while (now < 400000)
+            now = tick(h, now);
+        uint32_t before = seen.shuffles; /* it lacks a neighbor */
+        CU_ASSERT_TRUE(before >= 30);
+        asks(h, now, 2, 2, 1, false);
+        while (now < 800000)
+            now = tick(h, now);
+        uint32_t wanted = 40 / (rest > 0 ? rest : 1);
+        CU_ASSERT_TRUE(seen.shuffles - before >= wanted * 3 / 4);
+        CU_ASSERT_TRUE(seen.shuffles - before <= wanted * 5 / 4 + 3);
+        membership_free(h);
+    }
 }
 
 /* Goal: joins are throttled: a burst, then a rate; the rest is sent on. */
@@ -920,6 +956,7 @@ CU_TestInfo suite_hyparview[] = {
     {"swap_waits_while_all_links_are_used",
      test_swap_waits_while_all_links_are_used},
     {"swaps_go_on_after_a_split", test_swaps_go_on_after_a_split},
+    {"shuffles_rest_with_the_neighbors", test_shuffles_rest_with_the_neighbors},
     {"join_storm_is_throttled", test_join_storm_is_throttled},
     {"late_disconnect_is_ignored", test_late_disconnect_is_ignored},
     {"crossing_dials_lower_id_wins", test_crossing_dials_lower_id_wins},

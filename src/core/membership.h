@@ -84,7 +84,9 @@ struct membership_options {
     uint32_t active_max;        /* 1..MEMBERSHIP_ACTIVE_LIMIT; of hyparview */
     uint32_t passive_max;       /* 0: MEMBERSHIP_PASSIVE_LIMIT */
     uint32_t shuffle_ms;
-    uint32_t answer_ms; /* wait for a NeighborReply; SuspectTimeout */
+    uint32_t shuffle_rest; /* so many times as long between shuffles while the
+                              neighbors stay; 0: 1 */
+    uint32_t answer_ms;    /* wait for a NeighborReply; SuspectTimeout */
     const char *const *contacts;
     uint32_t contacts_count;
     bool calls; /* into the local network while alone; answers others' calls */

@@ -17,8 +17,8 @@
 #define SEARCH_MAX_MS 600000
 #define REFILL_MS 10000 /* the directory is asked for candidates */
 #define REFILL_PEERS 8
-#define SHUFFLE_REST_AFTER 2 /* shuffles; then each waits ... */
-#define SHUFFLE_REST 4       /* ... so many times as long */
+#define SHUFFLE_REST_AFTER 2 /* shuffles; then each waits shuffle_rest times   \
+                              */
 #define RETRY_MS 500         /* after the first failed dial; doubles */
 #define RETRY_MAX_MS 30000
 #define FILL_MIN_MS 500 /* after a rejection; doubles */
@@ -420,15 +420,16 @@ static void shuffle(struct membership *v, struct actions *out)
 
 /* Neighbors that have long been the same, and are enough, leave little for a
  * shuffle to mend: departs from one each cycle for ever, which in a mesh at
- * rest is most of what it sends. The clock still meets enough others, see
- * clock.h. */
+ * rest is most of what it sends. The clock must still meet enough others: how
+ * long the rest may be is the owner's to say. */
 static uint32_t shuffle_wait_ms(const struct membership *v)
 {
-    bool is_at_rest = v->active_count >= v->limit &&
+    bool is_at_rest = v->options.shuffle_rest > 1 &&
+                      v->active_count >= v->limit &&
                       v->now_ms - v->changed_ms >=
                           (uint64_t)SHUFFLE_REST_AFTER * v->options.shuffle_ms;
 
-    return v->options.shuffle_ms * (is_at_rest ? SHUFFLE_REST : 1);
+    return v->options.shuffle_ms * (is_at_rest ? v->options.shuffle_rest : 1);
 }
 
 void membership_shuffle_soon(struct membership *v)

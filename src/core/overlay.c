@@ -242,6 +242,24 @@ static int new_links(struct overlay *o, const struct overlay_options *options)
     return links_new(&links, &up, &o->links);
 }
 
+/* How much more seldom a mesh at rest may shuffle. A node meets two others a
+ * shuffle, by its own and by those that end at it; beside its neighbors the
+ * clock wants K of them before the first is forgotten. */
+static uint32_t shuffle_rest(const struct overlay_options *options)
+{
+    uint32_t peers =
+        options->clock_peers != 0 ? options->clock_peers : CLOCK_PEERS;
+    uint32_t near = options->membership.active_max;
+    uint64_t wanted = peers > near ? peers - near : 1;
+    uint64_t wait_ms = 2 * (uint64_t)CLOCK_AGE_US / 1000 / wanted;
+    uint64_t most_ms =
+        (uint64_t)SHUFFLE_REST_MAX * options->membership.shuffle_ms;
+
+    return wait_ms < most_ms
+               ? (uint32_t)(wait_ms / options->membership.shuffle_ms)
+               : SHUFFLE_REST_MAX;
+}
+
 static int new_membership(struct overlay *o,
                           const struct overlay_options *options)
 {
@@ -258,6 +276,7 @@ static int new_membership(struct overlay *o,
                                      .any_member = any_member};
 
     views.answer_ms = options->suspect_ms;
+    views.shuffle_rest = shuffle_rest(options);
     return membership_new(&views, &up, &o->membership);
 }
 

@@ -41,8 +41,12 @@ struct overlay; /* opaque; one a node */
 #define OVERLAY_WALKS_RATE 200
 #define OVERLAY_WALKS_BURST 1000
 
+/** Shuffles of a mesh at rest are at most so much more seldom. */
+#define SHUFFLE_REST_MAX 4
+
 struct overlay_options {
-    /* seed is that of the membership; answer_ms is set from suspect_ms. */
+    /* seed is that of the membership; answer_ms and shuffle_rest are set from
+     * what stands below. */
     struct membership_options membership;
     uint64_t tree_seed;
     const struct plumtree_options *tree; /* NULL: plumtree_defaults(). Copied;
