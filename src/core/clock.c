@@ -289,10 +289,33 @@ static void count_votes(struct clock *c, const struct votes *v)
 
 /* Of an even number of votes the middle one that is nearer to our own counts:
  * a tie speaks for us. */
+static int64_t median(int64_t *votes, uint32_t count, int64_t own)
+{
+    int64_t low = at_rank(votes, count, (count - 1) / 2);
+    int64_t high = at_rank(votes, count, count / 2);
+
+    return magnitude(low - own) <= magnitude(high - own) ? low : high;
+}
+
+/* Drop the votes that are further than `most` from `from`. @return how many
+ * are left. */
+static uint32_t keep_near(int64_t *votes, uint32_t count, int64_t from,
+                          int64_t most)
+{
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < count; i++)
+        if (magnitude(votes[i] - from) <= most)
+            votes[kept++] = votes[i];
+    return kept;
+}
+
+/* Wrong clocks on one side alone push the median to the other end of the right
+ * ones: a fifth of them by a third of their spread. So the median says who is
+ * right, and the median of those alone what time it is. */
 static void estimate(struct clock *c)
 {
     struct votes v;
-    int64_t only_us;
 
     collect(c, &v);
     const uint32_t n = v.count;
@@ -301,20 +324,16 @@ static void estimate(struct clock *c)
     c->votes_right = 0;
     if (n == 0)
         return;
-    only_us = v.base_us[0];
-    int64_t low = at_rank(v.base_us, n + 1, n / 2);
-    int64_t high = at_rank(v.base_us, n + 1, (n + 1) / 2);
-
-    if (n == 1)
-        c->base_us = only_us;
-    else if (magnitude(low - c->lead_us) <= magnitude(high - c->lead_us))
-        c->base_us = low;
-    else
-        c->base_us = high;
+    c->base_us = n == 1 ? v.base_us[0] : median(v.base_us, n + 1, c->lead_us);
     c->has_base = true;
     c->base_at_us = v.at_us;
     c->uncertainty_us = at_rank(v.half_us, n, n / 2);
     count_votes(c, &v);
+    if (n > 1) {
+        uint32_t near =
+            keep_near(v.base_us, n + 1, c->base_us, c->options.alarm_us);
+        c->base_us = median(v.base_us, near, c->lead_us);
+    }
 }
 
 /* ------------------------------------------------------------------ alarm */

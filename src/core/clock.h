@@ -12,10 +12,12 @@
  * our wall clock, what was measured stays true, and the offset is lead - base.
  *
  * The estimate is the median over the samples of distinct peers and one vote of
- * our own, so that a tie speaks for us. Of a peer that sample counts which had
- * the least round trip of the last CLOCK_RING: one peer has one vote, however
- * often it is measured. Half the median round trip is the uncertainty: a
- * minority that answers late on purpose cannot widen it at will.
+ * our own, so that a tie speaks for us, and then the median of those votes alone
+ * that are within alarm_us of it: how far off the others are says nothing about
+ * the time. Of a peer that sample counts which had the least round trip of the
+ * last CLOCK_RING: one peer has one vote, however often it is measured. Half the
+ * median round trip is the uncertainty: a minority that answers late on purpose
+ * cannot widen it at will.
  *
  * Alarm: the offset less its uncertainty is beyond alarm_us in CLOCK_WINDOWS
  * windows one after the other in which two in three peers agree, or in
