@@ -12,7 +12,10 @@
 
 /* One series of one agent; values are numbered from 1. */
 struct origin {
-    uint8_t *written; /* by number */
+    struct sent_value {
+        uint64_t wall_us;
+        bool is_written;
+    } * values; /* by number */
     uint64_t sent, room;
     uint64_t void_to; /* the agent died with these, nobody can have them */
 };
@@ -32,7 +35,7 @@ struct known_series {
 
 struct collectd {
     struct known_series *series;
-    uint64_t *last; /* by agent and series: number written last */
+    uint64_t *last; /* by agent and series: highest number written */
     size_t lasts;
 };
 
@@ -45,15 +48,15 @@ void values_describe(const void *set, argus_SeriesDef *def)
     def->sources[0].type = argus_SourceType_SOURCE_DERIVE;
 }
 
-static void enter_sent(struct sim *s, struct origin *o)
+static void enter_sent(struct sim *s, struct origin *o, uint64_t wall_us)
 {
     if (++o->sent >= o->room) {
         o->room = o->room == 0 ? 64 : 2 * o->room;
-        o->written = realloc(o->written, o->room);
-        if (o->written == NULL)
+        o->values = realloc(o->values, o->room * sizeof *o->values);
+        if (o->values == NULL)
             abort();
     }
-    o->written[o->sent] = 0;
+    o->values[o->sent] = (struct sent_value){.wall_us = wall_us};
     s->ledger->sent++;
 }
 
@@ -70,7 +73,7 @@ static void read_values(struct sim *s, struct sim_node *n)
     (void)snprintf(host, sizeof host, "n%u", n->index);
     for (uint32_t i = 0; i < count; i++) {
         struct origin *o = &s->ledger->origins[n->index][i];
-        enter_sent(s, o);
+        enter_sent(s, o, wall_us);
         numbers[i] = o->sent;
         (void)snprintf(names[i], sizeof names[i], "s%u", i);
         inputs[i] = (struct value_input){
@@ -182,6 +185,12 @@ static void queue_value(struct sim *s, struct sim_node *n,
     h->number = v->numbers[0];
 }
 
+static bool is_in_order(const struct origin *o, uint64_t last, uint64_t number)
+{
+    return number > last || (number < last && o->values[number].wall_us >
+                                                  o->values[last].wall_us);
+}
+
 static void write_value(struct sim *s, struct sim_node *n,
                         const struct happening *h)
 {
@@ -196,15 +205,16 @@ static void write_value(struct sim *s, struct sim_node *n,
                  ->last[(size_t)k->agent * s->ledger->series + k->series];
         if (h->number == 0 || h->number > o->sent)
             sim_fail(s, "n%u: a value that was never sent", n->index);
-        else if (h->number <= *last)
+        else if (!is_in_order(o, *last, h->number))
             sim_fail(s, "n%u: n%u/s%u: %llu written after %llu", n->index,
                      k->agent, k->series, (unsigned long long)h->number,
                      (unsigned long long)*last);
-        else if (!o->written[h->number]) {
-            o->written[h->number] = 1;
+        else if (!o->values[h->number].is_written) {
+            o->values[h->number].is_written = true;
             s->ledger->written++;
         }
-        *last = h->number;
+        if (h->number > *last)
+            *last = h->number;
     }
     sim_step(s, n, &ev);
 }
@@ -256,7 +266,7 @@ bool sim_all_written(struct sim *s)
         for (uint32_t j = 0; j < l->series; j++) {
             const struct origin *o = &l->origins[i][j];
             for (uint64_t k = o->void_to + 1; k <= o->sent; k++)
-                if (!o->written[k])
+                if (!o->values[k].is_written)
                     return false;
         }
     return true;
@@ -276,7 +286,7 @@ void values_free(struct sim *s)
         return;
     for (uint32_t i = 0; i < l->agents; i++) {
         for (uint32_t j = 0; j < l->series; j++)
-            free(l->origins[i][j].written);
+            free(l->origins[i][j].values);
         free(l->origins[i]);
     }
     free(l->origins);
