@@ -328,6 +328,42 @@ static void test_colluding_minority_does_nothing(void)
     }
 }
 
+/* So many of 31 peers say that we are 5 s behind, the others that we are right.
+ * @return the second of the alarm; 0: none. */
+static uint32_t run_with(uint32_t wrong, uint32_t seconds, int64_t round_us)
+{
+    bed.news = 0;
+    for (uint32_t s = 1; s <= seconds; s++) {
+        for (uint32_t i = 0; i < 4; i++) {
+            uint32_t peer = bed.next++ % 31;
+            CU_ASSERT_TRUE(
+                sample(peer, round_us, peer < wrong ? 5 * SECOND : 0));
+        }
+        pass_second(0);
+        if (bed.news & CLOCK_NEWS_ALARM)
+            return s;
+    }
+    return 0;
+}
+
+/* Goal: a narrow majority is believed when it is one on the average of minutes,
+ * not when it comes about for a while. */
+static void test_narrow_majority_must_last(void)
+{
+    bed_open(31, 0);
+    uint32_t took_s = run_with(17, 600, 2000);
+    CU_ASSERT_TRUE(took_s >= CLOCK_MEAN_WINDOWS / 2 * WINDOW_S);
+    CU_ASSERT_TRUE(took_s <= (CLOCK_MEAN_WINDOWS / 2 + 3) * WINDOW_S);
+    bed_close();
+
+    bed_open(31, 0);
+    CU_ASSERT_EQUAL(run_with(6, 400, 2000), 0);
+    CU_ASSERT_EQUAL(run_with(19, 150, 1000), 0);
+    CU_ASSERT_EQUAL(run_with(6, 150, 500), 0);
+    CU_ASSERT_NOT_EQUAL(run_with(19, 900, 250), 0);
+    bed_close();
+}
+
 /* Goal: clocks that are far off move the estimate no more than if they were not
  * there. Method: 25 peers spread evenly by 1 ms around ours, six 5 s ahead. */
 static void test_far_votes_do_not_move_the_estimate(void)
@@ -648,6 +684,7 @@ CU_TestInfo suite_clock[] = {
     {"impossible_samples_are_refused", test_impossible_samples_are_refused},
     {"flooding_peer_has_one_vote", test_flooding_peer_has_one_vote},
     {"colluding_minority_does_nothing", test_colluding_minority_does_nothing},
+    {"narrow_majority_must_last", test_narrow_majority_must_last},
     {"far_votes_do_not_move_the_estimate",
      test_far_votes_do_not_move_the_estimate},
     {"table_is_bounded_and_forgets", test_table_is_bounded_and_forgets},

@@ -1,6 +1,7 @@
 #include "core/clock.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -50,6 +51,13 @@ struct point {
 };
 
 /* What each input of a node asks for comes first, in one cache line. */
+/* Of the last windows, some CLOCK_MEAN_WINDOWS: the newer, the more it counts.
+ */
+struct mean {
+    double share;
+    uint32_t windows;
+};
+
 struct clock {
     uint64_t tick_ms, boot_us; /* of the last tick */
     uint64_t window_at_us;     /* the next begins */
@@ -73,8 +81,11 @@ struct clock {
     uint32_t samples;                /* it is made of */
     uint32_t votes_off, votes_right; /* of them, the side of the estimate */
 
-    /* Windows in a row; of off, below zero: we are behind. */
-    int32_t off_sure, off_likely, right_sure, right_likely;
+    /* Windows in a row, and shares of votes on the average; of off, below zero:
+     * we are behind. */
+    int32_t off_sure, right_sure;
+    struct mean off, right;
+    bool is_doubted; /* in the last window */
 
     struct point points[CLOCK_DRIFT_POINTS];
     uint32_t points_count, points_next;
@@ -375,30 +386,25 @@ static void note_peak(struct clock *c)
     }
 }
 
-/* With one clock in five wrong there are always some nodes for whom most of K
- * peers are wrong ones. For hardly any they are two in three, or most for as
- * long as it takes to meet others. */
-enum share { SHARE_SURE, SHARE_LIKELY };
-
-static bool is_share(uint32_t votes, uint32_t of, enum share share)
-{
-    return share == SHARE_SURE ? 3 * votes >= 2 * of : 20 * votes >= 11 * of;
-}
-
-static bool is_off(const struct clock *c, enum share share)
+/* Is it as bad (or as good) as that, by the median? */
+static bool is_off(const struct clock *c)
 {
     return magnitude(certain_offset(c)) > c->options.alarm_us &&
-           is_share(c->votes_off, c->samples, share) && is_heard_widely(c);
+           is_heard_widely(c);
 }
 
-static bool is_right(const struct clock *c, enum share share)
+static bool is_right(const struct clock *c)
 {
-    return magnitude(certain_offset(c)) < c->options.alarm_us / 2 &&
-           is_share(c->votes_right, c->samples, share);
+    return magnitude(certain_offset(c)) < c->options.alarm_us / 2;
+}
+
+static bool is_sure(uint32_t votes, uint32_t of)
+{
+    return 3 * votes >= 2 * of;
 }
 
 /* A row of windows ahead (above zero) or behind grows, turns or ends. */
-static void count_window(int32_t *row, bool holds, bool is_behind, int32_t max)
+static void count_window(int32_t *row, bool holds, bool is_behind)
 {
     int32_t sign = is_behind ? -1 : 1;
 
@@ -406,44 +412,59 @@ static void count_window(int32_t *row, bool holds, bool is_behind, int32_t max)
         *row = 0;
     else if (*row * sign < 0)
         *row = sign;
-    else if (*row * sign < max)
+    else if (*row * sign < CLOCK_WINDOWS)
         *row += sign;
+}
+
+static void mean_add(struct mean *m, double share)
+{
+    if (m->windows < CLOCK_MEAN_WINDOWS)
+        m->windows++;
+    m->share += (share - m->share) / m->windows;
 }
 
 static void count_windows(struct clock *c)
 {
     bool is_behind = certain_offset(c) < 0;
+    double off = (double)c->votes_off / c->samples;
 
-    count_window(&c->off_sure, is_off(c, SHARE_SURE), is_behind, CLOCK_WINDOWS);
-    count_window(&c->off_likely, is_off(c, SHARE_LIKELY), is_behind,
-                 CLOCK_WINDOWS_LIKELY);
-    count_window(&c->right_sure, is_right(c, SHARE_SURE), false, CLOCK_WINDOWS);
-    count_window(&c->right_likely, is_right(c, SHARE_LIKELY), false,
-                 CLOCK_WINDOWS_LIKELY);
+    count_window(&c->off_sure, is_off(c) && is_sure(c->votes_off, c->samples),
+                 is_behind);
+    count_window(&c->right_sure,
+                 is_right(c) && is_sure(c->votes_right, c->samples), false);
+    if (is_heard_widely(c))
+        mean_add(&c->off, is_behind ? -off : off);
+    mean_add(&c->right, (double)c->votes_right / c->samples);
+    c->is_doubted = is_off(c) && 2 * c->votes_off > c->samples;
 }
 
-static bool is_proved(int32_t sure, int32_t likely)
+/* With one clock in five wrong there are always some nodes for whom most of K
+ * peers are wrong ones. For hardly any they are two in three, or most on the
+ * average of some minutes, in which it meets others. */
+static bool is_proved(int32_t sure, const struct mean *m, bool is_so)
 {
-    return magnitude(sure) >= CLOCK_WINDOWS ||
-           magnitude(likely) >= CLOCK_WINDOWS_LIKELY;
+    return sure == CLOCK_WINDOWS || sure == -CLOCK_WINDOWS ||
+           (is_so && m->windows >= CLOCK_MEAN_WINDOWS / 2 &&
+            fabs(m->share) >= CLOCK_MEAN_SHARE);
 }
 
 static void forget_rows(struct clock *c)
 {
-    c->off_sure = c->off_likely = 0;
-    c->right_sure = c->right_likely = 0;
+    c->off_sure = c->right_sure = 0;
+    c->off = c->right = (struct mean){0};
+    c->is_doubted = false;
 }
 
 static unsigned judge(struct clock *c)
 {
     count_windows(c);
-    if (!c->is_alarmed && is_proved(c->off_sure, c->off_likely)) {
+    if (!c->is_alarmed && is_proved(c->off_sure, &c->off, is_off(c))) {
         c->is_alarmed = true;
         forget_rows(c);
         c->stats.alarm_raised++;
         return CLOCK_NEWS_ALARM;
     }
-    if (c->is_alarmed && is_proved(c->right_sure, c->right_likely)) {
+    if (c->is_alarmed && is_proved(c->right_sure, &c->right, is_right(c))) {
         c->is_alarmed = false;
         forget_rows(c);
         c->stats.alarm_cleared++;
@@ -612,7 +633,8 @@ bool clock_begin_epoch(struct clock *c, const struct clock_reading *r,
     (void)watch_steps(c, r);
     drop_older(c, c->boot_us, CLOCK_WINDOWS * window_us(c));
     estimate(c);
-    c->is_alarmed = c->samples > 0 && is_off(c, SHARE_SURE);
+    c->is_alarmed =
+        c->samples > 0 && is_off(c) && is_sure(c->votes_off, c->samples);
     c->is_drifting = false;
     forget_rows(c);
     c->points_count = 0;
@@ -628,7 +650,7 @@ static enum clock_state state_of(const struct clock *c)
         return CLOCK_ALARMED;
     if (c->samples == 0)
         return CLOCK_UNMEASURED;
-    if (c->off_likely != 0)
+    if (c->is_doubted)
         return CLOCK_DOUBTED;
     return c->samples == 1 ? CLOCK_ALONE : CLOCK_GOOD;
 }
@@ -676,7 +698,7 @@ void clock_check(const struct clock *c)
     assert(c->samples <= c->options.peers_max);
     assert(c->votes_off <= c->samples && c->votes_right <= c->samples);
     assert(magnitude(c->off_sure) <= CLOCK_WINDOWS);
-    assert(magnitude(c->off_likely) <= CLOCK_WINDOWS_LIKELY);
+    assert(c->off.windows <= CLOCK_MEAN_WINDOWS && fabs(c->off.share) <= 1);
     assert(c->points_count <= CLOCK_DRIFT_POINTS);
     assert(!c->is_alarmed || c->has_base);
     assert(c->uncertainty_us >= 0 &&

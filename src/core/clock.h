@@ -19,14 +19,14 @@
  * median round trip is the uncertainty: a minority that answers late on purpose
  * cannot widen it at will.
  *
- * Alarm: the offset less its uncertainty is beyond alarm_us in CLOCK_WINDOWS
- * windows one after the other in which two in three peers agree, or in
- * CLOCK_WINDOWS_LIKELY in which 55 % do; it ends when it is below half of
- * alarm_us in as many. Nothing is judged on the word of a few out of many:
- * while the table still grows only if nearly all agree, and not by less than
- * half of the peers that there were (a partition leaves a handful together, and
- * most of them may be wrong). Two nodes alone cannot tell which of them is
- * right.
+ * Alarm: the offset less its uncertainty is beyond alarm_us, and in CLOCK_WINDOWS
+ * windows one after the other two in three peers agree, or on the average of
+ * the last CLOCK_MEAN_WINDOWS (and at least half as many) CLOCK_MEAN_SHARE of
+ * them do; it ends when the offset is below half of alarm_us by the same rule.
+ * Nothing is judged on the word of a few out of many: while the table still
+ * grows only if nearly all agree, and not by less than half of the peers that
+ * there were (a partition leaves a handful together, and most of them may be
+ * wrong). Two nodes alone cannot tell which of them is right.
  *
  * While alarmed the node stamps by clock_time_us(): base plus boot time, in
  * place of the wall clock. departs: DMC goes on from the stamps received; one
@@ -52,7 +52,8 @@ struct clock; /* opaque; one an overlay */
 #define CLOCK_ALARM_MS 100 /* default of alarm_us */
 #define CLOCK_RING 8
 #define CLOCK_WINDOWS 3
-#define CLOCK_WINDOWS_LIKELY 12 /* in which most of 31 peers are others */
+#define CLOCK_MEAN_WINDOWS 24 /* in which most of 31 peers are others */
+#define CLOCK_MEAN_SHARE 0.52
 #define CLOCK_AGE_US                                                           \
     INT64_C(600000000) /* samples older than that are dropped */
 
