@@ -50,7 +50,6 @@ struct point {
     int64_t base_us;
 };
 
-/* What each input of a node asks for comes first, in one cache line. */
 /* Of the last windows, some CLOCK_MEAN_WINDOWS: the newer, the more it counts.
  */
 struct mean {
@@ -58,6 +57,7 @@ struct mean {
     uint32_t windows;
 };
 
+/* What each input of a node asks for comes first, in one cache line. */
 struct clock {
     uint64_t tick_ms, boot_us; /* of the last tick */
     uint64_t window_at_us;     /* the next begins */
@@ -433,7 +433,7 @@ static void count_windows(struct clock *c)
     count_window(&c->right_sure,
                  is_right(c) && is_sure(c->votes_right, c->samples), false);
     if (is_heard_widely(c))
-        mean_add(&c->off, is_behind ? -off : off);
+        mean_add(&c->off, c->lead_us < c->base_us ? -off : off);
     mean_add(&c->right, (double)c->votes_right / c->samples);
     c->is_doubted = is_off(c) && 2 * c->votes_off > c->samples;
 }
