@@ -52,7 +52,7 @@ struct clock; /* opaque; one an overlay */
 #define CLOCK_ALARM_MS 100 /* default of alarm_us */
 #define CLOCK_RING 8
 #define CLOCK_WINDOWS 3
-#define CLOCK_MEAN_WINDOWS 24 /* in which most of 31 peers are others */
+#define CLOCK_MEAN_WINDOWS 48 /* in which as many peers again are met */
 #define CLOCK_MEAN_SHARE 0.52
 #define CLOCK_AGE_US                                                           \
     INT64_C(600000000) /* samples older than that are dropped */
