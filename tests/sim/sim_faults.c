@@ -8,6 +8,9 @@
 /** TCP tries again so long after the way is free. */
 #define RESEND_US 400000
 
+/** Room for what was on its way when the way became free. */
+#define SLIP_US 1000
+
 /* ------------------------------------------------------------ partitions */
 
 bool faults_is_parted(const struct sim *s, uint32_t from, uint32_t to)
@@ -32,18 +35,35 @@ void faults_hold_back(struct sim *s, struct happening *h)
 static void release(struct sim *s)
 {
     s->is_parted = false;
+    s->resend_us = s->now_us + RESEND_US;
     for (uint32_t i = 0; i < s->stuck_count; i++) {
         struct happening *h = s->stuck[i];
         struct cable *c = h->cable;
         int to = simnet_side(c, h->node);
-        uint64_t at = s->now_us + RESEND_US;
+        uint64_t at = s->resend_us;
 
-        if (at <= c->side[to].last_us)
+        if (c->behind_us[to] > s->now_us) /* not the first one */
+            at = c->behind_us[to];
+        else if (at <= c->side[to].last_us)
             at = c->side[to].last_us + 1;
-        c->side[to].last_us = at;
+        c->behind_us[to] = at + 1;
+        c->side[to].last_us = at + SLIP_US;
         sim_schedule_again(s, h, at);
     }
     s->stuck_count = 0;
+}
+
+/* What was sent while others before it were held back, and would arrive now
+ * that nothing is any more, must not overtake them. */
+bool faults_queue_behind(struct sim *s, struct happening *h)
+{
+    struct cable *c = h->cable;
+    int to = simnet_side(c, h->node);
+
+    if (c->behind_us[to] <= s->now_us)
+        return false;
+    sim_schedule_again(s, h, c->behind_us[to]++);
+    return true;
 }
 
 /* Another partition, or none, takes the place of the one there is. */

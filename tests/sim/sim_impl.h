@@ -96,6 +96,7 @@ struct cable {
         struct cable *next, *previous; /* in order of age */
     } of_node[2];
     uint64_t one_sided_us; /* seen so first, and ever since; 0: not */
+    uint64_t behind_us[2]; /* behind what was held back on its way to a side */
 };
 _Static_assert(sizeof(struct cable) == 2 * LINE_SIZE, "");
 
@@ -193,6 +194,7 @@ struct sim {
     /* of sim_faults.c */
     struct happening **stuck; /* behind a partition, in order */
     uint32_t stuck_count, stuck_room;
+    uint64_t resend_us; /* what was held back last arrives from then on */
     bool is_parted, is_one_way;
     bool is_any_slow;
     uint32_t flap_cut_ms, flap_whole_ms;
@@ -261,6 +263,8 @@ void sim_drop(struct sim *s, struct happening *h);
 
 /* sim_faults.c */
 void faults_hold_back(struct sim *s, struct happening *h);
+/** @return true: it was put behind what was held back on its way. */
+bool faults_queue_behind(struct sim *s, struct happening *h);
 /** When a node gets to a frame that arrives at at_us. */
 uint64_t faults_queue(struct sim_node *n, uint64_t at_us);
 bool faults_is_parted(const struct sim *s, uint32_t from, uint32_t to);

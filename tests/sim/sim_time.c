@@ -497,6 +497,9 @@ static void advance(struct sim *s)
         faults_hold_back(s, h);
         return;
     }
+    if (s->now_us < s->resend_us && what_is_packet(h->what) &&
+        faults_queue_behind(s, h))
+        return;
     if (is_frozen(s, n, h)) {
         wait_for_thaw(s, n, h);
         return;
