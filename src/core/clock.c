@@ -444,7 +444,7 @@ static void count_windows(struct clock *c)
 static bool is_proved(int32_t sure, const struct mean *m, bool is_so)
 {
     return sure == CLOCK_WINDOWS || sure == -CLOCK_WINDOWS ||
-           (is_so && m->windows >= CLOCK_MEAN_WINDOWS / 2 &&
+           (is_so && m->windows >= CLOCK_MEAN_WINDOWS / 4 &&
             fabs(m->share) >= CLOCK_MEAN_SHARE);
 }
 

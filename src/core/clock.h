@@ -21,7 +21,7 @@
  *
  * Alarm: the offset less its uncertainty is beyond alarm_us, and in CLOCK_WINDOWS
  * windows one after the other two in three peers agree, or on the average of
- * the last CLOCK_MEAN_WINDOWS (and at least half as many) CLOCK_MEAN_SHARE of
+ * the last CLOCK_MEAN_WINDOWS (at least a quarter as many) CLOCK_MEAN_SHARE of
  * them do; it ends when the offset is below half of alarm_us by the same rule.
  * Nothing is judged on the word of a few out of many: while the table still
  * grows only if nearly all agree, and not by less than half of the peers that
