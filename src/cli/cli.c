@@ -50,19 +50,6 @@ void cli_note(const char *format, ...)
     complain(text);
 }
 
-void *cli_grow(void *array, size_t count, size_t *room, size_t element_size)
-{
-    if (count < *room)
-        return array;
-    *room = *room == 0 ? 16 : 2 * *room;
-    void *more = realloc(array, *room * element_size);
-    if (more == NULL) {
-        complain("out of memory");
-        exit(EXIT_BAD);
-    }
-    return more;
-}
-
 /* ------------------------------------------------------------- options */
 
 enum general_option { OPTION_JSON = 0x100, OPTION_WATCH };

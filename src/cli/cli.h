@@ -87,10 +87,6 @@ bool cli_keep_row(void *context, const argus_Reply *row);
 int cli_open_plain(struct cli *cli, int argc, char **argv, const char *verb,
                    struct client *c);
 
-/** Room for one more element in an array of so many: where it is full, twice as
- *  much. Ends the program where there is no memory. @return the array. */
-void *cli_grow(void *array, size_t count, size_t *room, size_t element_size);
-
 /** A remark on standard error; the call goes on. */
 void cli_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

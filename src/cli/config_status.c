@@ -9,6 +9,7 @@
 #include "base/node_id.h"
 #include "cli/config.h"
 #include "cli/json.h"
+#include "cli/memory.h"
 #include "cli/table.h"
 #include "cli/when.h"
 
@@ -122,7 +123,7 @@ static enum node_phase phase_of(const argus_BundleNodeReply *row,
 
 static void add_node(struct survey *s, const argus_BundleNodeReply *row)
 {
-    s->nodes = cli_grow(s->nodes, s->count, &s->room, sizeof *s->nodes);
+    s->nodes = memory_grow(s->nodes, s->count, &s->room, sizeof *s->nodes);
     struct node *n = &s->nodes[s->count++];
     memset(n, 0, sizeof *n);
     n->id = node_id_of(row->id);

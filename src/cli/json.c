@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "base/node_id.h"
+#include "cli/memory.h"
 
 #define DUMP_FLAGS                                                             \
     (JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(12))
@@ -139,11 +140,7 @@ static int add_text(const char *text, size_t size, void *context)
 
     if (rows->room - rows->used < size) {
         rows->room = 2 * rows->room + size + 4096;
-        rows->text = realloc(rows->text, rows->room);
-        if (rows->text == NULL) {
-            fputs("argusctl: out of memory\n", stderr);
-            exit(EXIT_FAILURE);
-        }
+        rows->text = memory_must(realloc(rows->text, rows->room));
     }
     memcpy(rows->text + rows->used, text, size);
     rows->used += size;

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "cli/memory.h"
 #include "cli/when.h"
 
 /* ------------------------------------------------------------ hex digits */
@@ -191,7 +192,7 @@ static bool add_node(void *context, const argus_Reply *row)
     if (row->which_body != argus_Reply_member_tag)
         return true;
     all->nodes =
-        cli_grow(all->nodes, all->count, &all->room, sizeof *all->nodes);
+        memory_grow(all->nodes, all->count, &all->room, sizeof *all->nodes);
     struct order_node *n = &all->nodes[all->count++];
     memset(n, 0, sizeof *n);
     n->id = node_id_of(m->id);

@@ -10,6 +10,8 @@
 #include <unistd.h>
 #include <wchar.h>
 
+#include "cli/memory.h"
+
 #define GAP 2
 #define COLUMN_MIN 4
 #define COLUMN_LEGIBLE 12 /* no column needs to be cut to less than that */
@@ -181,16 +183,6 @@ void table_free(struct table *t)
     free(t);
 }
 
-/* A program of one question: without memory it says so and ends. */
-static void *must(void *memory)
-{
-    if (memory == NULL) {
-        fputs("argusctl: out of memory\n", stderr);
-        exit(1);
-    }
-    return memory;
-}
-
 void table_cell(struct table *t, enum table_color color, const char *format,
                 ...)
 {
@@ -206,13 +198,10 @@ void table_cell(struct table *t, enum table_color color, const char *format,
             text = NULL;
         va_end(ap);
     }
-    (void)must(text);
-    if (t->count == t->room) {
-        t->room = t->room == 0 ? 64 : 2 * t->room;
-        t->cells = must(realloc(t->cells, t->room * sizeof *t->cells));
-    }
+    (void)memory_must(text);
+    t->cells = memory_grow(t->cells, t->count, &t->room, sizeof *t->cells);
     struct cell *cell = &t->cells[t->count++];
-    cell->text = must(table_escape(text));
+    cell->text = memory_must(table_escape(text));
     cell->width = table_width(cell->text);
     cell->color = color;
     if (text != few)
@@ -441,7 +430,7 @@ static size_t line_size(const char *text, int room)
 
 void table_wrap(FILE *out, const char *text, int indent, int width)
 {
-    char *safe = must(table_escape(text));
+    char *safe = memory_must(table_escape(text));
     const char *rest = safe;
     int room = width <= 0 ? -1 : width > indent ? width - indent : 1;
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli/json.h"
+#include "cli/memory.h"
 #include "cli/orders.h"
 #include "cli/table.h"
 
@@ -29,7 +30,7 @@ static bool keep_clock(void *context, const argus_Reply *row)
     if (row->which_body != argus_Reply_clock_node_tag)
         return true;
     all->nodes =
-        cli_grow(all->nodes, all->count, &all->room, sizeof *all->nodes);
+        memory_grow(all->nodes, all->count, &all->room, sizeof *all->nodes);
     all->nodes[all->count++] = row->body.clock_node;
     return true;
 }

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "cli/json.h"
+#include "cli/memory.h"
 #include "cli/orders.h"
 #include "cli/table.h"
 
@@ -46,7 +47,7 @@ static struct key_row *row_get(struct survey *s, const uint8_t id[ID_SIZE])
     for (size_t i = 0; i < s->count; i++)
         if (memcmp(s->rows[i].id, id, ID_SIZE) == 0)
             return &s->rows[i];
-    s->rows = cli_grow(s->rows, s->count, &s->room, sizeof *s->rows);
+    s->rows = memory_grow(s->rows, s->count, &s->room, sizeof *s->rows);
     struct key_row *row = &s->rows[s->count++];
     memset(row, 0, sizeof *row);
     memcpy(row->id, id, ID_SIZE);

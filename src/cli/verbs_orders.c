@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/json.h"
+#include "cli/memory.h"
 #include "cli/orders.h"
 #include "cli/table.h"
 #include "cli/when.h"
@@ -57,8 +58,8 @@ static void keep_bundle(struct operators *o, const argus_BundleReply *b)
 
     signer_id(b, id);
     (void)operator_get(o, id);
-    o->bundles = cli_grow(o->bundles, o->bundles_count, &o->bundles_room,
-                          sizeof *o->bundles);
+    o->bundles = memory_grow(o->bundles, o->bundles_count, &o->bundles_room,
+                             sizeof *o->bundles);
     o->bundles[o->bundles_count++] = *b;
 }
 
