@@ -396,7 +396,7 @@ void failure_end_last_look(struct directory *d, struct member *m,
     struct probe *p = find_probe(&d->failure, &m->id);
 
     if (p != NULL && !p->is_settled && p->reason == PROBE_SUSPECT &&
-        d->now_ms >= p->started_ms + statements_patience_ms(d) / 2)
+        d->now_ms >= p->started_ms + statements_patience_confirmed_ms(d))
         settle(d, p, m, out);
 }
 

@@ -187,12 +187,18 @@ uint32_t statements_patience_ms(const struct directory *d)
     return d->suspect_ms / 10 * 7;
 }
 
+uint32_t statements_patience_confirmed_ms(const struct directory *d)
+{
+    return statements_patience_ms(d) / 2;
+}
+
 /* All in a queue wait equally long, so it is ordered by deadline. */
 static void suspicion_begin(struct directory *d, struct member_report *r)
 {
     r->is_confirmed = r->witnesses_count >= WITNESSES_ENOUGH;
     r->deadline_ms =
-        d->now_ms + statements_patience_ms(d) / (r->is_confirmed ? 2 : 1);
+        d->now_ms + (r->is_confirmed ? statements_patience_confirmed_ms(d)
+                                     : statements_patience_ms(d));
     r->is_waiting = true;
     TAILQ_INSERT_TAIL(suspicion_queue_of(d, r), r, suspicion);
 }
@@ -202,7 +208,7 @@ static void suspicion_confirm(struct directory *d, struct member_report *r)
 {
     if (!r->is_waiting || r->is_confirmed ||
         r->witnesses_count < WITNESSES_ENOUGH ||
-        r->deadline_ms <= d->now_ms + statements_patience_ms(d) / 2)
+        r->deadline_ms <= d->now_ms + statements_patience_confirmed_ms(d))
         return;
     suspicion_end(d, r);
     suspicion_begin(d, r);

@@ -54,6 +54,9 @@ void statements_heard(struct directory *d, struct member *m);
  *  for offline. */
 uint32_t statements_patience_ms(const struct directory *d);
 
+/** The same once a second witness agrees (directory.h, Failure). */
+uint32_t statements_patience_confirmed_ms(const struct directory *d);
+
 /** Suspicions that ran out of time. */
 void statements_on_timeout(struct directory *d, struct actions *out);
 uint64_t statements_deadline_ms(const struct directory *d);
