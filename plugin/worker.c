@@ -6,8 +6,8 @@
  * and vetted; then collectd reads it, from the same descriptor, inside this
  * callback. So the bundle is bytes that were vetted, and its failure is seen.
  *
- * departs (WORKERS.md): rights are dropped before the text is parsed, not after
- * it was vetted, and before there is a second thread. */
+ * departs: rights are dropped before the text is parsed, not after it was
+ * vetted, and before there is a second thread. */
 #include "worker.h"
 
 #include "collectd.h"

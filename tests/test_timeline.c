@@ -549,7 +549,7 @@ static uint64_t key_at(const struct happened *story, uint32_t number)
     return key;
 }
 
-/* Goal: order as PROTOCOLS.md §8 has it, whatever came first.
+/* Goal: order as timeline.h has it, whatever came first.
  * Method: each case of the table, told forwards and backwards. */
 static void test_order_is_as_tabled(void)
 {

@@ -1,4 +1,4 @@
-/* json.h - the shapes that all JSON answers share (INTERFACE.md §2), and the
+/* json.h - the shapes that all JSON answers share (argusctl(1)), and the
  * names of enumerations, which tables use too. Each json_* makes a new
  * reference for its caller. */
 #ifndef ARGUS_CLI_JSON_H

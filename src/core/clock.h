@@ -3,7 +3,7 @@
  * Source: Jon Moore, "Distributed Monotonic Clocks" (DMC, 2015), with random
  * pairwise meetings (Busnel, Bertier, Kermarrec) in place of his hierarchy:
  * each node compares its clock with those of some tens of others and takes the
- * median. See PROTOCOLS in argus-protocol(7), CLOCKS.
+ * median. See argus-protocol(7), CLOCKS.
  *
  * Words: *boot* time counts from the start of the machine, suspend included,
  * and nobody can set it; *lead* is wall clock minus boot time, so it changes
@@ -12,21 +12,22 @@
  * our wall clock, what was measured stays true, and the offset is lead - base.
  *
  * The estimate is the median over the samples of distinct peers and one vote of
- * our own, so that a tie speaks for us, and then the median of those votes alone
- * that are within alarm_us of it: how far off the others are says nothing about
- * the time. Of a peer that sample counts which had the least round trip of the
- * last CLOCK_RING: one peer has one vote, however often it is measured. Half the
- * median round trip is the uncertainty: a minority that answers late on purpose
- * cannot widen it at will.
+ * our own, so that a tie speaks for us, and then the median of those votes
+ * alone that are within alarm_us of it: how far off the others are says nothing
+ * about the time. Of a peer that sample counts which had the least round trip
+ * of the last CLOCK_RING: one peer has one vote, however often it is measured.
+ * Half the median round trip is the uncertainty: a minority that answers late
+ * on purpose cannot widen it at will.
  *
- * Alarm: the offset less its uncertainty is beyond alarm_us, and in CLOCK_WINDOWS
- * windows one after the other two in three peers agree, or on the average of
- * the last CLOCK_MEAN_WINDOWS (at least a quarter as many) CLOCK_MEAN_SHARE of
- * them do; it ends when the offset is below half of alarm_us by the same rule.
- * Nothing is judged on the word of a few out of many: while the table still
- * grows only if nearly all agree, and not by less than half of the peers that
- * there were (a partition leaves a handful together, and most of them may be
- * wrong). Two nodes alone cannot tell which of them is right.
+ * Alarm: the offset less its uncertainty is beyond alarm_us, and in
+ * CLOCK_WINDOWS windows one after the other two in three peers agree, or on the
+ * average of the last CLOCK_MEAN_WINDOWS (at least a quarter as many)
+ * CLOCK_MEAN_SHARE of them do; it ends when the offset is below half of
+ * alarm_us by the same rule. Nothing is judged on the word of a few out of
+ * many: while the table still grows only if nearly all agree, and not by less
+ * than half of the peers that there were (a partition leaves a handful
+ * together, and most of them may be wrong). Two nodes alone cannot tell which
+ * of them is right.
  *
  * While alarmed the node stamps by clock_time_us(): base plus boot time, in
  * place of the wall clock. departs: DMC goes on from the stamps received; one

@@ -1,8 +1,8 @@
 /* directory.h - who is in the mesh and how they are.
  *
- * Source: PROTOCOLS.md §3 (anti-entropy), §4 (traps); SWIM (DSN 2002) for
- * suspicion and refutation; Lifeguard (DSN-W 2018) for the patience of a late
- * node and for that with one witness or several. Words:
+ * Source: SWIM (DSN 2002) for suspicion and refutation; Lifeguard (DSN-W 2018)
+ * for the patience of a late node and for that with one witness or several.
+ * Words:
  *   record   what a node states of itself, signed; newer: (generation, version)
  *   report   what a witness states of another node: SUSPECT or OFFLINE. Void as
  *            soon as the subject's record is newer than the one it names
@@ -19,8 +19,8 @@
  * suspect_ms, or half of that once two witnesses agree, is offline, on each
  * node by its own timer; the witness dials once more and then says OFFLINE. A
  * node that was late itself dials before it accuses. A member with a live link
- * to this node is at worst suspect here.
- * Those whose neighbors died with them are found by probes, see core/failure.h.
+ * to this node is at worst suspect here. Those whose neighbors died with them
+ * are found by probes, see core/failure.h.
  *
  * A clean stop is told by the node itself: a report on itself, OFFLINE,
  * "stopped". So no neighbor has to guess what a closed link meant, and a next

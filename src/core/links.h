@@ -2,7 +2,7 @@
  * how far away, and whether it still answers.
  *
  * TCP says at once when a peer's process dies, and nothing at all when its
- * machine or the network does (PROTOCOLS.md §4, half-open TCP). So MESH and
+ * machine or the network does (a half-open connection). So MESH and
  * METRICS links are pinged when nothing came for ping_ms; one on which nothing
  * came for suspect_ms although it was pinged is closed and reported silent.
  * Links of the active view are pinged every ping_ms even when busy, by their

@@ -11,8 +11,8 @@
  *   static         the contacts, and whoever dials us; nobody else
  * Words are HyParView's: active view (neighbors: one TCP link each, symmetric),
  * passive view (addresses in reserve), JOIN, FORWARDJOIN, NEIGHBOR, SHUFFLE,
- * ARWL and PRWL. Where practice showed the paper to fall short (PROTOCOLS.md
- * §4) the code says "departs:" and why.
+ * ARWL and PRWL. Where practice showed the paper to fall short the
+ * code says "departs:" and why.
  *
  * All have in common: links are numbered by the owner (link_id); whatever comes
  * on a link that is not the one in force for its peer is ignored and counted. A

@@ -9,16 +9,13 @@
 #define SEEK_MIN_MS 200  /* between contacts while without neighbors ... */
 #define SEEK_MAX_MS 5000 /* ... and after several rounds without an answer */
 #define PROBE_MS 10000   /* one contact or lost node while joined, ... */
-#define PROBE_SCAN_MS                                                          \
-    500000                  /* ... sooner if not all had their turn in this    \
-                             */
-#define SELF_RETRY_MS 60000 /* a name that was ours is looked up again */
-#define SEARCH_MIN_MS 1000  /* a name is searched for strangers; doubles */
+#define PROBE_SCAN_MS 500000 /* ... sooner if not all had their turn in it */
+#define SELF_RETRY_MS 60000  /* a name that was ours is looked up again */
+#define SEARCH_MIN_MS 1000   /* a name is searched for strangers; doubles */
 #define SEARCH_MAX_MS 600000
 #define REFILL_MS 10000 /* the directory is asked for candidates */
 #define REFILL_PEERS 8
-#define SHUFFLE_REST_AFTER 2 /* shuffles; then each waits shuffle_rest times   \
-                              */
+#define SHUFFLE_REST_AFTER 2 /* shuffles; then shuffle_rest times the wait */
 #define RETRY_MS 500         /* after the first failed dial; doubles */
 #define RETRY_MAX_MS 30000
 #define FILL_MIN_MS 500 /* after a rejection; doubles */
@@ -126,7 +123,7 @@ void membership_postpone(struct membership *v, const struct node_id *id,
 /* ------------------------------------------------- fill the active view */
 
 /* departs: the paper drops a candidate that does not answer, and
- * passive views ran dry (PROTOCOLS.md §4); here it steps back. */
+ * passive views ran dry (in reproductions); here it steps back. */
 struct peer_entry *membership_candidate(struct membership *v,
                                         const struct peerlist *from)
 {

@@ -20,8 +20,7 @@
 #define WINDOW_MS 10000 /* a rate is measured over, at least */
 #define KEY_MAX (4 * 128)
 #define OVERFLOW_BITS 65536
-#define TALE_SIZE                                                              \
-    180 /* of names; with the words around them it fits a message */
+#define TALE_SIZE 180 /* of names; with the words around it fits a message */
 
 struct publisher {
     UT_hash_handle hh;

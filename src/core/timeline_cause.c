@@ -1,4 +1,4 @@
-/* timeline_cause.c - what came before what. See timeline.h and PROTOCOLS in
+/* timeline_cause.c - what came before what. See timeline.h and
  * argus-protocol(7), EVENTS.
  *
  * A path leads from an event to each of its parents, and to the one before of

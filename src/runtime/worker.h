@@ -33,15 +33,12 @@
 #define WORKER_FLOOD_SECONDS 4u /* that it may spend whole; then it must go */
 #define WORKER_LOG_BURST 20u    /* log lines in ten seconds */
 
-/* Time-outs; WORKERS.md. */
+/* Time-outs. A worker calls a read late itself at 10 s, and has the grace to
+ * say so. */
 #define WORKER_HELLO_MS 5000u
 #define WORKER_VET_MS 5000u
-#define WORKER_READ_MS                                                         \
-    32000u /* the worker itself calls a read late at 10 s                      \
-            */
-#define WORKER_GRACE_MS                                                        \
-    1500u /* for the worker to say that it is late itself                      \
-           */
+#define WORKER_READ_MS 32000u
+#define WORKER_GRACE_MS 1500u
 #define WORKER_STOP_MS 5000u
 #define WORKER_LAST_WORDS_MS 300u /* for a crash line to arrive */
 

@@ -6,7 +6,7 @@ of that, also after a failure or Ctrl-C; should the runner itself be killed, the
 kernel kills the daemons (PR_SET_PDEATHSIG).
 
 Daemons are asked through argusctl and read through what they write, as users
-would: INTERFACE.md is the only thing known of argus here.
+would: only what the manual pages say is known of argus here.
 
 Nothing waits for a fixed time: wait_for() asks again until a condition holds or
 its limit is over. The places to look are ARGUS_BUILD (build folder, default: the

@@ -6,8 +6,8 @@ import signal
 import subprocess
 import time
 
-from bed import (Failure, check, notify, parse_time, pause,
-                 quantile, run, wait_event, wait_for, wait_mesh, wait_online)
+from bed import (Failure, check, notify, parse_time, pause, quantile, run,
+                 wait_event, wait_for, wait_mesh, wait_online)
 
 NODES = 32
 

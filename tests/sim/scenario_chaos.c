@@ -1,5 +1,5 @@
 /* scenario_chaos.c - faults at random, then peace, and progress is demanded
- * (PROTOCOLS: random faults for safety, then stop them). See scenario.h. */
+ * (random faults for safety, then stop them). See scenario.h. */
 #include <stddef.h>
 
 #include "sim/scenario_impl.h"
