@@ -243,10 +243,9 @@ static void put_frame(void)
     frame.hlc = 0;
     if (is_kind("ping")) {
         frame.which_body = argus_Frame_ping_tag;
-        frame.body.ping = (argus_Ping){
-            .number = (uint32_t)it.frames,
-            .has_standing = true,
-            .standing = {.active = true}};
+        frame.body.ping = (argus_Ping){.number = (uint32_t)it.frames,
+                                       .has_standing = true,
+                                       .standing = {.active = true}};
     } else if (is_kind("ihave")) {
         put_ihave();
     } else if (is_kind("graft")) {

@@ -357,7 +357,7 @@ static void test_hostile_digest_is_read_to_the_fault(void)
             CU_ASSERT_TRUE(n < 100);
             digest[at] ^= (uint8_t)(1u << bit);
         }
-    /* a host whose name is empty: it could not be told apart from "as before" */
+    /* an empty name of a host: it could not be told from "as before" */
     digest_open(&reader, "web-1", STARTED_MS, no_host, sizeof no_host - 1);
     CU_ASSERT_FALSE(digest_next(&reader, &e));
     CU_ASSERT_TRUE(reader.is_broken);

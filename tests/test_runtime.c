@@ -416,9 +416,9 @@ static void check_stats(struct node *n, size_t least)
 {
     static const char *const groups[] = {"mesh", "route", "spool", "clock",
                                          "events"};
-    static const char *const gauges[] = {
-        "count",       "queue_length",    "bytes",
-        "time_offset", "time_dispersion", "frequency_offset"};
+    static const char *const gauges[] = {"count",           "queue_length",
+                                         "bytes",           "time_offset",
+                                         "time_dispersion", "frequency_offset"};
     struct runtime_stat stats[64];
     size_t count = runtime_stats(n->rt, stats, 64);
 

@@ -10,10 +10,11 @@
 #include "cli/table.h"
 
 static const struct verb *const verbs[] = {
-    &verb_status,  &verb_members, &verb_offline, &verb_publishers, &verb_peers,  &verb_route,
-    &verb_events,  &verb_notify,  &verb_config,  &verb_keygen, &verb_operators,
-    &verb_keys,    &verb_forget,  &verb_clock,   &verb_join,   &verb_leave,
-    &verb_version, &verb_watch,   &verb_doctor,  &verb_debug,
+    &verb_status,  &verb_members, &verb_offline,   &verb_publishers,
+    &verb_peers,   &verb_route,   &verb_events,    &verb_notify,
+    &verb_config,  &verb_keygen,  &verb_operators, &verb_keys,
+    &verb_forget,  &verb_clock,   &verb_join,      &verb_leave,
+    &verb_version, &verb_watch,   &verb_doctor,    &verb_debug,
 };
 #define VERBS_COUNT (sizeof verbs / sizeof verbs[0])
 

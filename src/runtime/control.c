@@ -222,8 +222,8 @@ static void start_write(struct client *c)
     (void)uv_timer_start(&c->timer, on_timer, c->control->write_wait_ms, 0);
 }
 
-/* News go to the kernel at once while a follower reads on: a write that is asked
- * for costs the loop another turn. @return false: broken, and closed. */
+/* News go to the kernel at once while a follower reads on: a write that is
+ * asked for costs the loop another turn. @return false: broken, and closed. */
 static bool write_now(struct client *c)
 {
     uv_buf_t buf = uv_buf_init((char *)c->out, (unsigned)c->out_used);

@@ -172,8 +172,8 @@ void sim_join(struct sim *s, uint32_t node, uint32_t contact);
 /** Break one link of the active view of a node, as a network does. */
 void sim_cut_random(struct sim *s);
 
-/** A Disconnect that a neighbor sent long ago arrives, by an old connection; the
- *  link that the two have now is another. */
+/** A Disconnect that a neighbor sent long ago arrives, by an old connection;
+ * the link that the two have now is another. */
 void sim_late_disconnect(struct sim *s, uint32_t node);
 
 /** At random among the living; UINT32_MAX: there is none. */

@@ -186,9 +186,9 @@ static void play_seeds(const struct settings *o, const struct scenario *sc,
         continue;
 }
 
-/* Thousands of nodes lie all over the heap, so pages of 2 MiB save a walk of the
- * page table for most of what a frame touches (a seventh of the time). The C
- * library must know before it starts. Where it does not, nothing changes. */
+/* Thousands of nodes lie all over the heap, so pages of 2 MiB save a walk of
+ * the page table for most of what a frame touches (a seventh of the time). The
+ * C library must know before it starts. Where it does not, nothing changes. */
 static void take_large_pages(char **argv)
 {
     if (getenv("GLIBC_TUNABLES") == NULL &&
