@@ -82,9 +82,10 @@ enum plumtree_verdict {
 
 struct plumtree_listener {
     void *context;
-    /** A message not seen before; called before it is forwarded. May broadcast
-     *  and take neighbors up and down; no frame or timeout comes from within.
-     */
+    /** A message not seen before, or not within seen_ms; called before it is
+     *  forwarded. While links break all the time copies go around for longer:
+     *  who calls those stale that it knows ends that. May broadcast and take
+     *  neighbors up and down; no frame or timeout comes from within. */
     enum plumtree_verdict (*deliver)(void *context, link_id from,
                                      const uint8_t *payload, size_t size,
                                      const uint8_t id[CONTENT_ID_SIZE]);

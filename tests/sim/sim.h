@@ -120,7 +120,7 @@ void sim_start(struct sim *s, uint32_t node);
 void sim_crash(struct sim *s, uint32_t node);
 /** The machine dies: not a word to anybody. */
 void sim_unplug(struct sim *s, uint32_t node);
-/** SIGSTOP for so long. */
+/** SIGSTOP for so long; where one lasts longer already, for that long. */
 void sim_freeze(struct sim *s, uint32_t node, uint32_t ms);
 /** The daemon is stopped in order. */
 void sim_stop(struct sim *s, uint32_t node);

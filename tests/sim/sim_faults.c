@@ -8,8 +8,8 @@
 /** TCP tries again so long after the way is free. */
 #define RESEND_US 400000
 
-/** Room for what was on its way when the way became free. */
-#define SLIP_US 1000
+/** Heals are numbered from 1 to this one, and again. */
+#define HEALS (HEAL_NEEDLESS - 1)
 
 /* ------------------------------------------------------------ partitions */
 
@@ -20,7 +20,7 @@ bool faults_is_parted(const struct sim *s, uint32_t from, uint32_t to)
     return s->is_parted && a != b && (!s->is_one_way || a == 1);
 }
 
-void faults_hold_back(struct sim *s, struct happening *h)
+static void hold_back(struct sim *s, struct happening *h)
 {
     if (s->stuck_count == s->stuck_room) {
         s->stuck_room = s->stuck_room == 0 ? 256 : 2 * s->stuck_room;
@@ -32,38 +32,71 @@ void faults_hold_back(struct sim *s, struct happening *h)
     s->stuck[s->stuck_count++] = h;
 }
 
-static void release(struct sim *s)
-{
-    s->is_parted = false;
-    s->resend_us = s->now_us + RESEND_US;
-    for (uint32_t i = 0; i < s->stuck_count; i++) {
-        struct happening *h = s->stuck[i];
-        struct cable *c = h->cable;
-        int to = simnet_side(c, h->node);
-        uint64_t at = s->resend_us;
-
-        if (c->behind_us[to] > s->now_us) /* not the first one */
-            at = c->behind_us[to];
-        else if (at <= c->side[to].last_us)
-            at = c->side[to].last_us + 1;
-        c->behind_us[to] = at + 1;
-        c->side[to].last_us = at + SLIP_US;
-        sim_schedule_again(s, h, at);
-    }
-    s->stuck_count = 0;
-}
-
-/* What was sent while others before it were held back, and would arrive now
- * that nothing is any more, must not overtake them. */
-bool faults_queue_behind(struct sim *s, struct happening *h)
+/* At that time, or in the place behind all that waits on that way. */
+static void queue(struct sim *s, struct happening *h, uint64_t at_us)
 {
     struct cable *c = h->cable;
     int to = simnet_side(c, h->node);
 
-    if (c->behind_us[to] <= s->now_us)
+    if (at_us < c->behind_us[to])
+        at_us = c->behind_us[to];
+    c->behind_us[to] = at_us + 1;
+    if (s->behind_us < at_us + 1)
+        s->behind_us = at_us + 1;
+    h->heal = c->side[to].heal;
+    sim_schedule_again(s, h, at_us);
+}
+
+static void release(struct sim *s)
+{
+    s->is_parted = false;
+    s->heal = s->heal == HEALS ? 1 : s->heal + 1;
+    for (uint32_t i = 0; i < s->stuck_count; i++) {
+        struct happening *h = s->stuck[i];
+        h->cable->side[simnet_side(h->cable, h->node)].heal = s->heal;
+        queue(s, h, s->now_us + RESEND_US);
+    }
+    s->stuck_count = 0;
+}
+
+/* What was sent while others before it were held back must not overtake them:
+ * not when it would arrive before they do, and not when the next partition
+ * holds back some or all of them. */
+static bool queue_behind(struct sim *s, struct happening *h)
+{
+    const struct cable *c = h->cable;
+    int to = simnet_side(c, h->node);
+
+    if (c->behind_us[to] <= s->now_us || h->heal == c->side[to].heal)
         return false;
-    sim_schedule_again(s, h, c->behind_us[to]++);
+    queue(s, h, s->now_us);
     return true;
+}
+
+bool faults_hinder(struct sim *s, struct happening *h)
+{
+    if (h->heal == HEAL_NEEDLESS)
+        return false;
+    if (queue_behind(s, h))
+        return true;
+    if (!faults_is_parted(s, simnet_peer_of(h), h->node))
+        return false;
+    hold_back(s, h);
+    return true;
+}
+
+void faults_check_order(struct sim *s, const struct happening *h)
+{
+    struct cable *c = h->cable;
+    uint32_t *last = &c->arrived[simnet_side(c, h->node)];
+    uint32_t sequence = (uint32_t)h->sequence;
+
+    if (c->is_broken) /* a reset overtakes all, and nothing behind it counts */
+        return;
+    if (*last != 0 && (int32_t)(sequence - *last) < 0)
+        sim_fail(s, "n%u: a packet of n%u came before one that was sent first",
+                 h->node, simnet_peer_of(h));
+    *last = sequence;
 }
 
 /* Another partition, or none, takes the place of the one there is. */
@@ -169,7 +202,8 @@ void sim_freeze(struct sim *s, uint32_t node, uint32_t ms)
 {
     uint64_t until_us = s->now_us + (uint64_t)ms * 1000;
 
-    s->nodes[node]->frozen_until_us = until_us;
+    if (s->nodes[node]->frozen_until_us < until_us)
+        s->nodes[node]->frozen_until_us = until_us;
     if (s->fault_us < until_us)
         s->fault_us = until_us;
     if (s->line != NULL)

@@ -16,14 +16,20 @@ struct event_key {
     uint32_t generation, zero;
 };
 
+/* What became of it at a node. */
+struct receipt {
+    uint32_t life;     /* of the receiver, plus one; 0: not yet */
+    uint32_t after_ms; /* it was sent */
+};
+
 struct followed {
     uint8_t id[CONTENT_ID_SIZE];
     struct event_key key; /* full engines */
     uint32_t origin;
     uint64_t sent_us, last_us;
     uint32_t nodes;
-    uint32_t *life;       /* by node: of the receiver, plus one; 0: not yet */
-    uint64_t complete_us; /* every node that was up had it; 0: not so yet */
+    struct receipt *receipts; /* by node */
+    uint64_t complete_us;     /* every node that was up had it; 0: not so yet */
     uint64_t payloads, cross_payloads, cross_bytes;
     uint32_t last_hop;
     UT_hash_handle hh; /* by id */
@@ -37,11 +43,16 @@ struct follow {
     struct followed *by_id, *by_key;
     struct followed *sealing; /* the event that is being made */
     uint64_t serial;          /* of broadcasts of light nodes */
+    uint32_t tree_memory_ms;  /* their trees know a message for so long */
 };
 
 void follow_new(struct sim *s)
 {
+    struct plumtree_options tree;
+
+    plumtree_defaults(&tree);
     s->follow = sim_alloc(sizeof *s->follow);
+    s->follow->tree_memory_ms = tree.seen_ms;
 }
 
 void sim_forget(struct sim *s)
@@ -51,7 +62,7 @@ void sim_forget(struct sim *s)
     HASH_CLEAR(hh, f->by_id);
     HASH_CLEAR(by_key, f->by_key);
     for (uint32_t i = 0; i < f->count; i++) {
-        free(f->list[i]->life);
+        free(f->list[i]->receipts);
         free(f->list[i]);
     }
     free(f->list);
@@ -151,8 +162,8 @@ void sim_broadcast(struct sim *s, uint32_t node, const char *text)
     f->key.generation = n->generation;
     f->sent_us = f->last_us = s->now_us;
     f->nodes = s->nodes_count;
-    f->life = sim_alloc(s->nodes_count * sizeof *f->life);
-    f->life[node] = n->life + 1;
+    f->receipts = sim_alloc(s->nodes_count * sizeof *f->receipts);
+    f->receipts[node].life = n->life + 1;
     w->list = sim_grow(w->list, w->count, sizeof(struct followed *));
     w->list[w->count++] = f;
     if (!(n->light != NULL ? send_light(s, n, f, text)
@@ -181,16 +192,26 @@ void follow_sent(struct sim *s, const argus_Gossip *gossip, uint32_t size,
     }
 }
 
+static uint32_t age_ms(const struct sim *s, const struct followed *f)
+{
+    return (uint32_t)((s->now_us - f->sent_us) / 1000);
+}
+
+static bool has_it(const struct sim *s, const struct followed *f, uint32_t node)
+{
+    return f->receipts[node].life == s->nodes[node]->life + 1;
+}
+
 static void deliver(struct sim *s, struct sim_node *n, struct followed *f)
 {
     if (n->index >= f->nodes)
         return;
-    if (f->life[n->index] == n->life + 1) {
+    if (has_it(s, f, n->index)) {
         sim_fail(s, "n%u: a broadcast of n%u was delivered twice", n->index,
                  f->origin);
         return;
     }
-    f->life[n->index] = n->life + 1;
+    f->receipts[n->index] = (struct receipt){n->life + 1, age_ms(s, f)};
     f->last_us = s->now_us;
     if (s->hop > f->last_hop)
         f->last_hop = s->hop;
@@ -199,14 +220,26 @@ static void deliver(struct sim *s, struct sim_node *n, struct followed *f)
                  f->origin, s->hop);
 }
 
-void follow_delivered(struct sim *s, struct sim_node *n,
+/* The tree has forgotten it, and may: an engine would know it all the same. */
+static bool is_echo(const struct sim *s, const struct sim_node *n,
+                    const struct followed *f)
+{
+    return n->index < f->nodes && has_it(s, f, n->index) &&
+           age_ms(s, f) - f->receipts[n->index].after_ms >=
+               s->follow->tree_memory_ms;
+}
+
+bool follow_delivered(struct sim *s, struct sim_node *n,
                       const uint8_t id[CONTENT_ID_SIZE])
 {
     struct followed *f;
 
     HASH_FIND(hh, s->follow->by_id, id, CONTENT_ID_SIZE, f);
+    if (f != NULL && is_echo(s, n, f))
+        return false;
     if (f != NULL)
         deliver(s, n, f);
+    return true;
 }
 
 void follow_timeline(struct sim *s, struct sim_node *n, const struct action *a)
@@ -226,11 +259,6 @@ void follow_timeline(struct sim *s, struct sim_node *n, const struct action *a)
 static bool is_due(const struct sim *s, const struct followed *f, uint32_t node)
 {
     return sim_is_alive(s, node) && s->nodes[node]->started_us <= f->sent_us;
-}
-
-static bool has_it(const struct sim *s, const struct followed *f, uint32_t node)
-{
-    return f->life[node] == s->nodes[node]->life + 1;
 }
 
 /* Who had it keeps it, who dies is not asked, who comes later neither: so it
@@ -269,7 +297,7 @@ bool sim_fate(struct sim *s, uint32_t index, struct sim_fate *out)
                              .cross_payloads = f->cross_payloads};
     uint32_t had = 0;
     for (uint32_t i = 0; i < f->nodes; i++) {
-        had += f->life[i] != 0;
+        had += f->receipts[i].life != 0;
         if (!is_due(s, f, i))
             continue;
         out->due++;

@@ -51,17 +51,21 @@ enum what {
 struct dialing; /* of sim_net.c */
 struct cable;
 
+/** heal of a packet that has come as far as the kernel of a frozen node. */
+#define HEAL_NEEDLESS UINT8_MAX
+
 /* Something that will happen. Taken from a pool: there are millions. Which
  * members of the unions are meant follows from `what`. */
 struct happening {
     uint64_t at_us, sequence;
     struct happening *next; /* in a slot of the wheel, or free */
     uint32_t node;
-    uint32_t life; /* of the node; another one by then: nothing happens */
-    uint8_t what;  /* enum what */
+    uint32_t life;    /* of the node; another one by then: nothing happens */
+    uint8_t what : 7; /* enum what */
+    bool is_encoded : 1;
     uint8_t why;   /* enum link_end */
     uint8_t code;  /* argus_RefuseCode */
-    bool is_encoded;
+    uint8_t heal;  /* as of its side when it was queued there */
     uint32_t size; /* of bytes */
     union {
         struct cable *cable; /* of packets: UP, FRAME, FIN, RESET */
@@ -91,12 +95,15 @@ struct cable {
         uint32_t node, life;
         uint32_t distance_us; /* to this side, without what varies */
         bool is_up;
+        uint8_t heal; /* the last that set free packets on that way */
     } side[2];
     _Alignas(LINE_SIZE) struct {
         struct cable *next, *previous; /* in order of age */
     } of_node[2];
     uint64_t one_sided_us; /* seen so first, and ever since; 0: not */
     uint64_t behind_us[2]; /* behind what was held back on its way to a side */
+    uint32_t arrived[2];   /* sequence of the last one there, its lower half;
+                            * since the first partition */
 };
 _Static_assert(sizeof(struct cable) == 2 * LINE_SIZE, "");
 
@@ -194,7 +201,8 @@ struct sim {
     /* of sim_faults.c */
     struct happening **stuck; /* behind a partition, in order */
     uint32_t stuck_count, stuck_room;
-    uint64_t resend_us; /* what was held back last arrives from then on */
+    uint64_t behind_us; /* the latest of all cables */
+    uint8_t heal;       /* of the network: number of the last */
     bool is_parted, is_one_way;
     bool is_any_slow;
     uint32_t flap_cut_ms, flap_whole_ms;
@@ -262,9 +270,12 @@ void sim_schedule_again(struct sim *s, struct happening *h, uint64_t at_us);
 void sim_drop(struct sim *s, struct happening *h);
 
 /* sim_faults.c */
-void faults_hold_back(struct sim *s, struct happening *h);
-/** @return true: it was put behind what was held back on its way. */
-bool faults_queue_behind(struct sim *s, struct happening *h);
+/** @return true: a partition holds that packet back, or what one held back and
+ *  is still on its way: it comes later. */
+bool faults_hinder(struct sim *s, struct happening *h);
+/** The way itself is checked, for partitions reorder it: a packet that arrives
+ *  before one that was sent earlier fails the run. */
+void faults_check_order(struct sim *s, const struct happening *h);
 /** When a node gets to a frame that arrives at at_us. */
 uint64_t faults_queue(struct sim_node *n, uint64_t at_us);
 bool faults_is_parted(const struct sim *s, uint32_t from, uint32_t to);
@@ -388,7 +399,8 @@ void follow_free(struct sim *s);
 void follow_sealed(struct sim *s, const uint8_t *packed, size_t size);
 void follow_sent(struct sim *s, const argus_Gossip *gossip, uint32_t size,
                  bool is_cross);
-void follow_delivered(struct sim *s, struct sim_node *n,
+/** @return false: an echo, which came when the tree had forgotten it. */
+bool follow_delivered(struct sim *s, struct sim_node *n,
                       const uint8_t id[CONTENT_ID_SIZE]);
 void follow_timeline(struct sim *s, struct sim_node *n, const struct action *a);
 

@@ -157,7 +157,7 @@ static void neighbor_down(void *context, link_id link,
                  (unsigned)tail - 1);
 }
 
-/* As the engine does with what is news: see insiders_judge(). */
+/* As the engine does: see insiders_judge(), and plumtree.h for echoes. */
 static enum plumtree_verdict deliver(void *context, link_id from,
                                      const uint8_t *payload, size_t size,
                                      const uint8_t id[CONTENT_ID_SIZE])
@@ -168,8 +168,9 @@ static enum plumtree_verdict deliver(void *context, link_id from,
     (void)payload;
     (void)size;
     links_know(links, from);
+    if (!follow_delivered(n->sim, n, id))
+        return PLUMTREE_STALE;
     links_refund(links, from, 1);
-    follow_delivered(n->sim, n, id);
     return PLUMTREE_NEWS;
 }
 

@@ -361,7 +361,7 @@ struct happening *sim_schedule_in(struct sim *s, uint64_t at_us, enum what what,
 
     *h = (struct happening){.at_us = at_us,
                             .sequence = ++s->sequence,
-                            .what = (uint8_t)what,
+                            .what = what & 0x7f, /* as wide as it is there */
                             .node = node,
                             .life = life};
     s->starts_pending += what == WHAT_START;
@@ -426,6 +426,8 @@ static void wait_for_thaw(struct sim *s, struct sim_node *n,
         n->timer_us = n->frozen_until_us;
         n->later_us = UINT64_MAX; /* that one comes then too, for nothing */
     }
+    if (what_is_packet(h->what))
+        h->heal = HEAL_NEEDLESS;
     sim_schedule_again(s, h, n->frozen_until_us);
 }
 
@@ -492,18 +494,15 @@ static void advance(struct sim *s)
         sim_drop(s, h);
         return;
     }
-    if (s->is_parted && what_is_packet(h->what) &&
-        faults_is_parted(s, simnet_peer_of(h), h->node)) {
-        faults_hold_back(s, h);
-        return;
-    }
-    if (s->now_us < s->resend_us && what_is_packet(h->what) &&
-        faults_queue_behind(s, h))
+    if ((s->is_parted || s->now_us < s->behind_us) && what_is_packet(h->what) &&
+        faults_hinder(s, h))
         return;
     if (is_frozen(s, n, h)) {
         wait_for_thaw(s, n, h);
         return;
     }
+    if (s->behind_us != 0 && what_is_packet(h->what))
+        faults_check_order(s, h);
     look_ahead(s);
     sim_on_happening(s, n, h);
     sim_drop(s, h);
