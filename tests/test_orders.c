@@ -223,7 +223,7 @@ static void test_hostile_shapes(void)
         kit_pack(&m, &b);
         kit_sign(1, &b);
         CU_ASSERT_EQUAL(manifest_open(&b, &opened, &err), ARGUS_OK);
-        CU_ASSERT_EQUAL(order_kind_of(m.name), kind);
+        CU_ASSERT_EQUAL((int)order_kind_of(m.name), kind);
         CU_ASSERT_FALSE(manifest_name_is_sound(m.name));
     }
 #define FAULT_ROW(kind, change)                                                \
